@@ -1,0 +1,188 @@
+"""The video U-Net that predicts v."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from skdiffuse.networks.blocks import Attention, ChannelNorm, LogSNREmbedding, ResidualBlock
+
+__all__ = ["PRESETS", "VideoUNet", "build_network"]
+
+PRESETS: dict[str, dict] = {
+    "tiny": {"width": 32, "multipliers": (1, 2, 4), "patch_size": 2},
+    "small": {"width": 40, "multipliers": (1, 2, 4), "patch_size": 1},
+    "base": {"width": 64, "multipliers": (1, 2, 4, 8), "patch_size": 1, "n_blocks": 2},
+}
+
+
+class VideoUNet(nn.Module):
+    """U-Net on sequences of fields, factorised into space and time.
+
+    Each level has residual blocks that convolve in space and mix neighbouring frames; all levels
+    but the first attend over all frames, cell by cell, and the lowest also over all cells, frame by
+    frame. Nothing in it fixes the number of frames or the size of the field.
+
+    Parameters
+    ----------
+    width : int, default=32
+        Channels at the first level.
+    multipliers : sequence of int, default=(1, 2, 4)
+        Channels of each level in units of `width`; the resolution halves from level to level.
+    n_blocks : int, default=1
+        Residual blocks per level on the way down; one more on the way up.
+    patch_size : int, default=1
+        Cells are grouped into square patches of this side before the first level, which makes the
+        network about ``patch_size**2`` times cheaper.
+    field_shape : tuple of int or None, default=None
+        If given, the network learns features of each place of a field of this shape ``(y, x)``, so
+        that it can know where it rains. On a field of another shape their mean is used.
+
+    References
+    ----------
+    Ho et al., "Video Diffusion Models" (2022): the factorised space-time U-Net.
+    Hoogeboom et al., "Simple diffusion" (2023): patches at the ends of the U-Net.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = VideoUNet(width=8, multipliers=(1, 2))
+    >>> network(torch.zeros(2, 5, 13, 16), torch.zeros(2)).shape
+    torch.Size([2, 5, 13, 16])
+    """
+
+    def __init__(
+        self,
+        width: int = 32,
+        multipliers: Sequence[int] = (1, 2, 4),
+        *,
+        n_blocks: int = 1,
+        patch_size: int = 1,
+        field_shape: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.n_levels = len(multipliers)
+        channels = [width * m for m in multipliers]
+        embedding_channels = 4 * width
+        self.embed_log_snr = LogSNREmbedding(embedding_channels)
+        self.stem = nn.Conv2d(patch_size**2, width, 3, padding=1)
+        self.location = None
+        if field_shape is not None:
+            coarse = [-(-n // patch_size) for n in field_shape]
+            self.location = nn.Parameter(torch.zeros(width, *coarse))
+
+        def attention(level: int) -> nn.Module | None:
+            return Attention(channels[level], "time") if level > 0 else None
+
+        self.down = nn.ModuleList()
+        skips = [width]
+        current = width
+        for level, c in enumerate(channels):
+            for _ in range(n_blocks):
+                self.down.append(_Stage(current, c, embedding_channels, attention(level)))
+                skips.append(c)
+                current = c
+            if level < self.n_levels - 1:
+                self.down.append(nn.Conv2d(c, c, 3, stride=2, padding=1))
+                skips.append(c)
+        self.middle = nn.ModuleList(
+            [
+                _Stage(current, current, embedding_channels, Attention(current, "space")),
+                _Stage(current, current, embedding_channels, Attention(current, "time")),
+            ]
+        )
+        self.up = nn.ModuleList()
+        for level in reversed(range(self.n_levels)):
+            c = channels[level]
+            for _ in range(n_blocks + 1):
+                self.up.append(_Stage(current + skips.pop(), c, embedding_channels, attention(level)))
+                current = c
+            if level > 0:
+                self.up.append(nn.Conv2d(c, c, 3, padding=1))
+        self.norm_out = ChannelNorm(current)
+        self.head = nn.Conv2d(current, patch_size**2, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, z: Tensor, log_snr: Tensor) -> Tensor:
+        """Predict v.
+
+        Parameters
+        ----------
+        z : Tensor of shape (n, frames, y, x)
+            Noisy latent.
+        log_snr : Tensor of shape () or (n,)
+            Log signal-to-noise ratio of each sequence.
+
+        Returns
+        -------
+        v : Tensor of the shape of `z`
+        """
+        n, n_frames, height, width = z.shape
+        embedding = F.silu(self.embed_log_snr(log_snr.reshape(-1).expand(n)))
+        embedding = embedding.repeat_interleave(n_frames, dim=0)
+
+        multiple = self.patch_size * 2 ** (self.n_levels - 1)
+        pad_y, pad_x = -height % multiple, -width % multiple
+        x = z.reshape(n * n_frames, 1, height, width)
+        x = F.pad(x, (0, pad_x, 0, pad_y), mode="replicate") if pad_y or pad_x else x
+        x = F.pixel_unshuffle(x, self.patch_size).contiguous(memory_format=torch.channels_last)
+        x = self.stem(x)
+        if self.location is not None:
+            x = x + self._location_features(x.shape[-2:])
+
+        skips = [x]
+        for layer in self.down:
+            x = layer(x, embedding, n_frames) if isinstance(layer, _Stage) else layer(x)
+            skips.append(x)
+        for stage in self.middle:
+            x = stage(x, embedding, n_frames)
+        for layer in self.up:
+            if isinstance(layer, _Stage):
+                x = layer(torch.cat([x, skips.pop()], dim=1), embedding, n_frames)
+            else:
+                x = layer(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        x = F.pixel_shuffle(self.head(F.silu(self.norm_out(x))), self.patch_size)
+        return x[..., :height, :width].reshape(n, n_frames, height, width)
+
+    def _location_features(self, shape: Sequence[int]) -> Tensor:
+        """Learnt features of each place, padded as the field is, or their mean elsewhere."""
+        height, width = self.location.shape[-2:]
+        pad_y, pad_x = shape[0] - height, shape[1] - width
+        limit = 2 ** (self.n_levels - 1)
+        if 0 <= pad_y < limit and 0 <= pad_x < limit:
+            padded = F.pad(self.location[None], (0, pad_x, 0, pad_y), mode="replicate")
+            return padded
+        return self.location.mean(dim=(1, 2))[None, :, None, None]
+
+
+class _Stage(nn.Module):
+    """A residual block and, at some levels, attention."""
+
+    def __init__(
+        self, channels_in: int, channels_out: int, embedding_channels: int, attention: nn.Module | None
+    ) -> None:
+        super().__init__()
+        self.block = ResidualBlock(channels_in, channels_out, embedding_channels)
+        self.attention = attention
+
+    def forward(self, x: Tensor, embedding: Tensor, n_frames: int) -> Tensor:
+        x = self.block(x, embedding, n_frames)
+        return x if self.attention is None else self.attention(x, n_frames)
+
+
+def build_network(preset: str, **options) -> VideoUNet:
+    """Make a U-Net of a named size; `options` are further parameters of `VideoUNet`.
+
+    Examples
+    --------
+    >>> network = build_network("tiny")
+    >>> sum(p.numel() for p in network.parameters()) < 3_000_000
+    True
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"network={preset!r} is unknown; choose one of {sorted(PRESETS)}.")
+    return VideoUNet(**{**PRESETS[preset], **options})
