@@ -7,6 +7,7 @@ from skdiffuse.diffusion.denoisers import (
     VDenoiser,
 )
 from skdiffuse.diffusion.exact import GaussianDenoiser, GaussianMixtureDenoiser
+from skdiffuse.diffusion.guidance import ReconstructionGuidance
 from skdiffuse.diffusion.objectives import v_loss
 from skdiffuse.diffusion.parameterizations import alpha, convert, diffuse, sigma
 from skdiffuse.diffusion.random import RandomStreams
@@ -37,6 +38,7 @@ __all__ = [
     "NetworkDenoiser",
     "NoiseSchedule",
     "RandomStreams",
+    "ReconstructionGuidance",
     "Step",
     "TruncatedCosineSchedule",
     "VDenoiser",

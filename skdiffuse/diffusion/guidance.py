@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from skdiffuse.diffusion.denoisers import Denoiser
-from skdiffuse.diffusion.parameterizations import alpha, sigma
+from skdiffuse.diffusion.parameterizations import alpha, like, sigma
 
 __all__ = ["ReconstructionGuidance"]
 
@@ -66,7 +66,7 @@ class ReconstructionGuidance:
         if not w_r >= 0:
             raise ValueError(f"w_r={w_r!r} must be at least 0.")
         self.denoiser = denoiser
-        self.known = torch.where(mask, known, torch.zeros_like(known))
+        self.known = torch.where(mask, known, 0.0)
         self.mask = mask
         self.w_r = float(w_r)
 
@@ -79,8 +79,8 @@ class ReconstructionGuidance:
             residual = torch.where(self.mask, self.known - x_hat.detach(), 0.0)
             (gradient,) = torch.autograd.grad(x_hat, z, grad_outputs=residual)
         a, s = alpha(log_snr), sigma(log_snr)
-        covariance_residual = _like(s**2 / a, z) * gradient
-        error_variance = _like(s**2 / (a**2 * self.w_r), z)
+        covariance_residual = like(s**2 / a, z) * gradient
+        error_variance = like(s**2 / (a**2 * self.w_r), z)
         known_variance = self._known_variance(covariance_residual, residual)
         correction = covariance_residual / (error_variance + known_variance)
         return torch.where(self.mask, self.known, x_hat.detach() + correction)
@@ -102,8 +102,3 @@ class ReconstructionGuidance:
         variance = torch.maximum(quotient, least)
         # Nothing known, everything known or no misfit: there is nothing to correct.
         return torch.where(torch.isfinite(variance) & (variance > 0), variance, torch.inf)
-
-
-def _like(coefficient: Tensor, z: Tensor) -> Tensor:
-    """Shape the float64 coefficient of each sequence so that it multiplies `z` in its type."""
-    return coefficient.to(z.dtype).reshape(-1, *[1] * (z.ndim - 1))

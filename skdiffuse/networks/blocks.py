@@ -96,7 +96,9 @@ class Attention(nn.Module):
         projected = self.project_in(self.norm(x).permute(0, 2, 3, 1))
         if self.axis == "time":
             # (batch, t, cell, ...) -> (batch, cell, head, t, d)
-            sequences = projected.reshape(-1, n_frames, cells, 3, self.n_heads, channels // self.n_heads)
+            sequences = projected.reshape(
+                -1, n_frames, cells, 3, self.n_heads, channels // self.n_heads
+            )
             query, key, value = sequences.permute(3, 0, 2, 4, 1, 5)
         else:
             # (frame, cell, ...) -> (frame, head, cell, d)
@@ -125,9 +127,13 @@ class ResidualBlock(nn.Module):
         self.norm_out = ChannelNorm(channels_out)
         self.modulation = _zero_initialised(nn.Linear(embedding_channels, 2 * channels_out))
         self.in_time = TemporalConvolution(channels_out)
-        self.convolution_out = _zero_initialised(nn.Conv2d(channels_out, channels_out, 3, padding=1))
+        self.convolution_out = _zero_initialised(
+            nn.Conv2d(channels_out, channels_out, 3, padding=1)
+        )
         self.shortcut = (
-            nn.Identity() if channels_in == channels_out else nn.Conv2d(channels_in, channels_out, 1)
+            nn.Identity()
+            if channels_in == channels_out
+            else nn.Conv2d(channels_in, channels_out, 1)
         )
 
     def forward(self, x: Tensor, embedding: Tensor, n_frames: int) -> Tensor:

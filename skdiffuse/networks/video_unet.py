@@ -97,7 +97,9 @@ class VideoUNet(nn.Module):
         for level in reversed(range(self.n_levels)):
             c = channels[level]
             for _ in range(n_blocks + 1):
-                self.up.append(_Stage(current + skips.pop(), c, embedding_channels, attention(level)))
+                self.up.append(
+                    _Stage(current + skips.pop(), c, embedding_channels, attention(level))
+                )
                 current = c
             if level > 0:
                 self.up.append(nn.Conv2d(c, c, 3, padding=1))
@@ -163,7 +165,11 @@ class _Stage(nn.Module):
     """A residual block and, at some levels, attention."""
 
     def __init__(
-        self, channels_in: int, channels_out: int, embedding_channels: int, attention: nn.Module | None
+        self,
+        channels_in: int,
+        channels_out: int,
+        embedding_channels: int,
+        attention: nn.Module | None,
     ) -> None:
         super().__init__()
         self.block = ResidualBlock(channels_in, channels_out, embedding_channels)

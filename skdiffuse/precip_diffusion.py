@@ -1,0 +1,694 @@
+"""The estimator: learns rain from a cube, then serves every task."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+import xarray as xr
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+from tqdm import tqdm
+
+from skdiffuse import persistence
+from skdiffuse._version import __version__
+from skdiffuse.completion import complete, sample_seed
+from skdiffuse.cubes import Cube, dress, validate_cube
+from skdiffuse.diffusion import (
+    AdamsBashforthStep,
+    AncestralStep,
+    ClampedDenoiser,
+    HeunStep,
+    RandomStreams,
+    ReconstructionGuidance,
+    Step,
+    TruncatedCosineSchedule,
+    VDenoiser,
+    run_sampler,
+    sampling_grid,
+)
+from skdiffuse.latent import LatentSpace
+from skdiffuse.networks import build_network
+from skdiffuse.preprocessing import resolve_transformer
+from skdiffuse.training import Budget, Trainer, WindowBatches, masked_v_loss
+
+__all__ = ["PrecipDiffusion"]
+
+SAMPLERS: dict[str, Step] = {
+    "adams_bashforth": AdamsBashforthStep(),
+    "heun": HeunStep(),
+    "ancestral": AncestralStep("lower"),
+}
+CELLS_FOR_STATISTICS = 10_000_000
+
+
+class PrecipDiffusion(BaseEstimator):
+    """Diffusion model of time-evolving precipitation.
+
+    Learns the distribution of sequences of rain fields without conditions; every conditional
+    question (gaps, interpolation, nowcasts) is then answered by the same fitted object.
+
+    Parameters
+    ----------
+    transformer : None, str or transformer, default="sqrt"
+        Transform of rain: None, "sqrt", or an element-wise transformer instance.
+    n_frames : int, default=10
+        Frames of a sequence.
+    crop_size : int, default=64
+        Fields larger than this are trained on random crops of this many rows and columns.
+    network : {"tiny", "small", "base"}, default="tiny"
+        Size of the video U-Net. "tiny" is for a laptop's CPU, the others are for GPUs.
+    geography : bool or None, default=None
+        Learn where it rains. None: do so if whole fields are trained on; it needs that, and makes
+        no sense for data that are the same everywhere.
+    latent_scaling : {"standard", "range"}, default="standard"
+        Scale of the transformed rain: unit variance, or [-1, 1] with the largest rate of the
+        training data as a limit that is never exceeded.
+    trace : float, default=0.01
+        Rate in mm/h below which generated rain is exactly 0.
+    log_snr_range : tuple of float, default=(-20.0, 20.0)
+        Range of the truncated cosine schedule in training.
+    batch_size : int, default=8
+        Sequences per training step, and per evaluation of the network in sampling.
+    learning_rate : float, default=1e-3
+    max_epochs : int, default=100
+        Training ends after this many times the size of the cube.
+    max_steps : int or None, default=None
+        Training steps; overrides `max_epochs`.
+    max_time : float or None, default=None
+        Training ends after this many seconds at the latest.
+    sampler : {"adams_bashforth", "heun", "ancestral"}, default="adams_bashforth"
+        Two deterministic second-order solvers of the probability-flow equation, the second at two
+        evaluations a step; and ancestral sampling, which needs hundreds of steps.
+    n_steps : int, default=32
+        Steps of the sampler.
+    checkpoint_dir : str, Path or None, default=None
+        Folder for checkpoints, written about once a minute and at the end, also when training is
+        interrupted. None writes none.
+    warm_start : bool, default=False
+        Go on with the training of the last call of `fit` or, in a new process, of the newest
+        checkpoint in `checkpoint_dir`, until the budget is spent in all.
+    device : str, default="auto"
+        A torch device; "auto" takes a GPU if there is one.
+    random_state : int, RandomState or None, default=None
+        Makes training reproducible, and sampling where it is given none of its own.
+    verbose : bool, default=True
+        Show progress bars.
+
+    Attributes
+    ----------
+    transformer_ : transformer
+        The fitted transform.
+    latent_ : LatentSpace
+        Transform and scaling.
+    network_ : torch.nn.Module
+        The averaged network.
+    schedule_ : TruncatedCosineSchedule
+    field_shape_ : tuple of int
+        Rows and columns of generated fields, if not asked otherwise.
+    template_ : GridMetadata or None
+        Names and coordinates of the training cube; None for numpy.
+    history_ : list of dict
+        Loss along the training.
+    n_iter_ : int
+        Training steps done.
+
+    References
+    ----------
+    George Herbert, "Diffusion Models for Time-Evolving Precipitation Fields" (2023).
+
+    Examples
+    --------
+    >>> from skdiffuse.datasets import make_precipitation
+    >>> cube = make_precipitation(n_frames=20, shape=(16, 16), random_state=0)
+    >>> model = PrecipDiffusion(n_frames=4, max_steps=2, random_state=0, verbose=False).fit(cube)
+    >>> model.sample(2).shape
+    (2, 4, 16, 16)
+    """
+
+    def __init__(
+        self,
+        transformer="sqrt",
+        *,
+        n_frames=10,
+        crop_size=64,
+        network="tiny",
+        geography=None,
+        latent_scaling="standard",
+        trace=0.01,
+        log_snr_range=(-20.0, 20.0),
+        batch_size=8,
+        learning_rate=1e-3,
+        max_epochs=100,
+        max_steps=None,
+        max_time=None,
+        sampler="adams_bashforth",
+        n_steps=32,
+        checkpoint_dir=None,
+        warm_start=False,
+        device="auto",
+        random_state=None,
+        verbose=True,
+    ):
+        self.transformer = transformer
+        self.n_frames = n_frames
+        self.crop_size = crop_size
+        self.network = network
+        self.geography = geography
+        self.latent_scaling = latent_scaling
+        self.trace = trace
+        self.log_snr_range = log_snr_range
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.max_epochs = max_epochs
+        self.max_steps = max_steps
+        self.max_time = max_time
+        self.sampler = sampler
+        self.n_steps = n_steps
+        self.checkpoint_dir = checkpoint_dir
+        self.warm_start = warm_start
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # Learning
+
+    def fit(self, X, y=None) -> Self:
+        """Learn the distribution of sequences of rain.
+
+        Parameters
+        ----------
+        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
+            A series, or sequences, of rain in mm/h; NaN where missing. Lazy arrays are read
+            window by window. No window spans a gap in time.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If `X` is not rain of at least `n_frames` frames, or a parameter is out of range.
+        FloatingPointError
+            If training diverges.
+        KeyboardInterrupt
+            If training is interrupted; what has been learnt so far is kept and usable.
+        """
+        self._check_parameters()
+        cube = validate_cube(X, n_frames=self.n_frames)
+        trainer = self._prepare_training(cube)
+        max_steps = self.max_steps or self.max_epochs * trainer.windows.steps_per_epoch
+        try:
+            trainer.run(Budget(max_steps, self.max_time))
+        finally:
+            self._trainer = trainer
+            self.network_ = trainer.average.network
+            self.history_ = trainer.history
+            self.n_iter_ = trainer.step
+        return self
+
+    def _prepare_training(self, cube: Cube) -> Trainer:
+        seed = _seed(self.random_state)
+        crop = tuple(min(n, self.crop_size) for n in cube.field_shape)
+        whole_fields = crop == cube.field_shape
+        if self.geography and not whole_fields:
+            raise ValueError(
+                f"geography=True needs training on whole fields: set crop_size to at least "
+                f"{max(cube.field_shape)}, the larger side of the {cube.field_shape} cells of X."
+            )
+        geography = whole_fields if self.geography is None else self.geography
+        if self.warm_start and hasattr(self, "_trainer"):
+            trainer = self._trainer
+            if trainer.windows.crop_shape != crop:
+                raise ValueError(
+                    f"warm_start=True goes on with a model of fields of {self.field_shape_} "
+                    f"cells, X has {cube.field_shape}; set warm_start=False to begin anew."
+                )
+            trainer.windows.cube = cube
+            return trainer
+
+        statistics = torch.from_numpy(_sample_of_rain(cube, seed))
+        self.transformer_ = resolve_transformer(self.transformer).fit(statistics)
+        self.latent_ = LatentSpace.fit(
+            self.transformer_, statistics, self.latent_scaling, self.trace
+        )
+        self.schedule_ = TruncatedCosineSchedule(*self.log_snr_range)
+        self.template_ = cube.template
+        self.field_shape_ = crop
+        self._network_options = {"field_shape": crop if geography else None}
+        # Weights are drawn from a stream of their own: fork_rng puts the global one back.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = build_network(self.network, **self._network_options)
+        trainer = Trainer(
+            network,
+            WindowBatches(cube, self.n_frames, crop, self.batch_size, seed),
+            self.latent_.encode,
+            self.schedule_,
+            learning_rate=self.learning_rate,
+            seed=seed,
+            device=self._device(),
+            checkpoint_dir=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
+            description={
+                "n_frames": self.n_frames,
+                "network": self.network,
+                "crop_shape": list(crop),
+                "geography": geography,
+                "transformer": repr(self.transformer_),
+                "latent_centre": self.latent_.centre,
+                "latent_scale": self.latent_.scale,
+                "log_snr_range": list(self.log_snr_range),
+                "batch_size": self.batch_size,
+                "seed": seed if self.random_state is not None else None,
+            },
+            verbose=self.verbose,
+        )
+        if self.warm_start and trainer.checkpoint_dir is not None:
+            trainer.resume()
+        return trainer
+
+    def denoising_loss(self, X, *, n_draws=1, random_state=0) -> float:
+        """Mean v-loss on rain that was not trained on; lower is better.
+
+        A model that predicts the mean of v everywhere has the loss 1 if the latent has unit
+        variance, and so has the best denoiser that looks at each cell alone and is linear.
+
+        Parameters
+        ----------
+        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
+            Rain in mm/h; cut into windows side by side that do not overlap.
+        n_draws : int, default=1
+            Draws of noise and log-SNR for each window.
+        random_state : int or RandomState, default=0
+            The same noise for every model that is to be compared.
+
+        Returns
+        -------
+        float
+        """
+        check_is_fitted(self)
+        cube = validate_cube(X, n_frames=self.n_frames)
+        rows, columns = (
+            min(a, b) for a, b in zip(self.field_shape_, cube.field_shape, strict=True)
+        )
+        corners = [
+            (top, left)
+            for top in range(0, cube.field_shape[0] - rows + 1, rows)
+            for left in range(0, cube.field_shape[1] - columns + 1, columns)
+        ]
+        jobs = [
+            (*start, top, left)
+            for start in cube.window_starts(self.n_frames, stride=self.n_frames)
+            for top, left in corners
+            for _ in range(n_draws)
+        ]
+        generator = torch.Generator().manual_seed(_seed(random_state))
+        log_snr = self.schedule_.draw(len(jobs), generator)
+        total = weight = 0.0
+        for first in range(0, len(jobs), self.batch_size):
+            batch = jobs[first : first + self.batch_size]
+            rain = np.stack(
+                [
+                    cube.window(
+                        n, start, self.n_frames, slice(top, top + rows), slice(left, left + columns)
+                    )
+                    for n, start, top, left in batch
+                ]
+            )
+            latent = self.latent_.encode(torch.from_numpy(rain))
+            noise = torch.randn(latent.shape, generator=generator)
+            known = torch.isfinite(latent).flatten(1).sum(1)
+            device = self._device()
+            with torch.no_grad():
+                losses = masked_v_loss(
+                    self.network_.to(device),
+                    latent.to(device),
+                    log_snr[first : first + len(batch)].to(device),
+                    noise.to(device),
+                )
+            total += float((losses.cpu() * known).sum())
+            weight += float(known.sum())
+        return total / weight
+
+    # Generating
+
+    def sample(self, n_samples=1, *, shape=None, n_steps=None, batch_size=None, random_state=None):
+        """Generate sequences of rain.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        shape : tuple of int or None, default=None
+            Rows and columns; None: those of a training window.
+        n_steps : int or None, default=None
+            Steps of the sampler; None: the model's `n_steps`.
+        batch_size : int or None, default=None
+            Sequences per evaluation of the network; does not change the result.
+        random_state : int, RandomState or None, default=None
+            None: the model's own.
+
+        Returns
+        -------
+        ndarray or DataArray of shape (n_samples, n_frames, y, x)
+            Rain in mm/h, at least 0; float32. A DataArray if the model was fitted to one.
+        """
+        check_is_fitted(self)
+        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        rows, columns = self.field_shape_ if shape is None else shape
+        seed = self._sampling_seed(random_state)
+        drawn = self._draw(
+            torch.full((n_samples, self.n_frames, rows, columns), torch.nan),
+            seeds=[sample_seed(seed, i) for i in range(n_samples)],
+            n_steps=n_steps,
+            batch_size=batch_size,
+            label="sampling",
+        )
+        return dress(drawn.numpy(), self.template_, time="elapsed", history=self._history("sample"))
+
+    def impute(
+        self,
+        X,
+        mask=None,
+        *,
+        w_r=1e6,
+        n_samples=1,
+        n_steps=None,
+        batch_size=None,
+        random_state=None,
+    ):
+        """Fill in what is unknown, in space and in time.
+
+        Parameters
+        ----------
+        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
+            Rain in mm/h.
+        mask : ndarray or DataArray of bool, shape of `X` or broadcastable to it, optional
+            True where `X` is known. Missing values are unknown in any case. Default: all that is
+            finite.
+        w_r : float, default=1e6
+            Weight of what is known; see `ReconstructionGuidance`. 0 only replaces known cells.
+        n_samples : int or None, default=1
+            Number of realizations.
+        n_steps, batch_size, random_state
+            See `sample`.
+
+        Returns
+        -------
+        ndarray or DataArray of shape (n_samples, *X.shape), or X.shape if `n_samples` is None
+            Known values are those of `X` to the bit.
+        """
+        cube = self._validate_context(X)
+        values = np.asarray(cube.values)
+        known = np.isfinite(values)
+        if mask is not None:
+            known = known & _checked_mask(mask, X, values.shape)
+        filled = self._complete(
+            np.where(known, values, np.nan),
+            cube,
+            1 if n_samples is None else n_samples,
+            w_r=w_r,
+            n_steps=n_steps,
+            batch_size=batch_size,
+            random_state=random_state,
+        )
+        dtype = values.dtype if values.dtype.kind == "f" else np.float64
+        filled = np.where(known, values, filled).astype(dtype)
+        filled = filled[:, 0] if cube.is_series else filled
+        return dress(
+            filled[0] if n_samples is None else filled,
+            cube.template,
+            history=self._history("impute"),
+        )
+
+    def interpolate(self, X, factor=2, *, n_samples=1, **options):
+        """Refine in time: generate the frames between the known ones.
+
+        Parameters
+        ----------
+        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
+            Rain in mm/h at every `factor`-th of the model's time steps.
+        factor : int, default=2
+            Steps to make of each step of `X`.
+        n_samples : int or None, default=1
+            Number of realizations.
+        **options
+            See `impute`.
+
+        Returns
+        -------
+        ndarray or DataArray of shape (n_samples, ..., (time - 1) * factor + 1, y, x)
+        """
+        check_scalar(factor, "factor", Integral, min_val=1)
+        cube = self._validate_context(X)
+        if cube.breaks.any():
+            raise ValueError(
+                "X has gaps in time, which cannot be refined evenly; interpolate each stretch "
+                "without a gap by itself."
+            )
+        values = np.asarray(cube.values)
+        n, length, *field = values.shape
+        refined = np.full((n, (length - 1) * factor + 1, *field), np.nan, values.dtype)
+        refined[:, ::factor] = values
+        filled = self.impute(
+            refined[0] if cube.is_series else refined, n_samples=n_samples, **options
+        )
+        return dress(
+            filled,
+            cube.template,
+            time="refined",
+            factor=factor,
+            history=self._history("interpolate"),
+        )
+
+    def forecast(
+        self,
+        X,
+        horizon,
+        *,
+        n_members=1,
+        w_r=1e6,
+        n_steps=None,
+        batch_size=None,
+        random_state=None,
+    ):
+        """Continue sequences of rain: a probabilistic nowcast.
+
+        Parameters
+        ----------
+        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
+            The past, in mm/h, up to the last frame before the forecast; only frames after the
+            last gap in time, and as many as fit into a window, are looked at.
+        horizon : int
+            Frames to forecast. Beyond a window, the forecast goes on from its own frames.
+        n_members : int, default=1
+            Size of the ensemble.
+        w_r, n_steps, batch_size, random_state
+            See `impute`.
+
+        Returns
+        -------
+        ndarray or DataArray of shape (n_members, ..., horizon, y, x)
+            Rain in mm/h, float32.
+        """
+        check_scalar(horizon, "horizon", Integral, min_val=1)
+        cube = self._validate_context(X)
+        past = np.asarray(cube.values)[:, cube.runs()[-1][0] :]
+        context = max(self.n_frames - horizon, self.n_frames // 2, 1)
+        past = past[:, -context:]
+        if not np.isfinite(past).any():
+            raise ValueError(
+                f"X is missing in all of its last {past.shape[1]} frames, from which to forecast."
+            )
+        future = np.full((len(past), horizon, *cube.field_shape), np.nan, np.float32)
+        filled = self._complete(
+            np.concatenate([past, future], axis=1),
+            None,
+            n_members,
+            w_r=w_r,
+            n_steps=n_steps,
+            batch_size=batch_size,
+            random_state=random_state,
+        )[:, :, -horizon:]
+        return dress(
+            filled[:, 0] if cube.is_series else filled,
+            cube.template,
+            time="continued",
+            history=self._history("forecast"),
+        )
+
+    def _complete(
+        self, rain, cube, n_samples, *, w_r, n_steps, batch_size, random_state
+    ) -> np.ndarray:
+        """Fill in NaN: (n, time, y, x) -> (n_samples, n, time, y, x), stretch by stretch."""
+        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        check_scalar(w_r, "w_r", Real, min_val=0)
+        seed = self._sampling_seed(random_state)
+        n, length = rain.shape[:2]
+        members = np.repeat(rain[None].astype(np.float32), n_samples, axis=0)
+        members = torch.from_numpy(members.reshape(n_samples * n, *rain.shape[1:]))
+        numbers = [(i, k) for i in range(n_samples) for k in range(n)]
+
+        def draw(window, known, seeds):
+            return self._draw(
+                torch.where(known, window, torch.nan),
+                seeds=seeds,
+                w_r=w_r,
+                n_steps=n_steps,
+                batch_size=batch_size,
+                label="conditional sampling",
+            )
+
+        for first, end in [(0, length)] if cube is None else cube.runs():
+            members[:, first:end] = complete(
+                members[:, first:end],
+                draw,
+                n_frames=self.n_frames,
+                seeds=[(seed, first, *number) for number in numbers],
+            )
+        return members.numpy().reshape(n_samples, *rain.shape)
+
+    def _draw(self, rain: Tensor, *, seeds, w_r=0.0, n_steps, batch_size, label) -> Tensor:
+        """Draw sequences given what is not NaN in `rain`, in mm/h."""
+        n_steps = self.n_steps if n_steps is None else n_steps
+        batch_size = self.batch_size if batch_size is None else batch_size
+        check_scalar(n_steps, "n_steps", Integral, min_val=1)
+        check_scalar(batch_size, "batch_size", Integral, min_val=1)
+        device = self._device()
+        network = self.network_.to(device)
+        grid = sampling_grid(self.schedule_, n_steps, "edm")
+        drawn = []
+        n_batches = -(-len(rain) // batch_size)
+        with tqdm(total=n_batches * (n_steps + 1), desc=label, disable=not self.verbose) as bar:
+            for first in range(0, len(rain), batch_size):
+                batch = rain[first : first + batch_size]
+                streams = RandomStreams(seeds[first : first + batch_size])
+                denoiser = VDenoiser(network)
+                known = torch.isfinite(batch).to(device)
+                if known.any():
+                    latent = self.latent_.encode(batch).to(device)
+                    denoiser = ReconstructionGuidance(denoiser, latent, known, w_r)
+                denoiser = ClampedDenoiser(denoiser, *self.latent_.bounds)
+                x = run_sampler(
+                    denoiser,
+                    streams.normal(batch.shape[1:]).to(device),
+                    grid,
+                    SAMPLERS[self.sampler],
+                    streams=streams,
+                    callback=lambda *_: bar.update(),
+                )
+                drawn.append(self.latent_.decode(x.cpu()))
+        return torch.cat(drawn)
+
+    # Keeping
+
+    def save(self, path) -> None:
+        """Write the fitted model to one safetensors file, with no pickle inside.
+
+        Parameters
+        ----------
+        path : str or Path
+        """
+        check_is_fitted(self)
+        persistence.save_model(self, path)
+
+    @classmethod
+    def load(cls, path) -> Self:
+        """Read a model that `save` wrote, on any machine.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If there is no such file, or it is damaged or not a model.
+        """
+        return persistence.load_model(cls, path)
+
+    # Details
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = True
+        tags.input_tags.positive_only = True
+        return tags
+
+    def _device(self) -> torch.device:
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(self.device)
+
+    def _sampling_seed(self, random_state) -> int:
+        return _seed(self.random_state if random_state is None else random_state)
+
+    def _history(self, method: str) -> str:
+        return f"skdiffuse {__version__}: PrecipDiffusion.{method}"
+
+    def _validate_context(self, X) -> Cube:
+        """Check rain that a conditional task starts from."""
+        check_is_fitted(self)
+        return validate_cube(X)
+
+    def _check_parameters(self) -> None:
+        for name in ("n_frames", "crop_size", "batch_size", "max_epochs", "n_steps"):
+            check_scalar(getattr(self, name), name, Integral, min_val=1)
+        if self.max_steps is not None:
+            check_scalar(self.max_steps, "max_steps", Integral, min_val=1)
+        check_scalar(
+            self.learning_rate, "learning_rate", Real, min_val=0, include_boundaries="neither"
+        )
+        check_scalar(self.trace, "trace", Real, min_val=0)
+        if self.max_time is not None:
+            check_scalar(self.max_time, "max_time", Real, min_val=0, include_boundaries="neither")
+        if self.sampler not in SAMPLERS:
+            raise ValueError(
+                f"sampler={self.sampler!r} is unknown; choose one of {list(SAMPLERS)}."
+            )
+
+
+def _seed(random_state) -> int:
+    """An integer seed; None draws it from the system, not from NumPy's global generator."""
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0] >> 1)
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def _sample_of_rain(cube: Cube, seed: int) -> np.ndarray:
+    """Frames drawn at random, enough to know the marginal distribution."""
+    frames = cube.window_starts(1)
+    per_frame = cube.field_shape[0] * cube.field_shape[1]
+    n = max(1, min(len(frames), CELLS_FOR_STATISTICS // per_frame))
+    chosen = frames[np.sort(np.random.default_rng(seed).permutation(len(frames))[:n])]
+    sample = np.stack([cube.window(sequence, start, 1)[0] for sequence, start in chosen])
+    if not np.isfinite(sample).any():
+        raise ValueError(f"X has only missing values in the {n} frames that were looked at.")
+    return sample
+
+
+def _checked_mask(mask, X, shape) -> np.ndarray:
+    if isinstance(mask, xr.DataArray) and isinstance(X, xr.DataArray):
+        mask = mask.broadcast_like(X).transpose(*X.dims)
+    mask = np.asarray(mask)
+    if mask.dtype != bool:
+        raise ValueError(f"mask must be boolean, True where X is known; got dtype {mask.dtype}.")
+    try:
+        return np.broadcast_to(mask, np.shape(X)).reshape(shape)
+    except ValueError:
+        raise ValueError(
+            f"mask of shape {mask.shape} does not fit X of shape {np.shape(X)}; it must have X's "
+            "shape or broadcast to it, e.g. mask[:, None, None] for whole frames."
+        ) from None

@@ -1,0 +1,153 @@
+"""Checkpoints that survive a crash in the middle of being written."""
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+__all__ = ["read_tensors", "recover_checkpoint", "save_checkpoint", "write_tensors"]
+
+_PATTERN = re.compile(r"checkpoint-(\d+)\.safetensors")
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping) -> None:
+    """Write tensors and JSON-able metadata to one safetensors file, atomically.
+
+    The file appears under its name only when every byte of it is on the disk, so that a crash,
+    a kill or a full disk leaves what was there before.
+
+    Parameters
+    ----------
+    path : str or Path
+    tensors : mapping of str to Tensor
+    metadata : mapping
+        Anything that JSON can hold.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; nothing is left behind.
+    """
+    path = Path(path)
+    contiguous = {k: v.detach().to("cpu").contiguous().clone() for k, v in tensors.items()}
+    payload = save(contiguous, metadata={"skdiffuse": json.dumps(metadata)})
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    # The new name itself is on the disk only once its folder is.
+    with contextlib.suppress(OSError):
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict]:
+    """Read what `write_tensors` wrote.
+
+    Returns
+    -------
+    tensors : dict of str to Tensor
+    metadata : dict
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is truncated, corrupted or was not written by skdiffuse.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"No such file: {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = (file.metadata() or {}).get("skdiffuse")
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is truncated or not a safetensors file: {error}") from error
+    if metadata is None:
+        raise ValueError(f"{path} is a safetensors file, but not one written by skdiffuse.")
+    return tensors, json.loads(metadata)
+
+
+def save_checkpoint(
+    folder: str | Path, step: int, tensors: Mapping[str, Tensor], metadata: Mapping, keep: int = 2
+) -> Path:
+    """Write the checkpoint of a step into `folder` and drop all but the newest `keep`."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"checkpoint-{step:08d}.safetensors"
+    write_tensors(path, tensors, {**metadata, "step": step})
+    for old in _newest_first(folder)[keep:]:
+        with contextlib.suppress(OSError):
+            old.unlink()
+    return path
+
+
+def recover_checkpoint(folder: str | Path) -> tuple[dict[str, Tensor], dict] | None:
+    """Read the newest checkpoint in `folder` that is whole, or return None if there is none.
+
+    Warns about every newer one that had to be passed over.
+    """
+    for path in _newest_first(Path(folder)):
+        try:
+            return read_tensors(path)
+        except ValueError as error:
+            warnings.warn(f"Passed over a checkpoint: {error}", RuntimeWarning, stacklevel=2)
+    return None
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if _PATTERN.fullmatch(path.name)]
+    return sorted(found, reverse=True)
+
+
+def flatten(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Prefix the names of a state dictionary, so that several fit into one file."""
+    return {f"{prefix}.{name}": value for name, value in state.items()}
+
+
+def unflatten(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Pick one state dictionary out of a file again."""
+    start = f"{prefix}."
+    return {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Every tensor an optimiser remembers, by parameter number and name."""
+    return {
+        f"{number}.{name}": torch.as_tensor(value)
+        for number, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Give an optimiser back what `optimizer_tensors` took."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        number, name = key.split(".", 1)
+        state.setdefault(int(number), {})[name] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
