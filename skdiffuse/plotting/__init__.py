@@ -1,0 +1,19 @@
+"""Pictures of rain and of how well it is simulated, as scikit-learn Displays."""
+
+from skdiffuse.plotting.colours import RAIN_LEVELS, rain_colormap, rain_norm
+from skdiffuse.plotting.distribution import IntensityHistogramDisplay, QuantileQuantileDisplay
+from skdiffuse.plotting.frames import FramesDisplay, animate
+from skdiffuse.plotting.maps import BiasMapDisplay
+from skdiffuse.plotting.power_spectrum import PowerSpectrumDisplay
+
+__all__ = [
+    "RAIN_LEVELS",
+    "BiasMapDisplay",
+    "FramesDisplay",
+    "IntensityHistogramDisplay",
+    "PowerSpectrumDisplay",
+    "QuantileQuantileDisplay",
+    "animate",
+    "rain_colormap",
+    "rain_norm",
+]

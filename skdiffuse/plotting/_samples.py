@@ -1,0 +1,112 @@
+"""What the Displays share: named simulations and the axes they are drawn in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def named(sim: Any, default: str = "simulation") -> dict[str, Any]:
+    """Return simulations as a dictionary of name to cube; one cube alone is `default`."""
+    if isinstance(sim, dict):
+        if not sim:
+            raise ValueError("sim is an empty dictionary: give at least one named simulation.")
+        return {str(name): cube for name, cube in sim.items()}
+    return {default: sim}
+
+
+def samples_of(estimator: Any, n_samples: int, random_state: Any, **options: Any) -> Any:
+    """Draw samples from a fitted estimator, or say what to use where it cannot sample."""
+    if not hasattr(estimator, "sample"):
+        raise TypeError(
+            f"{type(estimator).__name__} has no method sample(n_samples, random_state=...). "
+            "For a pipeline use skdiffuse.DiffusionPipeline."
+        )
+    return estimator.sample(n_samples, random_state=random_state, **options)
+
+
+class FromEstimator:
+    """Gives a Display `from_estimator` where it has `from_samples(obs, sim, ...)`."""
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        n_samples: int = 64,
+        random_state: Any = None,
+        ax: Any = None,
+        **options: Any,
+    ):
+        """Draw samples from a fitted estimator and compare them with `X`.
+
+        Parameters
+        ----------
+        estimator : object with ``sample(n_samples, random_state=...)``
+            A fitted model, or a dictionary of names to models.
+        X : array-like of shape (..., time, y, x)
+            Observed rain rate in mm/h.
+        n_samples : int, default=64
+            Sequences to draw from each model.
+        random_state : int, RandomState or None
+            Randomness of the samples.
+        ax : Axes, default=None
+            Axes to draw in, where the Display has a single one.
+        **options
+            Passed to `from_samples`.
+
+        Returns
+        -------
+        Display
+            With the picture drawn.
+        """
+        sims = {
+            name: samples_of(model, n_samples, random_state)
+            for name, model in named(estimator, "model").items()
+        }
+        if ax is not None:
+            options["ax"] = ax
+        return cls.from_samples(X, sims, **options)
+
+
+def get_axes(ax: Any, figsize: tuple[float, float] = (5.5, 4.0)):
+    """Return `ax`, or the axes of a new figure."""
+    if ax is not None:
+        return ax
+    # Imported late: pyplot picks a window system, which only a new figure needs.
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=figsize, layout="constrained")[1]
+
+
+def get_figure(figsize: tuple[float, float]):
+    """Return a new figure with constrained layout."""
+    import matplotlib.pyplot as plt
+
+    return plt.figure(figsize=figsize, layout="constrained")
+
+
+def tidy(ax: Any) -> None:
+    """Take away what an axis does not need."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(True, which="major", color="#E6E6E6", linewidth=0.7)
+    ax.set_axisbelow(True)
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage with as many digits as it needs."""
+    value = 100 * float(share)
+    return f"{value:.0f} %" if value == 0 or 1 <= value <= 99 else f"{value:.2g} %"
+
+
+def plain_number(value: float, _position: Any = None) -> str:
+    """Return a tick label without exponents for the range of rain rates."""
+    return f"{value:g}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.0e}"
+
+
+def finite_positive(*arrays: Any) -> np.ndarray:
+    """Return the finite positive values of all arrays."""
+    values = np.concatenate([np.ravel(a) for a in arrays])
+    return values[np.isfinite(values) & (values > 0)]

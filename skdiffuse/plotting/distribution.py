@@ -1,0 +1,196 @@
+"""Pictures of how often it rains how hard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.ticker import FuncFormatter
+
+from skdiffuse.metrics import (
+    IntensityHistogram,
+    QuantileRatios,
+    intensity_edges,
+    intensity_histogram,
+    quantile_ratios,
+)
+from skdiffuse.plotting._samples import (
+    FromEstimator,
+    finite_positive,
+    get_axes,
+    named,
+    percent,
+    plain_number,
+    tidy,
+)
+from skdiffuse.plotting.colours import OBSERVED_COLOUR, model_colours
+
+
+class IntensityHistogramDisplay(FromEstimator):
+    """Density of rain rate on logarithmic axes, the share of dry cells in the legend.
+
+    Parameters
+    ----------
+    observed : IntensityHistogram
+        Distribution of the observations.
+    simulated : dict of str to IntensityHistogram
+        Distributions of the simulations by name.
+
+    Attributes
+    ----------
+    ax_ : Axes
+        Axes of the picture.
+    figure_ : Figure
+        Figure of the picture.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdiffuse.plotting import IntensityHistogramDisplay
+    >>> rain = np.random.default_rng(0).gamma(0.2, size=(2, 8, 3, 16, 16))
+    >>> display = IntensityHistogramDisplay.from_samples(rain[0], {"model": rain[1]})
+    >>> display.ax_.get_xlabel()
+    'rain rate (mm/h)'
+    """
+
+    def __init__(self, observed: IntensityHistogram, simulated: dict[str, IntensityHistogram]):
+        self.observed = observed
+        self.simulated = simulated
+
+    @classmethod
+    def from_samples(cls, obs: Any, sim: Any, *, bins: Any = None, ax: Any = None):
+        """Compare the rain rates of `sim` (a cube, or a dictionary of them) with `obs`.
+
+        Parameters
+        ----------
+        obs, sim : array-like, sim also dict of str to array-like
+            Rain rate in mm/h.
+        bins : array-like, default=None
+            Bin edges in mm/h; by default 8 a decade from 0.1 mm/h to beyond the maximum.
+        ax : Axes, default=None
+            Axes to draw in; by default a new figure.
+        """
+        sims = named(sim)
+        if bins is None:
+            bins = intensity_edges(0.1, 1000.0)
+        display = cls(
+            intensity_histogram(obs, bins),
+            {name: intensity_histogram(cube, bins) for name, cube in sims.items()},
+        )
+        return display.plot(ax)
+
+    def plot(self, ax: Any = None):
+        """Draw the picture in `ax` (or a new figure) and return self."""
+        ax = get_axes(ax)
+        colours = {"observed": OBSERVED_COLOUR, **model_colours(self.simulated)}
+        highest = 1.0
+        for name, h in {"observed": self.observed, **self.simulated}.items():
+            filled = np.flatnonzero(h.density)
+            if filled.size:
+                highest = max(highest, h.edges[filled[-1] + 1])
+            ax.stairs(
+                np.where(h.density > 0, h.density, np.nan),
+                h.edges,
+                color=colours[name],
+                linewidth=2.2 if name == "observed" else 1.5,
+                label=f"{name} ({percent(h.dry_mass)} below {plain_number(h.edges[0])} mm/h)",
+            )
+        ax.set(
+            xscale="log",
+            yscale="log",
+            xlim=(self.observed.edges[0], highest * 1.1),
+            xlabel="rain rate (mm/h)",
+            ylabel="probability density (per mm/h)",
+        )
+        ax.xaxis.set_major_formatter(FuncFormatter(plain_number))
+        tidy(ax)
+        ax.legend(frameon=False, fontsize="small")
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+class QuantileQuantileDisplay(FromEstimator):
+    """Simulated against observed quantiles of rain rate, out to the extremes.
+
+    Parameters
+    ----------
+    quantiles : dict of str to QuantileRatios
+        Quantiles of each simulation beside those of the observations.
+
+    Attributes
+    ----------
+    ax_ : Axes
+        Axes of the picture.
+    figure_ : Figure
+        Figure of the picture.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdiffuse.plotting import QuantileQuantileDisplay
+    >>> rain = np.random.default_rng(0).gamma(0.2, size=(2, 8, 3, 16, 16))
+    >>> QuantileQuantileDisplay.from_samples(rain[0], rain[1]).ax_.get_ylabel()
+    'simulated quantile (mm/h)'
+    """
+
+    def __init__(self, quantiles: dict[str, QuantileRatios]):
+        self.quantiles = quantiles
+
+    @classmethod
+    def from_samples(cls, obs: Any, sim: Any, *, levels: Any = None, ax: Any = None):
+        """Compare the quantiles of `sim` (a cube, or a dictionary of them) with those of `obs`.
+
+        Parameters
+        ----------
+        obs, sim : array-like, sim also dict of str to array-like
+            Rain rate in mm/h.
+        levels : array-like, default=None
+            Probabilities; by default `metrics.extreme_quantile_levels` of the smaller sample.
+        ax : Axes, default=None
+            Axes to draw in; by default a new figure.
+        """
+        pairs = named(sim).items()
+        return cls({name: quantile_ratios(obs, cube, levels) for name, cube in pairs}).plot(ax)
+
+    def plot(self, ax: Any = None):
+        """Draw the picture in `ax` (or a new figure) and return self."""
+        ax = get_axes(ax, (4.8, 4.4))
+        shown = finite_positive(*(v for q in self.quantiles.values() for v in (q.obs, q.sim)))
+        low, high = (shown.min(), shown.max()) if shown.size else (0.1, 1.0)
+        low = max(low, 0.01) / 1.3
+        high = max(high, 10 * low) * 1.3
+        ax.plot([low, high], [low, high], color="#888888", linewidth=1, zorder=1)
+        for (name, colour), marker in zip(
+            model_colours(self.quantiles).items(), "os^Dvs" * len(self.quantiles), strict=False
+        ):
+            q = self.quantiles[name]
+            ax.plot(
+                q.obs, q.sim, marker, ms=4, color=colour, label=name, alpha=0.85, mew=0, zorder=3
+            )
+        reference = max(self.quantiles.values(), key=lambda q: q.levels.size, default=None)
+        if reference is not None:
+            for level in (0.9, 0.95, 0.99, 0.999, 0.9999, 0.99999):
+                at = np.flatnonzero(np.isclose(reference.levels, level, rtol=0, atol=1e-9))
+                if at.size and low < reference.obs[at[0]] < high:
+                    x = reference.obs[at[0]]
+                    ax.axvline(x, color="#CCCCCC", linewidth=0.7, zorder=0)
+                    ax.text(
+                        x, 0.015, f" {100 * level:g} %", transform=ax.get_xaxis_transform(),
+                        rotation=90, fontsize="x-small", color="#666666", ha="right",
+                    )  # fmt: skip
+        ax.set(
+            xscale="log",
+            yscale="log",
+            xlim=(low, high),
+            ylim=(low, high),
+            aspect="equal",
+            xlabel="observed quantile (mm/h)",
+            ylabel="simulated quantile (mm/h)",
+        )
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter(FuncFormatter(plain_number))
+        tidy(ax)
+        ax.grid(False, axis="x")
+        ax.legend(frameon=False, fontsize="small", loc="upper left")
+        self.ax_, self.figure_ = ax, ax.figure
+        return self

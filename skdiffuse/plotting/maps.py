@@ -1,0 +1,105 @@
+"""Maps of where it rains too much or too little."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import BoundaryNorm
+
+from skdiffuse.metrics import mean_normalised_bias
+from skdiffuse.plotting._samples import FromEstimator, get_figure, named, percent
+from skdiffuse.plotting.colours import MISSING_COLOUR
+
+_STEPS = np.array([0.1, 0.2, 0.35, 0.5, 0.75, 1.0])
+
+
+def draw_field(ax: Any, field: Any, **style: Any) -> Any:
+    """Draw one field (y, x) in its own coordinates where it has 1-D ones; return the image.
+
+    North is up: rows run upwards where the y coordinate increases, downwards otherwise.
+    """
+    values = np.ma.masked_invalid(np.asarray(field, dtype=np.float64))
+    origin, extent = "upper", None
+    if hasattr(field, "dims") and all(d in field.coords for d in field.dims):
+        y, x = (np.asarray(field[d]) for d in field.dims)
+        if min(y.size, x.size) > 1 and y.dtype.kind in "fiu" and x.dtype.kind in "fiu":
+            origin = "lower" if y[-1] > y[0] else "upper"
+            dx, dy = abs(x[1] - x[0]) / 2, abs(y[1] - y[0]) / 2
+            extent = (x.min() - dx, x.max() + dx, y.min() - dy, y.max() + dy)
+            if x[-1] < x[0]:
+                values = values[:, ::-1]
+    image = ax.imshow(values, origin=origin, extent=extent, interpolation="nearest", **style)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set(color="#999999", linewidth=0.6)
+    return image
+
+
+class BiasMapDisplay(FromEstimator):
+    """Maps of the mean-normalised bias, one a simulation, on one colour scale.
+
+    Parameters
+    ----------
+    bias : dict of str to array-like of shape (y, x)
+        ``mean(sim) / mean(obs) - 1`` by name of the simulation.
+
+    Attributes
+    ----------
+    axes_ : ndarray of Axes
+        One a simulation.
+    figure_ : Figure
+        Figure of the picture.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdiffuse.plotting import BiasMapDisplay
+    >>> rain = np.random.default_rng(0).gamma(0.2, size=(2, 8, 6, 16, 16))
+    >>> BiasMapDisplay.from_samples(rain[0], {"first": rain[1], "second": rain[0]}).axes_.shape
+    (2,)
+    """
+
+    def __init__(self, bias: dict[str, Any]):
+        self.bias = bias
+
+    @classmethod
+    def from_samples(cls, obs: Any, sim: Any, *, ax: Any = None):
+        """Map the bias of `sim` (a cube, or a dictionary of them) against `obs`.
+
+        Parameters
+        ----------
+        obs, sim : array-like of shape (..., y, x), sim also dict of str to array-like
+            Rain rate in mm/h on one grid.
+        ax : Axes or sequence of Axes, default=None
+            One a simulation; by default a new figure.
+        """
+        return cls({n: mean_normalised_bias(obs, cube) for n, cube in named(sim).items()}).plot(ax)
+
+    def plot(self, ax: Any = None):
+        """Draw the maps in `ax` (one a simulation) or a new figure, and return self."""
+        if ax is None:
+            first = np.shape(next(iter(self.bias.values())))
+            figure = get_figure((3.3 * len(self.bias) + 1.0, 3.3 * first[0] / first[1] + 0.6))
+            axes = figure.subplots(1, len(self.bias), squeeze=False)[0]
+        else:
+            axes = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
+            if len(axes) != len(self.bias):
+                raise ValueError(
+                    f"ax must hold one Axes a simulation: {len(self.bias)}; got {len(axes)}."
+                )
+        # Brown is too dry and blue-green too wet: told apart under every colour blindness.
+        edges = np.concatenate([-_STEPS[::-1], _STEPS])
+        colours = colormaps["BrBG"].with_extremes(bad=MISSING_COLOUR)
+        norm = BoundaryNorm(edges, colours.N, extend="max")
+        for axis, (name, bias) in zip(axes, self.bias.items(), strict=True):
+            image = draw_field(axis, bias, cmap=colours, norm=norm)
+            size = np.asarray(bias)
+            size = np.abs(size[~np.isnan(size)])
+            note = f"mean absolute bias {percent(size.mean())}" if size.size else "no rain"
+            axis.set_title(f"{name}\n{note}", fontsize="medium")
+        self.axes_, self.figure_ = axes, axes[0].figure
+        bar = self.figure_.colorbar(image, ax=list(axes), shrink=0.9, ticks=edges)
+        bar.ax.set_yticklabels([f"{100 * e:+.0f} %" for e in edges], fontsize="small")
+        bar.set_label("mean-normalised bias")
+        return self
