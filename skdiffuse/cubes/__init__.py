@@ -1,0 +1,10 @@
+"""What a cube is: validation, CF metadata, windows, calendars, reading and writing."""
+
+from skdiffuse.cubes.cube import Cube
+from skdiffuse.cubes.dressing import dress
+from skdiffuse.cubes.metadata import GridMetadata
+from skdiffuse.cubes.reading import open_cube
+from skdiffuse.cubes.validation import validate_cube
+from skdiffuse.cubes.writing import write_cube
+
+__all__ = ["Cube", "GridMetadata", "dress", "open_cube", "validate_cube", "write_cube"]

@@ -1,0 +1,151 @@
+"""A validated precipitation cube and the windows that can be cut from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skdiffuse.cubes.metadata import GridMetadata
+
+# Heavier than any rain ever measured (about 2,300 mm/h over one minute) by far, and below the
+# fill values that files leave unmasked (32767 times a scale, 1e20, 9.97e36).
+LARGEST_RATE = 1e5
+
+
+@dataclass(frozen=True, eq=False)
+class Cube:
+    """Precipitation in mm/h, checked by :func:`validate_cube`.
+
+    Attributes
+    ----------
+    values : ndarray or dask array of shape (n, time, y, x)
+        As given, neither copied nor converted; NaN where missing.
+    is_series : bool
+        Whether the user's cube had no leading dimension.
+    template : GridMetadata or None
+        What :func:`dress` needs to give results back in the user's type; None for numpy.
+    breaks : ndarray of bool, shape (time - 1,)
+        True where the time step is irregular: no window may span it.
+    time_step : float or None
+        The regular step in seconds, where the cube has times.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdiffuse.cubes import validate_cube
+    >>> cube = validate_cube(np.zeros((5, 8, 8)))
+    >>> cube.window_starts(3)
+    array([[0, 0],
+           [0, 1],
+           [0, 2]])
+    >>> cube.window(0, 1, 3).shape
+    (3, 8, 8)
+    """
+
+    values: Any
+    is_series: bool
+    template: GridMetadata | None
+    breaks: np.ndarray
+    time_step: float | None = None
+    name: str = "X"
+
+    @property
+    def n_sequences(self) -> int:
+        """Number of sequences."""
+        return self.values.shape[0]
+
+    @property
+    def n_times(self) -> int:
+        """Number of frames of each sequence."""
+        return self.values.shape[1]
+
+    @property
+    def field_shape(self) -> tuple[int, int]:
+        """Number of cells in y and x."""
+        return tuple(self.values.shape[2:])
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether the values are read only when a window is."""
+        return hasattr(self.values, "dask")
+
+    def runs(self) -> list[tuple[int, int]]:
+        """Stretches of frames without a break, as (first, one past the last)."""
+        edges = np.flatnonzero(self.breaks) + 1
+        return list(zip([0, *edges], [*edges, self.n_times], strict=True))
+
+    def window_starts(self, n_frames: int, stride: int = 1) -> np.ndarray:
+        """Where windows of ``n_frames`` frames can start without spanning a break.
+
+        Parameters
+        ----------
+        n_frames : int
+        stride : int, default=1
+            Frames from one start to the next within a stretch without a break.
+
+        Returns
+        -------
+        ndarray of int, shape (k, 2)
+            Pairs (sequence, start).
+        """
+        starts = [np.arange(a, b - n_frames + 1, stride) for a, b in self.runs()]
+        starts = np.concatenate(starts).astype(np.intp)
+        sequences = np.repeat(np.arange(self.n_sequences), starts.size)
+        return np.column_stack([sequences, np.tile(starts, self.n_sequences)])
+
+    def window(
+        self,
+        sequence: int,
+        start: int,
+        n_frames: int,
+        y: slice = slice(None),
+        x: slice = slice(None),
+    ) -> np.ndarray:
+        """A writable copy of one window, read now if the cube is lazy.
+
+        Returns
+        -------
+        ndarray of shape (n_frames, y, x), float32
+
+        Raises
+        ------
+        ValueError
+            If a lazy cube turns out to hold negative, infinite or impossibly large values.
+        """
+        block = self.values[sequence, start : start + n_frames, y, x]
+        if self.is_lazy:
+            block = np.asarray(block)
+            check_values(block, self.name)
+        return np.array(block, dtype=np.float32, order="C")
+
+
+def check_values(values: np.ndarray, name: str) -> bool:
+    """Refuse what cannot be rain; return whether any value is finite.
+
+    Raises
+    ------
+    ValueError
+        If a value is negative, infinite or larger than ``LARGEST_RATE``.
+    """
+    if values.size == 0:
+        return False
+    # fmin and fmax pass over NaN and, unlike nanmin, neither copy nor warn.
+    low = float(np.fmin.reduce(values, axis=None))
+    high = float(np.fmax.reduce(values, axis=None))
+    if np.isnan(low):
+        return False
+    if np.isinf(low) or np.isinf(high):
+        raise ValueError(f"{name} holds infinite values; mark missing cells with NaN.")
+    if low < 0:
+        raise ValueError(
+            f"{name} holds negative precipitation (smallest value {low:g}); mark missing cells "
+            f"with NaN, e.g. X.where(X >= 0), and clip packing noise, e.g. X.clip(min=0)."
+        )
+    if high > LARGEST_RATE:
+        raise ValueError(
+            f"{name} holds {high:g}, which is no rain rate in mm/h: a fill value left unmasked, "
+            "or other units. Mark missing cells with NaN; open_cube converts units."
+        )
+    return True

@@ -1,0 +1,131 @@
+"""Finding and opening files, whatever their format and number."""
+
+from __future__ import annotations
+
+import glob
+import importlib.util
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+_MAGIC = {
+    b"CDF\x01": "netcdf", b"CDF\x02": "netcdf", b"CDF\x05": "netcdf",
+    b"\x89HDF": "hdf5", b"GRIB": "grib", b"\x1f\x8b": "gzip", b"GIF8": "gif", b"P5": "pgm",
+}  # fmt: skip
+
+
+def resolve(source: str | os.PathLike | Sequence) -> list[Path]:
+    """Paths that a path, a pattern or a list of them stands for, sorted by name for a pattern.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file, or none that matches.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        text = os.path.expanduser(os.fspath(source))
+        if os.path.exists(text):
+            return [Path(text)]
+        if glob.has_magic(text):
+            found = sorted(glob.glob(text, recursive=True))
+            if found:
+                return [Path(name) for name in found]
+            raise FileNotFoundError(f"no file matches the pattern {text!r}.")
+        folder = os.path.dirname(text) or "."
+        hint = "" if os.path.isdir(folder) else f" (and no folder {folder!r})"
+        raise FileNotFoundError(f"there is no file {text!r}{hint}.")
+    paths = [path for item in source for path in resolve(item)]
+    if not paths:
+        raise FileNotFoundError("the list of files is empty.")
+    return paths
+
+
+def kind_of(path: Path) -> str:
+    """The format by its first bytes, not by its suffix.
+
+    Raises
+    ------
+    ValueError
+        If the file is empty or of a format that is not known.
+    OSError
+        If it cannot be read.
+    """
+    if path.is_dir():
+        if any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata")):
+            return "zarr"
+        raise ValueError(
+            f"{str(path)!r} is a folder and no Zarr store: give a pattern of its files, e.g. "
+            f"{str(path / '*.nc')!r}."
+        )
+    with open(path, "rb") as file:
+        start = file.read(8)
+    if not start:
+        raise ValueError(f"{str(path)!r} is empty (0 bytes).")
+    for magic, kind in _MAGIC.items():
+        if start.startswith(magic):
+            return kind
+    raise ValueError(
+        f"{str(path)!r} is neither NetCDF, HDF5, GRIB, Zarr nor a radar image that is known: it "
+        f"starts with {start!r}."
+    )
+
+
+def open_dataset(path: Path, *, chunked: bool, engine: str | None = None) -> xr.Dataset:
+    """Open one file as a Dataset without loading its fields.
+
+    Raises
+    ------
+    ImportError
+        If the format needs a library that is not installed.
+    ValueError
+        If the file is damaged or cannot be decoded.
+    """
+    kind = kind_of(path)
+    options: dict[str, Any] = {"decode_coords": "all", "chunks": "auto" if chunked else None}
+    if kind == "grib":
+        need("cfgrib", "GRIB files", "grib")
+        options.update(engine="cfgrib", backend_kwargs={"indexpath": ""})
+    elif kind == "zarr":
+        need("zarr", "Zarr stores", "lazy")
+        options.update(engine="zarr")
+    elif kind in ("hdf5", "netcdf"):
+        options.update(engine="netcdf4")
+    else:
+        raise ValueError(f"{str(path)!r} is a {kind} file, which open_cube cannot read.")
+    if engine is not None:
+        options["engine"] = engine
+    try:
+        with _chunk_size() if chunked else nullcontext():
+            dataset = xr.open_dataset(path, **options)
+    except PermissionError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{str(path)!r} cannot be opened; it may be damaged or incomplete: {error}"
+        ) from error
+    return dataset
+
+
+def _chunk_size() -> AbstractContextManager:
+    """Chunks small enough that reading one window of a large domain stays cheap."""
+    import dask
+
+    return dask.config.set({"array.chunk-size": "16MiB"})
+
+
+def need(module: str, what: str, extra: str) -> None:
+    """Raise with the remedy where an optional library is missing."""
+    if importlib.util.find_spec(module) is None:
+        raise ImportError(
+            f"{what} need the package {module!r}, which is not installed: "
+            f"pip install 'skdiffuse[{extra}]' or pip install {module}."
+        )
+
+
+def has_dask() -> bool:
+    """Whether cubes can be lazy."""
+    return importlib.util.find_spec("dask") is not None

@@ -1,0 +1,183 @@
+"""Time axes of any calendar: steps, breaks, and axes made from other axes."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+# Radar clocks and float32 "hours since" jitter by less than this share of a step.
+_STEP_TOLERANCE = 0.01
+
+
+def is_time_like(values: np.ndarray) -> bool:
+    """Whether an array holds datetime64, timedelta64 or cftime values."""
+    values = np.asarray(values)
+    if values.dtype.kind in "mM":
+        return True
+    return values.dtype == object and values.size > 0 and hasattr(values.flat[0], "calendar")
+
+
+def step_lengths(times: np.ndarray) -> np.ndarray:
+    """Lengths of the steps between consecutive times, in seconds.
+
+    Parameters
+    ----------
+    times : ndarray of shape (n_times,)
+        datetime64, timedelta64, cftime objects of one calendar, or plain numbers (taken as
+        counts, so that their "seconds" are steps).
+
+    Returns
+    -------
+    ndarray of shape (n_times - 1,), float64
+
+    Examples
+    --------
+    >>> import cftime, numpy as np
+    >>> date = cftime.Datetime360Day
+    >>> step_lengths(np.array([date(2000, 2, 29), date(2000, 3, 1)]))
+    array([172800.])
+    """
+    times = np.asarray(times)
+    steps = np.diff(times)
+    if times.dtype.kind in "mM":
+        return steps / np.timedelta64(1, "s")
+    if times.dtype == object:
+        return np.array([step.total_seconds() for step in steps], dtype=np.float64)
+    return steps.astype(np.float64)
+
+
+def find_breaks(times: np.ndarray, *, name: str = "X") -> tuple[np.ndarray, float | None]:
+    """Where the time axis is interrupted, and its regular step.
+
+    The regular step is the most frequent one (the shorter of two equally frequent ones); a
+    step that is longer is a gap, and no window may span it.
+
+    Parameters
+    ----------
+    times : ndarray of shape (n_times,)
+    name : str
+        What to call the cube in errors.
+
+    Returns
+    -------
+    breaks : ndarray of bool, shape (n_times - 1,)
+    step : float or None
+        The regular step in seconds; None for a single time.
+
+    Raises
+    ------
+    ValueError
+        If the times are missing, repeated, or not in ascending order.
+
+    Examples
+    --------
+    >>> find_breaks(np.array([0, 1, 2, 5, 6]))
+    (array([False, False,  True, False]), 1.0)
+    """
+    times = np.asarray(times)
+    if times.dtype.kind in "mM" and np.isnat(times).any():
+        raise ValueError(f"{name}: {np.isnat(times).sum()} of its times are missing (NaT).")
+    steps = step_lengths(times)
+    if steps.size == 0:
+        return np.zeros(0, dtype=bool), None
+    if np.any(steps <= 0):
+        where = int(np.argmax(steps <= 0))
+        kind = "repeated" if steps[where] == 0 else "out of order"
+        raise ValueError(
+            f"{name}: the times are {kind} at position {where + 1} "
+            f"({times[where]} is followed by {times[where + 1]}); sort them with "
+            f"X.sortby(...) and drop repeated ones with X.drop_duplicates(...)."
+        )
+    candidates, counts = np.unique(np.round(steps, 3), return_counts=True)
+    step = float(candidates[np.argmax(counts)])
+    return np.abs(steps - step) > _STEP_TOLERANCE * step, step
+
+
+def refuse_mixed_steps(times: np.ndarray, *, name: str = "X") -> None:
+    """Raise where the times have no common step: a window would mean different durations.
+
+    Raises
+    ------
+    ValueError
+        If a step is shorter than the most frequent one, or fewer than half are equal to it.
+    """
+    breaks, step = find_breaks(times, name=name)
+    if step is None:
+        return
+    steps = step_lengths(times)
+    if np.any(breaks & (steps < step)) or breaks.mean() > 0.5:
+        lengths = ", ".join(f"{s:g}" for s in np.unique(np.round(steps, 3))[:5])
+        raise ValueError(
+            f"{name}: the time steps are mixed (lengths in seconds: {lengths}); a window of "
+            "several frames needs one regular step. Select the part with one step, or "
+            "resample it to one (e.g. X.resample(time=...).mean())."
+        )
+
+
+def seconds_to_timedelta(seconds: float) -> np.timedelta64:
+    """A timedelta64[ns] of so many seconds."""
+    return np.timedelta64(round(seconds * 1e9), "ns")
+
+
+def extend_times(times: np.ndarray, n_steps: int, step: float) -> np.ndarray:
+    """The ``n_steps`` times that follow the last one, of the same kind and calendar.
+
+    Examples
+    --------
+    >>> extend_times(np.array(["2000-01-01T00"], dtype="datetime64[ns]"), 1, 3600.0)
+    array(['2000-01-01T01:00:00.000000000'], dtype='datetime64[ns]')
+    """
+    times = np.asarray(times)
+    counts = np.arange(1, n_steps + 1)
+    if times.dtype.kind in "mM":
+        unit = np.datetime_data(times.dtype)[0]
+        return times[-1] + (counts * seconds_to_timedelta(step)).astype(f"timedelta64[{unit}]")
+    if times.dtype == object:
+        from datetime import timedelta
+
+        return np.array([times[-1] + timedelta(seconds=step * int(c)) for c in counts])
+    return times[-1] + counts * step
+
+
+def refine_times(times: np.ndarray, factor: int) -> np.ndarray:
+    """Put ``factor - 1`` equally spaced times between each two.
+
+    Returns
+    -------
+    ndarray of shape ((n_times - 1) * factor + 1,)
+
+    Examples
+    --------
+    >>> refine_times(np.array([0.0, 1.0, 2.0]), 2)
+    array([0. , 0.5, 1. , 1.5, 2. ])
+    """
+    times = np.asarray(times)
+    if times.size < 2:
+        return times
+    if times.dtype.kind in "mM":
+        times = times.astype(f"{times.dtype.name.split('[')[0]}[ns]")
+    elif times.dtype.kind in "iu":
+        times = times.astype(np.float64)
+    between = [times[:-1] + (np.diff(times) * j) / factor for j in range(factor)]
+    return np.append(np.stack(between, axis=1).ravel(), times[-1])
+
+
+def calendar_of(times: np.ndarray) -> str | None:
+    """The CF calendar of dates; None for elapsed times and plain numbers.
+
+    Examples
+    --------
+    >>> calendar_of(np.array(["2000-01-01"], dtype="datetime64[ns]"))
+    'proleptic_gregorian'
+    """
+    times = np.asarray(times)
+    if times.dtype.kind == "M":
+        return "proleptic_gregorian"
+    if times.dtype == object and times.size:
+        return getattr(times.flat[0], "calendar", None)
+    return None
+
+
+def time_values(array: xr.DataArray, dim: str) -> np.ndarray | None:
+    """The coordinate values along ``dim``, or None where it has no coordinate."""
+    return array.coords[dim].values if dim in array.coords else None

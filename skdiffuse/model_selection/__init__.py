@@ -1,0 +1,1 @@
+"""Splits of cubes that do not leak."""
