@@ -3,6 +3,7 @@
 from skdiffuse.plotting.colours import RAIN_LEVELS, rain_colormap, rain_norm
 from skdiffuse.plotting.distribution import IntensityHistogramDisplay, QuantileQuantileDisplay
 from skdiffuse.plotting.frames import FramesDisplay, animate
+from skdiffuse.plotting.html_report import HtmlReport
 from skdiffuse.plotting.maps import BiasMapDisplay
 from skdiffuse.plotting.power_spectrum import PowerSpectrumDisplay
 
@@ -10,6 +11,7 @@ __all__ = [
     "RAIN_LEVELS",
     "BiasMapDisplay",
     "FramesDisplay",
+    "HtmlReport",
     "IntensityHistogramDisplay",
     "PowerSpectrumDisplay",
     "QuantileQuantileDisplay",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from skdiffuse.metrics._arrays import to_numpy
+from skdiffuse.plotting._files import write_whole
 from skdiffuse.plotting._samples import get_figure, named
 from skdiffuse.plotting.colours import RAIN_LEVELS, rain_colormap, rain_norm
 from skdiffuse.plotting.maps import draw_field
@@ -128,7 +128,10 @@ class FramesDisplay:
         if figure is None:
             width = 1.75
             figure = get_figure(
-                (width * len(shown) + 1.2, (width * ny / nx + 0.12) * len(sequences) + 0.4)
+                (
+                    width * len(shown) + 1.2,
+                    max((width * ny / nx + 0.12) * len(sequences) + 0.4, 2.6),
+                )
             )
         axes = figure.subplots(len(sequences), len(shown), squeeze=False)
         style = {"cmap": rain_colormap(), "norm": rain_norm(levels)}
@@ -219,9 +222,7 @@ def animate(
     film = FuncAnimation(figure, draw, frames=n, interval=frame_ms, blit=False)
     suffix = ".gif" if path is None else Path(path).suffix.lower()
     if suffix == ".html":
-        # The player embeds its frames; its limit only guards against huge pages.
-        _write(Path(path), film.to_jshtml(default_mode="loop").encode())
-        return Path(path)
+        return write_whole(path, film.to_jshtml(default_mode="loop").encode())
     if suffix not in (".gif", ".mp4"):
         raise ValueError(f"path must end in .gif, .html or .mp4; got {str(path)!r}.")
     writer = PillowWriter(fps=1000 / frame_ms) if suffix == ".gif" else "ffmpeg"
@@ -231,8 +232,7 @@ def animate(
         data = file.read_bytes()
     if path is None:
         return data
-    _write(Path(path), data)
-    return Path(path)
+    return write_whole(path, data)
 
 
 def _runs_down(sequence: Any) -> bool:
@@ -242,12 +242,3 @@ def _runs_down(sequence: Any) -> bool:
         return False
     values = np.asarray(sequence[x])
     return values.size > 1 and values.dtype.kind in "fiu" and bool(values[-1] < values[0])
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file so that a reader finds it whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(data)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)

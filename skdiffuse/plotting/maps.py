@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.colors import BoundaryNorm
+from matplotlib.colors import BoundaryNorm, ListedColormap
 
 from skdiffuse.metrics import mean_normalised_bias
 from skdiffuse.plotting._samples import FromEstimator, get_figure, named, percent
@@ -89,9 +89,12 @@ class BiasMapDisplay(FromEstimator):
                     f"ax must hold one Axes a simulation: {len(self.bias)}; got {len(axes)}."
                 )
         # Brown is too dry and blue-green too wet: told apart under every colour blindness.
+        # The step around zero is white, which the map's own middle is only nearly.
         edges = np.concatenate([-_STEPS[::-1], _STEPS])
-        colours = colormaps["BrBG"].with_extremes(bad=MISSING_COLOUR)
-        norm = BoundaryNorm(edges, colours.N, extend="max")
+        shades = colormaps["BrBG"](np.linspace(0.04, 0.96, edges.size - 1))
+        shades[_STEPS.size - 1] = 1.0
+        colours = ListedColormap(shades).with_extremes(bad=MISSING_COLOUR, over="#00201a")
+        norm = BoundaryNorm(edges, colours.N)
         for axis, (name, bias) in zip(axes, self.bias.items(), strict=True):
             image = draw_field(axis, bias, cmap=colours, norm=norm)
             size = np.asarray(bias)
@@ -99,7 +102,7 @@ class BiasMapDisplay(FromEstimator):
             note = f"mean absolute bias {percent(size.mean())}" if size.size else "no rain"
             axis.set_title(f"{name}\n{note}", fontsize="medium")
         self.axes_, self.figure_ = axes, axes[0].figure
-        bar = self.figure_.colorbar(image, ax=list(axes), shrink=0.9, ticks=edges)
+        bar = self.figure_.colorbar(image, ax=list(axes), shrink=0.9, ticks=edges, extend="max")
         bar.ax.set_yticklabels([f"{100 * e:+.0f} %" for e in edges], fontsize="small")
         bar.set_label("mean-normalised bias")
         return self

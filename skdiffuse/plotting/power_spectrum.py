@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from skdiffuse.metrics import PowerSpectrum, spatial_psd, temporal_psd
 from skdiffuse.plotting._samples import FromEstimator, get_axes, named, plain_number, tidy
@@ -111,6 +111,14 @@ class PowerSpectrumDisplay(FromEstimator):
             ylabel="power ((mm/h)²)",
         )
         ax.xaxis.set_major_formatter(FuncFormatter(plain_number))
+        if not spatial:
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        low, high = ax.get_ylim()
+        if high < 30 * low:
+            # Less than a decade and a half: say plain numbers where powers of ten would be rare.
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.yaxis.set_major_formatter(FuncFormatter(plain_number))
+            ax.yaxis.set_minor_formatter(NullFormatter())
         tidy(ax)
         ax.legend(frameon=False, fontsize="small")
         self.ax_, self.figure_ = ax, ax.figure
