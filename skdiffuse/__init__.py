@@ -1,5 +1,33 @@
-"""Diffusion models of time-evolving precipitation with a scikit-learn face."""
+"""Diffusion models of time-evolving precipitation with a scikit-learn face.
+
+The names below are imported when they are first used, so that metrics, cubes and pictures are at
+hand without waiting for torch.
+"""
+
+from importlib import import_module
 
 from skdiffuse._version import __version__
 
-__all__ = ["__version__"]
+_HOMES = {
+    "IdentityTransform": "skdiffuse.preprocessing",
+    "PrecipDiffusion": "skdiffuse.precip_diffusion",
+    "SqrtTransform": "skdiffuse.preprocessing",
+    "make_precipitation": "skdiffuse.datasets",
+    "open_cube": "skdiffuse.cubes",
+    "write_cube": "skdiffuse.cubes",
+}
+
+__all__ = [
+    "__version__",
+    *_HOMES,
+]
+
+
+def __getattr__(name: str):
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'skdiffuse' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

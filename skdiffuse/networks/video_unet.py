@@ -11,7 +11,7 @@ from skdiffuse.networks.blocks import Attention, ChannelNorm, LogSNREmbedding, R
 __all__ = ["PRESETS", "VideoUNet", "build_network"]
 
 PRESETS: dict[str, dict] = {
-    "tiny": {"width": 32, "multipliers": (1, 2, 4), "patch_size": 2},
+    "tiny": {"width": 24, "multipliers": (1, 2, 4), "patch_size": 2},
     "small": {"width": 40, "multipliers": (1, 2, 4), "patch_size": 1},
     "base": {"width": 64, "multipliers": (1, 2, 4, 8), "patch_size": 1, "n_blocks": 2},
 }
@@ -102,7 +102,9 @@ class VideoUNet(nn.Module):
                 )
                 current = c
             if level > 0:
-                self.up.append(nn.Conv2d(c, c, 3, padding=1))
+                # Before the resolution doubles, where it is four times cheaper.
+                current = channels[level - 1]
+                self.up.append(nn.Conv2d(c, current, 3, padding=1))
         self.norm_out = ChannelNorm(current)
         self.head = nn.Conv2d(current, patch_size**2, 3, padding=1)
         nn.init.zeros_(self.head.weight)
@@ -146,7 +148,7 @@ class VideoUNet(nn.Module):
             if isinstance(layer, _Stage):
                 x = layer(torch.cat([x, skips.pop()], dim=1), embedding, n_frames)
             else:
-                x = layer(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+                x = F.interpolate(layer(x), scale_factor=2.0, mode="nearest")
         x = F.pixel_shuffle(self.head(F.silu(self.norm_out(x))), self.patch_size)
         return x[..., :height, :width].reshape(n, n_frames, height, width)
 

@@ -69,7 +69,7 @@ class Trainer:
     average_width : float
         See `PowerAverage`.
     seed : int
-    device : torch.device
+    device : str or torch.device
     checkpoint_dir : Path or None
     checkpoint_seconds : float
         Time between two checkpoints.
@@ -99,7 +99,7 @@ class Trainer:
     gradient_clip: float = 1.0
     average_width: float = 0.1
     seed: int = 0
-    device: torch.device = torch.device("cpu")
+    device: str | torch.device = "cpu"
     checkpoint_dir: Path | None = None
     checkpoint_seconds: float = 60.0
     description: dict = field(default_factory=dict)
@@ -155,7 +155,8 @@ class Trainer:
                 self.save()
 
     def _one_step(self) -> tuple[float, float]:
-        latent = self.encode(self.windows(self.step)).to(self.device)
+        rain, weights = self.windows(self.step)
+        latent, weights = self.encode(rain).to(self.device), weights.to(self.device)
         generator = torch.Generator().manual_seed(step_seed(self.seed, self.step, purpose=1))
         log_snr = self.schedule.draw(len(latent), generator).to(self.device)
         noise = torch.randn(latent.shape, generator=generator).to(self.device)
@@ -163,7 +164,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * min(1.0, (self.step + 1) / self.warmup_steps)
         self.network.train()
-        loss = masked_v_loss(self.network, latent, log_snr, noise).mean()
+        loss = (weights * masked_v_loss(self.network, latent, log_snr, noise)).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)

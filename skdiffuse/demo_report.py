@@ -1,0 +1,214 @@
+"""The demo's page: pictures, scores and what they mean, in plain language."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from skdiffuse import plotting
+
+if TYPE_CHECKING:
+    from skdiffuse.demo import DemoResult
+
+__all__ = ["write_report"]
+
+
+def write_report(result: DemoResult, path: str | Path) -> None:
+    """Write the page of a demo to one self-contained file.
+
+    Parameters
+    ----------
+    result : DemoResult
+    path : str or Path
+    """
+    model = result.model
+    rows, columns = model.field_shape_
+    page = plotting.HtmlReport("Learnt rain")
+    page.text(
+        f"A diffusion model was trained for {model.n_iter_} steps on {result.source}, on sequences "
+        f"of {model.n_frames} frames of {rows} x {columns} cells. The last fifth of the data in "
+        f"time was held out; everything below is compared with that part, which the model has "
+        f"never seen. All of it took {result.minutes:.1f} minutes. A few minutes of training show "
+        "the way, not the quality that hours or a GPU give."
+    )
+    _training(page, result)
+    _generated(page, result)
+    _views(page, result)
+    _interpolated(page, result)
+    _nowcast(page, result)
+    page.write(path)
+
+
+def _add(page: plotting.HtmlReport, figure, caption: str) -> None:
+    page.figure(figure, caption)
+    plt.close(figure)
+
+
+def _training(page, result: DemoResult) -> None:
+    page.heading("Has it learnt anything?")
+    page.text(
+        "The loss is the mean squared error of the network's prediction of v on held-out rain. A "
+        "predictor that knows only the mean scores 1.00; lower is better, and 0 cannot be reached."
+    )
+    page.table(
+        [
+            ("model, held-out rain", f"{result.held_out_loss:.3f}"),
+            ("mean predictor", "1.000"),
+        ],
+        ("predictor", "v-loss"),
+    )
+    history = result.model.history_
+    figure, ax = plt.subplots(figsize=(6, 2.8), layout="constrained")
+    ax.plot([h["step"] for h in history], [h["loss"] for h in history], color="#0072b2")
+    ax.axhline(result.held_out_loss, color="black", linestyle="--", label="held-out, at the end")
+    ax.set(xlabel="training step", ylabel="v-loss", yscale="log")
+    ax.legend(frameon=False)
+    _add(page, figure, "Training loss, averaged over 20 steps. Good: it falls and levels off.")
+
+
+def _generated(page, result: DemoResult) -> None:
+    page.heading("New rain")
+    n_shown = 3
+
+    def wettest(sequences: np.ndarray) -> np.ndarray:
+        order = np.argsort(-sequences.mean(axis=(1, 2, 3)), kind="stable")
+        return sequences[order[:n_shown]]
+
+    # As many real sequences as generated ones, so that the wettest of each are alike extreme.
+    random = np.random.default_rng(0)
+    n = min(len(result.held_out), len(result.generated))
+    real = wettest(result.held_out[random.permutation(len(result.held_out))[:n]])
+    new = wettest(result.generated[:n])
+    rows = {f"real {i + 1}": sequence for i, sequence in enumerate(real)}
+    rows |= {f"generated {i + 1}": sequence for i, sequence in enumerate(new)}
+    _add(
+        page,
+        plotting.FramesDisplay(rows).plot().figure_,
+        f"The {len(real)} wettest of {n} held-out sequences, and the {len(new)} wettest of {n} "
+        "generated ones. Good: a stranger cannot say which is which; showers have sharp edges, "
+        "and what rains in one frame goes on, moved, in the next.",
+    )
+    page.image(
+        plotting.animate({"real": real[0], "generated": new[0]}),
+        "image/gif",
+        "The first of each, moving.",
+    )
+
+
+def _views(page, result: DemoResult) -> None:
+    page.heading("Is it the right climate?")
+    climate = result.climate()
+    columns = list(climate)
+    statistics = list(climate[columns[0]])
+    page.table(
+        [(s, *(f"{climate[c][s]:.3g}" for c in columns)) for s in statistics],
+        ("", *columns),
+    )
+    page.text(
+        f"From {len(result.held_out)} held-out and {len(result.generated)} generated sequences. "
+        "The weather of the held-out days differs from that of the training days: where the "
+        "training rain is as far from the held-out rain as the generated rain is, no model could "
+        "be told to be better."
+    )
+    sims = {"generated": result.generated, "training": result.training}
+    observed = result.held_out
+    figure, axes = plt.subplots(2, 2, figsize=(10, 7.6), layout="constrained")
+    plotting.IntensityHistogramDisplay.from_samples(observed, sims, ax=axes[0, 0])
+    plotting.QuantileQuantileDisplay.from_samples(observed, sims, ax=axes[0, 1])
+    plotting.PowerSpectrumDisplay.from_samples(observed, sims, ax=axes[1, 0])
+    plotting.PowerSpectrumDisplay.from_samples(observed, sims, kind="temporal", ax=axes[1, 1])
+    for ax, title in zip(
+        axes.flat,
+        ("Intensities", "Quantiles", "Power in space", "Power in time"),
+        strict=True,
+    ):
+        ax.set_title(title)
+    _add(
+        page,
+        figure,
+        "Good: the generated curves lie on the observed ones, or as near as the training rain "
+        "does. Below them on the right of the spectra means fields too smooth; below the diagonal "
+        "at the top of the quantiles, too weak extremes. The last few quantiles hang on a handful "
+        "of cells.",
+    )
+    _add(
+        page,
+        plotting.BiasMapDisplay.from_samples(observed, sims).figure_,
+        "Mean-normalised bias: (generated mean - observed mean) / observed mean in each cell. "
+        "With so few sequences most of the pattern is chance: compare it with that of the "
+        "training rain beside it.",
+    )
+
+
+def _interpolated(page, result: DemoResult) -> None:
+    page.heading("Every second frame filled in")
+    _crps_table(page, result, "interpolated")
+    case = _wettest_case(result)
+    truth = result.cases[case][:-1]
+
+    def whole(between: np.ndarray) -> np.ndarray:
+        sequence = truth.copy()
+        sequence[1::2] = between
+        return sequence
+
+    rows = {"real": truth}
+    rows |= {f"model {i + 1}": whole(result.interpolated["model"][i, case]) for i in range(2)}
+    rows["linear in time"] = whole(result.interpolated["linear in time"][0, case])
+    labels = [f"{i + 1} {'(known)' if i % 2 == 0 else '(filled)'}" for i in range(len(truth))]
+    _add(
+        page,
+        plotting.FramesDisplay(rows, frames=range(len(truth)), labels=labels).plot().figure_,
+        "Frames 2, 4 and 6 were hidden. Good: the filled frames look like rain between their "
+        "neighbours and differ between realizations only in what cannot be known. Linear "
+        "interpolation instead shows both neighbours at once, faded.",
+    )
+
+
+def _nowcast(page, result: DemoResult) -> None:
+    page.heading("Nowcast")
+    _crps_table(page, result, "nowcast")
+    case = _wettest_case(result)
+    half = result.model.n_frames // 2
+    past, future = np.split(result.cases[case], [half])
+    rows = {"real": result.cases[case]}
+    for i in range(2):
+        rows[f"member {i + 1}"] = np.concatenate([past, result.nowcast["model"][i, case]])
+    mean = result.nowcast["model"][:, case].mean(axis=0)
+    rows["ensemble mean"] = np.concatenate([past, mean])
+    rows["persistence"] = np.concatenate([past, result.nowcast["persistence"][0, case]])
+    labels = [
+        f"t{i - half + 1:+d}" + (" (known)" if i < half else "") for i in range(half + len(future))
+    ]
+    _add(
+        page,
+        plotting.FramesDisplay(rows, frames=range(len(labels)), labels=labels).plot().figure_,
+        f"The first {half} frames were given. Good: every member is as sharp as real rain, and "
+        "members part from each other as the lead time grows; their mean fades, as it should.",
+    )
+
+
+def _crps_table(page, result: DemoResult, what: str) -> None:
+    crps = result.crps(what)
+    model = crps["model"]
+    n = len(model)
+    rows = []
+    for name, values in crps.items():
+        difference = values - model
+        error = difference.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
+        against = "" if name == "model" else f"{difference.mean():+.3f} +- {2 * error:.3f}"
+        rows.append((name, f"{values.mean():.3f}", against))
+    page.table(rows, ("method", "CRPS (mm/h)", "worse than the model by (+- 2 standard errors)"))
+    page.text(
+        f"The continuous ranked probability score of the ensembles, averaged over cells and frames "
+        f"of {n} held-out sequences in which it rains; lower is better, and for a single forecast "
+        "it is the mean absolute error. A difference smaller than its two standard errors may be "
+        "chance, and sequences of the same days are not independent, so that the true uncertainty "
+        "is larger."
+    )
+
+
+def _wettest_case(result: DemoResult) -> int:
+    return int(result.cases.mean(axis=(1, 2, 3)).argmax())
