@@ -8,7 +8,16 @@ from skdiffuse.metrics.bias import (
     mean_normalised_bias,
     pattern_correlation,
 )
-from skdiffuse.metrics.ensemble import crps_ensemble, threshold_weighted_crps
+from skdiffuse.metrics.contingency import ContingencyTable, contingency_table
+from skdiffuse.metrics.ensemble import (
+    SpreadSkill,
+    crps_ensemble,
+    energy_score,
+    rank_histogram,
+    spread_skill,
+    threshold_weighted_crps,
+    variogram_score,
+)
 from skdiffuse.metrics.intensity import (
     IntensityHistogram,
     intensity_edges,
@@ -17,6 +26,15 @@ from skdiffuse.metrics.intensity import (
     perkins_skill_score,
     wasserstein_distance,
     wet_fraction,
+)
+from skdiffuse.metrics.probabilities import (
+    BrierDecomposition,
+    ReliabilityCurve,
+    RocCurve,
+    brier_decomposition,
+    brier_score,
+    reliability_curve,
+    roc_curve,
 )
 from skdiffuse.metrics.quantiles import (
     QuantileRatios,
@@ -33,15 +51,35 @@ from skdiffuse.metrics.spectra import (
     spatial_psd,
     temporal_psd,
 )
+from skdiffuse.metrics.uncertainty import (
+    BootstrapResult,
+    PermutationResult,
+    bootstrap,
+    bootstrap_difference,
+    permutation_test,
+)
 
 __all__ = [
     "BiasSummary",
+    "BootstrapResult",
+    "BrierDecomposition",
+    "ContingencyTable",
     "IntensityHistogram",
+    "PermutationResult",
     "PowerSpectrum",
     "QuantileRatios",
+    "ReliabilityCurve",
+    "RocCurve",
+    "SpreadSkill",
     "bias_pattern_correlation",
     "bias_summary",
+    "bootstrap",
+    "bootstrap_difference",
+    "brier_decomposition",
+    "brier_score",
+    "contingency_table",
     "crps_ensemble",
+    "energy_score",
     "extreme_quantile_levels",
     "fss",
     "intensity_edges",
@@ -52,13 +90,19 @@ __all__ = [
     "mean_normalised_bias",
     "pattern_correlation",
     "perkins_skill_score",
+    "permutation_test",
     "power_deficit",
     "quantile_error",
     "quantile_ratios",
     "quantiles",
+    "rank_histogram",
+    "reliability_curve",
+    "roc_curve",
     "spatial_psd",
+    "spread_skill",
     "temporal_psd",
     "threshold_weighted_crps",
+    "variogram_score",
     "wasserstein_distance",
     "wet_fraction",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -205,3 +205,227 @@ def threshold_weighted_crps(
         return np.maximum(r, r.dtype.type(threshold))
 
     return _mean_valid(_crps_cells(obs, ens, fair, axis, raised), average)
+
+
+def _usable_fields(obs: Any, ens: Any, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fields (n, y, x) and members (m, n, y, x) with missing cells set to 0, and their mask."""
+    y, x = check_ensemble(obs, ens, axis)
+    if y.ndim < 2:
+        raise ValueError(f"obs must have shape (..., y, x); got {y.shape}.")
+    fields = y.reshape(-1, *y.shape[-2:]).astype(np.float64)
+    members = x.reshape(len(x), *fields.shape).astype(np.float64)
+    known = ~np.isnan(fields) & ~np.isnan(members).any(axis=0)
+    return np.where(known, fields, 0.0), np.where(known, members, 0.0), known
+
+
+def energy_score(
+    obs: Any, ens: Any, *, fair: bool = True, axis: int = 0, average: bool = True
+) -> Any:
+    """Return the energy score of an ensemble of whole fields, in mm/h.
+
+    ``ES = mean_i ||x_i - y|| - sum_{i<j} ||x_i - x_j|| / D`` with D as in `crps_ensemble`, which
+    it generalises: the norm is the Euclidean one over the cells of a field, here divided by the
+    square root of their number so that fields of different sizes compare (Gneiting and Raftery
+    2007, JASA 102, 359).
+
+    Parameters
+    ----------
+    obs : array-like of shape (..., y, x)
+        Observed rain rate in mm/h. Cells missing in `obs` or in any member are left out.
+    ens : array-like of the shape of `obs`, with a member axis
+        Ensemble in mm/h.
+    fair : bool, default=True
+        Remove the bias of a small ensemble.
+    axis : int, default=0
+        Axis of the members in `ens`.
+    average : bool, default=True
+        Return the mean over fields, or one score a field.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdiffuse.metrics import energy_score
+    >>> energy_score(np.zeros((2, 2)), np.ones((3, 2, 2)))
+    1.0
+    """
+    y, x, known = _usable_fields(obs, ens, axis)
+    m = len(x)
+    if fair and m < 2:
+        raise ValueError(
+            f"The fair energy score needs at least 2 members; got {m}. Use fair=False."
+        )
+
+    def norm(difference):
+        return np.sqrt(np.einsum("nyx,nyx->n", difference, difference))
+
+    near = sum(norm(member - y) for member in x) / m
+    apart = sum(norm(x[i] - x[j]) for i in range(m) for j in range(i))
+    cells = known.sum(axis=(1, 2))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        score = (near - apart / (m * (m - 1 if fair else m))) / np.sqrt(cells)
+    return _mean_valid(score.reshape(np.shape(obs)[:-2]), average)
+
+
+def variogram_score(
+    obs: Any,
+    ens: Any,
+    *,
+    p: float = 0.5,
+    max_lag: int = 3,
+    axis: int = 0,
+    average: bool = True,
+) -> Any:
+    """Return the variogram score of an ensemble of fields: are neighbours related as they should?
+
+    ``VS = sum_ij w_ij (|y_i - y_j|^p - mean_k |x_ki - x_kj|^p)^2 / sum_ij w_ij`` over all pairs of
+    cells at most `max_lag` rows and columns apart, with the inverse of their distance in cells
+    as weight (Scheuerer and Hamill 2015, MWR 143, 1321). Sensitive to wrong correlations, which
+    the energy score hardly sees; blind to a bias common to all cells.
+
+    Parameters
+    ----------
+    obs, ens, axis, average
+        As for `energy_score`.
+    p : float, default=0.5
+        Order of the variogram.
+    max_lag : int, default=3
+        Largest separation in rows and in columns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdiffuse.metrics import variogram_score
+    >>> variogram_score(np.eye(4), np.eye(4)[None])
+    0.0
+    """
+    if not p > 0:
+        raise ValueError(f"p must be positive; got {p}.")
+    y, x, known = _usable_fields(obs, ens, axis)
+    ny, nx = y.shape[-2:]
+    score, weights = np.zeros(len(y)), np.zeros(len(y))
+    for dy in range(min(max_lag, ny - 1) + 1):
+        for dx in range(-min(max_lag, nx - 1), min(max_lag, nx - 1) + 1):
+            if dy == 0 and dx <= 0:  # each pair once
+                continue
+            here = (..., slice(0, ny - dy), slice(max(0, -dx), nx - max(0, dx)))
+            there = (..., slice(dy, ny), slice(max(0, dx), nx - max(0, -dx)))
+            both = known[here] & known[there]
+            seen = np.abs(y[here] - y[there]) ** p
+            made = np.mean(np.abs(x[here] - x[there]) ** p, axis=0)
+            w = 1.0 / np.hypot(dy, dx)
+            score += w * np.sum(np.where(both, (seen - made) ** 2, 0.0), axis=(1, 2))
+            weights += w * both.sum(axis=(1, 2))
+    with np.errstate(invalid="ignore"):
+        return _mean_valid((score / weights).reshape(np.shape(obs)[:-2]), average)
+
+
+def rank_histogram(obs: Any, ens: Any, *, axis: int = 0) -> np.ndarray:
+    """Return how often the observation takes each rank among the members.
+
+    A reliable ensemble has a flat histogram; a U means too little spread, a dome too much, a
+    slope a bias (Hamill 2001, MWR 129, 550). Where the observation equals members (dry cells!)
+    its rank is undetermined among them: the count is shared equally between the ranks it might
+    have, the expectation of drawing one at random, so that the result is not random.
+
+    Parameters
+    ----------
+    obs : array-like of shape S
+        Observed rain rate in mm/h.
+    ens : array-like of shape S with a member axis
+        Ensemble in mm/h. Cells missing in `obs` or in any member are left out.
+    axis : int, default=0
+        Axis of the members in `ens`.
+
+    Returns
+    -------
+    ndarray of shape (n_members + 1,)
+        Share of cells in each rank; sums to 1.
+
+    Examples
+    --------
+    >>> from skdiffuse.metrics import rank_histogram
+    >>> rank_histogram([0.5, 0.0], [[0.0, 0.0], [1.0, 2.0]])
+    array([0.25, 0.75, 0.  ])
+    """
+    y, x = check_ensemble(obs, ens, axis)
+    m = len(x)
+    known = ~np.isnan(y) & ~np.isnan(x).any(axis=0)
+    below = np.zeros(y.shape, dtype=np.int64)
+    equal = np.zeros(y.shape, dtype=np.int64)
+    for member in x:
+        below += member < y
+        equal += member == y
+    n = int(known.sum())
+    if n == 0:
+        raise ValueError("No cell is valid in obs and in all members: there is nothing to rank.")
+    pairs = np.bincount((below * (m + 1) + equal)[known], minlength=(m + 1) ** 2)
+    counts = np.zeros(m + 1)
+    for pair in np.flatnonzero(pairs):
+        low, ties = divmod(int(pair), m + 1)
+        counts[low : low + ties + 1] += pairs[pair] / (ties + 1)
+    return counts / n
+
+
+class SpreadSkill(NamedTuple):
+    """Spread of an ensemble beside the error of its mean.
+
+    Attributes
+    ----------
+    spread : float or ndarray of shape (n_bins,)
+        Root of the mean ensemble variance, times ``sqrt((m + 1) / m)``, in mm/h.
+    error : float or ndarray of shape (n_bins,)
+        Root mean square error of the ensemble mean, in mm/h.
+    ratio : float or ndarray of shape (n_bins,)
+        ``spread / error``: 1 for a reliable ensemble, less where it is overconfident.
+    """
+
+    spread: Any
+    error: Any
+    ratio: Any
+
+
+def spread_skill(obs: Any, ens: Any, *, n_bins: int | None = None, axis: int = 0) -> SpreadSkill:
+    """Compare the spread of an ensemble with the error of its mean.
+
+    For a reliable ensemble of m members ``E (mean(x) - y)^2 = (m + 1)/m E var(x)`` with the
+    unbiased variance, averaged before the root (Fortin et al. 2014, J. Hydromet. 15, 1708).
+
+    Parameters
+    ----------
+    obs : array-like of shape S
+        Observed rain rate in mm/h.
+    ens : array-like of shape S with a member axis
+        Ensemble in mm/h. Cells missing in `obs` or in any member are left out.
+    n_bins : int, default=None
+        Sort cells by spread into this many equally filled bins and return one value a bin.
+    axis : int, default=0
+        Axis of the members in `ens`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdiffuse.metrics import spread_skill
+    >>> rng = np.random.default_rng(0)
+    >>> centre = rng.gamma(2.0, size=100_000)
+    >>> obs, ens = rng.normal(centre), rng.normal(centre, size=(5, 100_000))
+    >>> round(float(spread_skill(obs, ens).ratio), 1)
+    1.0
+    """
+    y, x = check_ensemble(obs, ens, axis)
+    m = len(x)
+    if m < 2:
+        raise ValueError(f"An ensemble of {m} has no spread: at least 2 members are needed.")
+    known = ~np.isnan(y) & ~np.isnan(x).any(axis=0)
+    if not known.any():
+        raise ValueError("No cell is valid in obs and in all members: there is nothing to score.")
+    x = x[:, known].astype(np.float64)
+    variance = x.var(axis=0, ddof=1) * (m + 1) / m
+    squared = (x.mean(axis=0) - y[known]) ** 2
+    if n_bins is None:
+        spread, error = np.sqrt(variance.mean()), np.sqrt(squared.mean())
+    else:
+        parts = np.array_split(np.argsort(variance, kind="stable"), int(n_bins))
+        spread = np.sqrt([variance[part].mean() for part in parts])
+        error = np.sqrt([squared[part].mean() for part in parts])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return SpreadSkill(spread, error, np.divide(spread, error))

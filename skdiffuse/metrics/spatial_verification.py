@@ -9,29 +9,33 @@ import numpy as np
 from skdiffuse.metrics._arrays import check_same_grid, to_numpy
 
 
-def _neighbourhood_counts(
-    events: np.ndarray, scale: int, padding: str, out: np.ndarray | None = None
-) -> np.ndarray:
-    """Number of events in the square of side `scale` around each cell of (..., y, x)."""
+def _window_sums(x: np.ndarray, width: int, axis: int) -> np.ndarray:
+    """Sums of `width` neighbours along an axis, by doubling: about 2 log2(width) additions."""
+    x = np.moveaxis(x, axis, 0)
+    n = len(x) - width + 1
+    total, offset, w = None, 0, 1
+    while True:
+        if width & w:
+            piece = x[offset : offset + n]
+            total = piece if total is None else total + piece
+            offset += w
+        w *= 2
+        if w > width:
+            return np.moveaxis(total, 0, axis)
+        x = x[: -w // 2] + x[w // 2 :]
+
+
+def _neighbourhood_counts(events: np.ndarray, scale: int, padding: str, most: int) -> np.ndarray:
+    """Number of events (each up to `most`) in the square of side `scale` around each cell."""
+    dtype = np.uint16 if scale * scale * most < 2**16 else np.uint32
     before = scale // 2
-    after = scale - 1 - before
-    ny, nx = events.shape[-2:]
-    table = np.zeros((*events.shape[:-2], ny + 1, nx + 1), dtype=np.int32)
-    np.cumsum(events, axis=-2, dtype=np.int32, out=table[..., 1:, 1:])
-    np.cumsum(table[..., 1:, 1:], axis=-1, out=table[..., 1:, 1:])
-    return _from_table(table, before, after, padding)
-
-
-def _from_table(table: np.ndarray, before: int, after: int, padding: str) -> np.ndarray:
-    ny, nx = table.shape[-2] - 1, table.shape[-1] - 1
-    if padding == "valid":
-        y, x = np.arange(before, ny - after), np.arange(before, nx - after)
+    if padding == "zero":
+        ny, nx = events.shape
+        padded = np.zeros((ny + scale - 1, nx + scale - 1), dtype=dtype)
+        padded[before : before + ny, before : before + nx] = events
     else:
-        y, x = np.arange(ny), np.arange(nx)
-    top, bottom = np.maximum(y - before, 0), np.minimum(y + after, ny - 1) + 1
-    left, right = np.maximum(x - before, 0), np.minimum(x + after, nx - 1) + 1
-    rows = table[..., bottom, :] - table[..., top, :]
-    return rows[..., right] - rows[..., left]
+        padded = events.astype(dtype)
+    return _window_sums(_window_sums(padded, scale, 0), scale, 1).astype(np.float64).ravel()
 
 
 def fss(
@@ -49,15 +53,16 @@ def fss(
     ``FSS = 1 - sum (p_sim - p_obs)^2 / (sum p_sim^2 + sum p_obs^2)``, where p is the share of
     cells with at least `threshold` mm/h in the square of `scale` x `scale` cells around a cell
     (Roberts and Lean 2008, MWR 136, 78). Sums run over all frames before the ratio is taken. With
-    members, p_sim is averaged over them first: the probabilistic FSS of the ensemble (Schwartz et
-    al. 2010, WAF 25, 263; pFSS of Necker et al. 2024, QJRMS 150, 4457).
+    `member_axis`, p_sim is averaged over the members first: the probabilistic FSS of the
+    ensemble (Schwartz et al. 2010, WAF 25, 263; Necker et al. 2024, QJRMS 150, 4457).
 
     Parameters
     ----------
     obs : array-like of shape (..., y, x)
         Rain rate in mm/h. Cells missing in `obs` or `sim` count as no event in both.
-    sim : array-like of the shape of `obs`, with `member_axis` added where that is given
-        Rain rate in mm/h.
+    sim : array-like of shape (..., y, x)
+        Rain rate in mm/h, of the shape of `obs`. It may have further leading dimensions (several
+        forecasts of the same truth, each compared with it), and has `member_axis` where given.
     thresholds : float or array-like, default=1.0
         Rates in mm/h that make an event (``>=``).
     scales : int or array-like, default=5
@@ -67,7 +72,7 @@ def fss(
     padding : {"zero", "valid"}, default="zero"
         Count cells outside the domain as dry, or use only neighbourhoods that lie inside.
     average : bool, default=True
-        Pool all frames, or return one score a frame.
+        Pool all frames, or return one score a frame of `sim`.
 
     Returns
     -------
@@ -92,9 +97,9 @@ def fss(
     check_same_grid(obs, sim)
     a, b = to_numpy(obs, "obs"), to_numpy(sim, "sim")
     b = b[None] if member_axis is None else np.moveaxis(b, member_axis, 0)
-    if b.shape[1:] != a.shape:
+    if b.shape[b.ndim - a.ndim :] != a.shape or b.ndim <= a.ndim:
         raise ValueError(
-            f"sim must have the shape of obs, {a.shape}, beside its member axis; got "
+            f"sim must end in the shape of obs, {a.shape}, beside its member axis; got "
             f"{b.shape[1:]} with member_axis={member_axis}."
         )
     if padding not in ("zero", "valid"):
@@ -106,29 +111,41 @@ def fss(
     if padding == "valid" and np.any(sides > min(ny, nx)):
         raise ValueError(f"scales must fit into the {ny} x {nx} domain; got {scales!r}.")
 
-    a, b = a.reshape(-1, ny, nx), b.reshape(len(b), -1, ny, nx)
-    misses = np.zeros((len(a), levels.size, sides.size))
-    total = np.zeros_like(misses)
-    for f in range(len(a)):
-        seen, made = a[f], b[:, f]
-        bad = np.isnan(seen) | np.isnan(made).any(axis=0)
+    frames = b.shape[1:-2]
+    a = a.reshape(-1, ny, nx)
+    m = len(b)
+    b = b.reshape(m, -1, len(a), ny, nx)
+    misses = np.empty((b.shape[1], len(a), levels.size, sides.size))
+    total = np.empty_like(misses)
+    for f, seen in enumerate(a):
+        dry = np.isnan(seen)
         for t, level in enumerate(levels.ravel()):
             observed = seen >= seen.dtype.type(level)
-            forecast = made >= made.dtype.type(level)
-            if bad.any():
-                observed &= ~bad
-                forecast &= ~bad
-            # One table of the members' sum serves all of them: the mean of the fractions is
-            # the fraction of the sum.
-            events = np.stack([observed * np.int32(len(b)), forecast.sum(axis=0, dtype=np.int32)])
-            for s, side in enumerate(sides.ravel()):
-                p, q = _neighbourhood_counts(events, int(side), padding).astype(np.float64)
-                misses[f, t, s] = np.sum((p - q) ** 2)
-                total[f, t, s] = np.sum(p**2) + np.sum(q**2)
+            # The truth is counted once for all forecasts that have nothing missing.
+            known = [_neighbourhood_counts(observed, int(s), padding, 1) for s in sides.ravel()]
+            squares = [p @ p for p in known]
+            for e in range(b.shape[1]):
+                made = b[:, e, f]
+                forecast = made >= made.dtype.type(level)
+                bad = np.isnan(made).any(axis=0)
+                events = forecast[0] if m == 1 else forecast.sum(axis=0, dtype=np.uint32)
+                if dry.any():
+                    events = np.where(dry, 0, events)
+                if bad.any():
+                    events = np.where(bad, 0, events)
+                for s, side in enumerate(sides.ravel()):
+                    p, pp = known[s], squares[s]
+                    if bad.any():
+                        p = _neighbourhood_counts(observed & ~bad, int(side), padding, 1)
+                        pp = p @ p
+                    q = _neighbourhood_counts(events, int(side), padding, m)
+                    # Sums of whole numbers: exact until they exceed 2^53.
+                    both = m * m * pp + q @ q
+                    total[e, f, t, s] = both
+                    misses[e, f, t, s] = both - 2 * m * (p @ q)
     if average:
-        misses, total = misses.sum(axis=0), total.sum(axis=0)
+        misses, total, frames = misses.sum(axis=(0, 1)), total.sum(axis=(0, 1)), ()
     with np.errstate(invalid="ignore"):
-        score = 1 - misses / total
-    frames = () if average else np.shape(obs)[:-2]
-    score = score.reshape(*frames, *levels.shape, *sides.shape)
+        score = np.clip(1 - misses / total, 0.0, 1.0)
+    score = score.reshape((*frames, *levels.shape, *sides.shape))
     return score.item() if score.ndim == 0 else score

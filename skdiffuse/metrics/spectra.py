@@ -13,7 +13,7 @@ from scipy.signal import get_window
 from skdiffuse.metrics._arrays import blocks, check_ndim, check_same_units
 
 Missing = Literal["drop", "zero"]
-_CHUNK = 2**20  # cells transformed at once
+_CHUNK = 2**17  # cells transformed at once: what stays in a second-level cache
 
 
 class PowerSpectrum(NamedTuple):
@@ -47,20 +47,20 @@ def _rings(ny: int, nx: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _frames(X: Any, missing: Missing) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield chunks of usable frames (n, y, x) as float64, and where they stand in the cube."""
+    """Yield chunks of usable frames (n, y, x), and where they stand in the cube."""
     found, position = False, 0
     shape = np.shape(X)[-2:]
     step = max(1, _CHUNK // max(1, shape[0] * shape[1]))
     for block in blocks(X, item_ndim=2):
         frames = block.reshape(-1, *shape)
         for start in range(0, len(frames), step):
-            chunk = frames[start : start + step].astype(np.float64)
+            chunk = frames[start : start + step]
             places = position + np.arange(len(chunk))
             position += len(chunk)
             bad = np.isnan(chunk)
             if bad.any():
                 if missing == "zero":
-                    chunk[bad] = 0.0
+                    chunk = np.where(bad, chunk.dtype.type(0), chunk)
                 else:
                     usable = ~bad.any(axis=(1, 2))
                     chunk, places = chunk[usable], places[usable]
@@ -144,39 +144,33 @@ def spatial_psd(
     divisor = modes if statistic == "mean" else np.ones_like(modes)
 
     def power(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Power of each mode of each frame, and the squared means set aside."""
         if taper is None:
-            F = fft.rfft2(frames, overwrite_x=True)
+            F = fft.rfft2(frames)
             means = np.zeros(len(frames))
         else:
-            means = frames.mean(axis=(1, 2))
+            means = frames.mean(axis=(1, 2), dtype=np.float64)
             F = fft.rfft2((frames - means[:, None, None]) * taper)
-        # Real and imaginary parts side by side: one pass squares both.
-        parts = F.view(np.float64).reshape(len(F), ny, -1, 2)
-        return np.einsum("nyxc,nyxc->nyx", parts, parts), means**2
+        return F.real**2 + F.imag**2, means**2
 
     k = np.arange(modes.size)
     if average:
         total, zero, count = np.zeros(times.shape), 0.0, 0
         for frames, _ in _frames(X, missing):
             p, m = power(frames)
-            total += p.sum(axis=0)
+            total += p.sum(axis=0, dtype=np.float64)
             zero += m.sum()
             count += len(frames)
         P = np.bincount(ring, weights=(total * scale).ravel(), minlength=k.size) / count
         P[0] += zero / count
         return PowerSpectrum(k, P / divisor)
-
-    # Modes in order of their ring, so that each ring is one run of a cumulative reduction.
-    order = np.argsort(ring, kind="stable")
-    starts = np.searchsorted(ring[order], k)
-    ordered_scale = scale.ravel()[order]
     P = np.full((int(np.prod(np.shape(X)[:-2])), k.size), np.nan)
     for frames, places in _frames(X, missing):
         p, m = power(frames)
-        p = p.reshape(len(frames), -1)[:, order] * ordered_scale
-        P[places] = np.add.reduceat(p, starts, axis=1)
+        for place, modes_power in zip(places, p * scale, strict=True):
+            P[place] = np.bincount(ring, weights=modes_power.ravel(), minlength=k.size)
         P[places, 0] += m
-    return PowerSpectrum(k, (P / divisor).reshape(*np.shape(X)[:-2], k.size))
+    return PowerSpectrum(k, (P / divisor).reshape((*np.shape(X)[:-2], k.size)))
 
 
 def temporal_psd(
