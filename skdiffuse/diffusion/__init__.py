@@ -1,53 +1,179 @@
-"""The mathematics of diffusion: schedules, denoisers, objectives and samplers."""
+"""The mathematics of diffusion: schedules, denoisers, objectives, samplers and likelihoods."""
 
+from skdiffuse.diffusion.adaptive import (
+    integrate_adaptive,
+)
+from skdiffuse.diffusion.classic_schedules import (
+    DiscreteBetaSchedule,
+    EDMSigmaSchedule,
+    EDMTrainingSchedule,
+    LinearBetaSchedule,
+    VarianceExplodingSchedule,
+)
+from skdiffuse.diffusion.coordinates import (
+    Angle,
+    Coordinate,
+    EDMSigma,
+    LogSNR,
+    TaperedLogSNR,
+)
 from skdiffuse.diffusion.denoisers import (
     ClampedDenoiser,
     Denoiser,
+    EDMDenoiser,
     NetworkDenoiser,
     VDenoiser,
 )
-from skdiffuse.diffusion.exact import GaussianDenoiser, GaussianMixtureDenoiser
-from skdiffuse.diffusion.guidance import ReconstructionGuidance
-from skdiffuse.diffusion.objectives import v_loss
-from skdiffuse.diffusion.parameterizations import alpha, convert, diffuse, sigma
-from skdiffuse.diffusion.random import RandomStreams
-from skdiffuse.diffusion.samplers import (
+from skdiffuse.diffusion.exact import (
+    GaussianDenoiser,
+    GaussianMixtureDenoiser,
+)
+from skdiffuse.diffusion.guidance import (
+    ReconstructionGuidance,
+)
+from skdiffuse.diffusion.likelihood import (
+    Elbo,
+    bits_per_dim,
+    decode,
+    elbo,
+    encode,
+    flow_log_density,
+)
+from skdiffuse.diffusion.objectives import (
+    discrete_loss,
+    npr_loss,
+    sn_loss,
+    v_loss,
+    weighted_loss,
+)
+from skdiffuse.diffusion.ode_steps import (
     AdamsBashforthStep,
-    AncestralStep,
-    DDIMStep,
+    AdamsStep,
     HeunStep,
+    RungeKuttaStep,
+)
+from skdiffuse.diffusion.parameterizations import (
+    PARAMETERIZATIONS,
+    NoiseLevel,
+    alpha,
+    convert,
+    diffuse,
+    sigma,
+)
+from skdiffuse.diffusion.random import (
+    RandomStreams,
+)
+from skdiffuse.diffusion.samplers import (
     Step,
+    Trajectory,
     integrate,
     run_sampler,
 )
 from skdiffuse.diffusion.schedules import (
+    LinearLogSNRSchedule,
     NoiseSchedule,
+    ShiftedCosineSchedule,
     TruncatedCosineSchedule,
     sampling_grid,
 )
+from skdiffuse.diffusion.stochastic_steps import (
+    AncestralStep,
+    DDIMStep,
+    DPMSolverStep,
+    EDMStep,
+)
+from skdiffuse.diffusion.variances import (
+    AnalyticVariance,
+    InterpolatedVariance,
+    LearntVariance,
+    LowerVariance,
+    PosteriorVariance,
+    ReverseVariance,
+    UpperVariance,
+    posterior_variance_from_data,
+    posterior_variance_from_noise,
+    posterior_variance_from_residual,
+)
+from skdiffuse.diffusion.weightings import (
+    Weighting,
+    edm_weighting,
+    elbo_weighting,
+    eps_weighting,
+    min_snr_weighting,
+    sigmoid_weighting,
+    v_weighting,
+)
 
 __all__ = [
+    "PARAMETERIZATIONS",
     "AdamsBashforthStep",
+    "AdamsStep",
+    "AnalyticVariance",
     "AncestralStep",
+    "Angle",
     "ClampedDenoiser",
+    "Coordinate",
     "DDIMStep",
+    "DPMSolverStep",
     "Denoiser",
+    "DiscreteBetaSchedule",
+    "EDMDenoiser",
+    "EDMSigma",
+    "EDMSigmaSchedule",
+    "EDMStep",
+    "EDMTrainingSchedule",
+    "Elbo",
     "GaussianDenoiser",
     "GaussianMixtureDenoiser",
     "HeunStep",
+    "InterpolatedVariance",
+    "LearntVariance",
+    "LinearBetaSchedule",
+    "LinearLogSNRSchedule",
+    "LogSNR",
+    "LowerVariance",
     "NetworkDenoiser",
+    "NoiseLevel",
     "NoiseSchedule",
+    "PosteriorVariance",
     "RandomStreams",
     "ReconstructionGuidance",
+    "ReverseVariance",
+    "RungeKuttaStep",
+    "ShiftedCosineSchedule",
     "Step",
+    "TaperedLogSNR",
+    "Trajectory",
     "TruncatedCosineSchedule",
+    "UpperVariance",
     "VDenoiser",
+    "VarianceExplodingSchedule",
+    "Weighting",
     "alpha",
+    "bits_per_dim",
     "convert",
+    "decode",
     "diffuse",
+    "discrete_loss",
+    "edm_weighting",
+    "elbo",
+    "elbo_weighting",
+    "encode",
+    "eps_weighting",
+    "flow_log_density",
     "integrate",
+    "integrate_adaptive",
+    "min_snr_weighting",
+    "npr_loss",
+    "posterior_variance_from_data",
+    "posterior_variance_from_noise",
+    "posterior_variance_from_residual",
     "run_sampler",
     "sampling_grid",
     "sigma",
+    "sigmoid_weighting",
+    "sn_loss",
     "v_loss",
+    "v_weighting",
+    "weighted_loss",
 ]

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from skdiffuse.diffusion.parameterizations import PARAMETERIZATIONS, convert
+from skdiffuse.diffusion.parameterizations import PARAMETERIZATIONS, alpha, convert, like, sigma
 
-__all__ = ["ClampedDenoiser", "Denoiser", "NetworkDenoiser", "VDenoiser"]
+__all__ = ["ClampedDenoiser", "Denoiser", "EDMDenoiser", "NetworkDenoiser", "VDenoiser"]
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 
@@ -64,6 +64,47 @@ class VDenoiser(NetworkDenoiser):
 
     def __init__(self, network: Denoiser):
         super().__init__(network, "v")
+
+
+class EDMDenoiser:
+    r"""EDM preconditioning of a network F (Karras et al. 2022, eq. 7 and table 1).
+
+    .. math:: \hat x = c_{skip} y + c_{out} F(c_{in} y, \lambda), \quad y = z / \alpha
+
+    With ``r = sigma / alpha`` and data of standard deviation s: ``c_skip = s^2 / (r^2 + s^2)``,
+    ``c_out = r s / sqrt(r^2 + s^2)``, ``c_in = 1 / sqrt(r^2 + s^2)``. For s = 1, c_in y is z and
+    F is -v.
+
+    Parameters
+    ----------
+    network : callable
+        ``(c_in y, log_snr) -> F``. (``c_noise = log(r) / 4`` of the paper is ``-log_snr / 8``.)
+    data_std : float
+        Standard deviation of the data.
+
+    Examples
+    --------
+    >>> denoiser = EDMDenoiser(lambda z, log_snr: torch.zeros_like(z))
+    >>> denoiser(torch.ones(1, 2), torch.tensor(0.0))
+    tensor([[0.7071, 0.7071]])
+    """
+
+    def __init__(self, network: Denoiser, data_std: float = 1.0):
+        if not data_std > 0:
+            raise ValueError(f"data_std must be positive, got {data_std}.")
+        self.network = network
+        self.data_std = float(data_std)
+
+    def coefficients(self, log_snr: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
+        """``c_skip / alpha``, ``c_out`` and ``c_in / alpha``, which apply to z, in float64."""
+        log_snr = torch.as_tensor(log_snr, dtype=torch.float64)
+        a, s = alpha(log_snr), sigma(log_snr)
+        scale = torch.sqrt(s**2 + (a * self.data_std) ** 2)
+        return a * (self.data_std / scale) ** 2, s * self.data_std / scale, 1 / scale
+
+    def __call__(self, z: Tensor, log_snr: Tensor) -> Tensor:
+        skip, out, scale = (like(c, z) for c in self.coefficients(log_snr))
+        return skip * z + out * self.network(scale * z, log_snr)
 
 
 class ClampedDenoiser:

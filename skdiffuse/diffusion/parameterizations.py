@@ -5,11 +5,14 @@ every coefficient is a function of the log-SNR ``log(alpha^2 / sigma^2)`` alone.
 computed in float64 and cast to the dtype of the field at the end.
 """
 
+import math
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-__all__ = ["PARAMETERIZATIONS", "alpha", "convert", "diffuse", "sigma"]
+__all__ = ["PARAMETERIZATIONS", "NoiseLevel", "alpha", "convert", "diffuse", "sigma"]
 
 PARAMETERIZATIONS = ("x", "eps", "v", "score")
 
@@ -129,6 +132,26 @@ def convert(
         return prediction
     of_z, of_prediction = _coefficients(alpha(log_snr), sigma(log_snr), source, target)
     return like(of_z, z) * z + like(of_prediction, z) * prediction
+
+
+class NoiseLevel(NamedTuple):
+    """alpha, sigma and ``angle = atan(sigma / alpha)`` of one log-SNR, as numbers."""
+
+    log_snr: float
+    alpha: float
+    sigma: float
+    angle: float
+
+    @classmethod
+    def at(cls, log_snr: Tensor | float) -> "NoiseLevel":
+        """Noise level of a log-SNR."""
+        log_snr = float(log_snr)
+        a, s = float(alpha(log_snr)), float(sigma(log_snr))
+        return cls(log_snr, a, s, math.atan2(s, a))
+
+    def v(self, z: Tensor, x_hat: Tensor) -> Tensor:
+        """``v = (alpha z - x) / sigma``, the velocity dz/dangle of the probability-flow ODE."""
+        return (self.alpha / self.sigma) * z - (1 / self.sigma) * x_hat
 
 
 def _coefficients(a: Tensor, s: Tensor, source: str, target: str) -> tuple[Tensor, Tensor]:

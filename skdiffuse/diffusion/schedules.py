@@ -13,9 +13,16 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from skdiffuse.diffusion.parameterizations import sigma
+from skdiffuse.diffusion.coordinates import Coordinate, as_coordinate
+from skdiffuse.diffusion.parameterizations import alpha, sigma
 
-__all__ = ["NoiseSchedule", "TruncatedCosineSchedule", "sampling_grid"]
+__all__ = [
+    "LinearLogSNRSchedule",
+    "NoiseSchedule",
+    "ShiftedCosineSchedule",
+    "TruncatedCosineSchedule",
+    "sampling_grid",
+]
 
 
 class NoiseSchedule(ABC):
@@ -49,10 +56,18 @@ class NoiseSchedule(ABC):
     def density(self, log_snr: Tensor | float) -> Tensor:
         """Density of the log-SNR for uniform time, ``-dt/dlog_snr``, in float64."""
 
+    def alpha(self, t: Tensor | float) -> Tensor:
+        """Amplitude of the signal at time t."""
+        return alpha(self.log_snr(t))
+
+    def sigma(self, t: Tensor | float) -> Tensor:
+        """Standard deviation of the noise at time t."""
+        return sigma(self.log_snr(t))
+
     def g2(self, t: Tensor | float) -> Tensor:
         """Squared diffusion coefficient of the forward SDE, ``-sigma^2 dlog_snr/dt``.
 
-        The SDE ``dz = drift(t) z dt + g dW`` has the marginals of the schedule
+        The SDE ``dz = f z dt + g dW``, f given by `drift`, has the marginals of the schedule
         (Kingma and Gao 2023, appendix A; Song et al. 2021, eq. 11).
         """
         log_snr = self.log_snr(t)
@@ -124,25 +139,97 @@ class TruncatedCosineSchedule(NoiseSchedule):
         self._span = 1 - self._t0 - self._one_minus_t1
 
     def log_snr(self, t: Tensor | float) -> Tensor:
-        t = _times(t)
+        t = checked_time(t)
         u = self._t0 + self._span * t
         complement = self._one_minus_t1 + self._span * (1 - t)
         half_pi = math.pi / 2
         return 2 * (torch.log(torch.sin(half_pi * complement)) - torch.log(torch.sin(half_pi * u)))
 
     def time(self, log_snr: Tensor | float) -> Tensor:
-        u = 2 / math.pi * torch.atan(torch.exp(-0.5 * _float64(log_snr)))
+        u = 2 / math.pi * torch.atan(torch.exp(-0.5 * float64(log_snr)))
         return (u - self._t0) / self._span
 
     def density(self, log_snr: Tensor | float) -> Tensor:
-        return 1 / (2 * math.pi * self._span * torch.cosh(0.5 * _float64(log_snr)))
+        return 1 / (2 * math.pi * self._span * torch.cosh(0.5 * float64(log_snr)))
 
 
-SPACINGS = ("time", "log_snr", "angle", "edm")
+class ShiftedCosineSchedule(NoiseSchedule):
+    """Truncated cosine schedule with all log-SNRs shifted (Hoogeboom et al. 2023, eq. 3).
+
+    Larger fields average more noise away at a given scale, and data of small variance are lost in
+    less noise; shifting the log-SNR restores the effective signal-to-noise ratio.
+
+    Parameters
+    ----------
+    shift : float
+        Added to the log-SNR of the cosine schedule.
+    log_snr_min, log_snr_max : float
+        Log-SNR at t = 1 and at t = 0, after the shift.
+
+    Examples
+    --------
+    >>> ShiftedCosineSchedule.for_resolution(128, reference=64).log_snr(0.5)
+    tensor(-1.3862, dtype=torch.float64)
+    """
+
+    def __init__(self, shift: float, log_snr_min: float = -20.0, log_snr_max: float = 20.0):
+        super().__init__(log_snr_min, log_snr_max)
+        self.shift = float(shift)
+        self._cosine = TruncatedCosineSchedule(log_snr_min - shift, log_snr_max - shift)
+
+    @classmethod
+    def for_resolution(cls, n_cells: int, reference: int = 64, **limits) -> "ShiftedCosineSchedule":
+        """Schedule for fields n_cells wide that matches a cosine for fields `reference` wide.
+
+        The shift is ``2 log(reference / n_cells)``.
+        """
+        return cls(2 * math.log(reference / n_cells), **limits)
+
+    @classmethod
+    def for_data_variance(cls, variance: float, **limits) -> "ShiftedCosineSchedule":
+        """Schedule for data of a given variance that matches a cosine for unit variance.
+
+        The shift is ``-log(variance)``: the effective log-SNR is ``log_snr + log(variance)``.
+        """
+        return cls(-math.log(variance), **limits)
+
+    def log_snr(self, t: Tensor | float) -> Tensor:
+        return self._cosine.log_snr(t) + self.shift
+
+    def time(self, log_snr: Tensor | float) -> Tensor:
+        return self._cosine.time(float64(log_snr) - self.shift)
+
+    def density(self, log_snr: Tensor | float) -> Tensor:
+        return self._cosine.density(float64(log_snr) - self.shift)
+
+
+class LinearLogSNRSchedule(NoiseSchedule):
+    """Log-SNR linear in time, from log_snr_max down to log_snr_min (Kingma et al. 2021).
+
+    Parameters
+    ----------
+    log_snr_min, log_snr_max : float
+        Log-SNR at t = 1 and at t = 0.
+
+    Examples
+    --------
+    >>> LinearLogSNRSchedule(-10.0, 10.0).log_snr(0.25)
+    tensor(5., dtype=torch.float64)
+    """
+
+    def log_snr(self, t: Tensor | float) -> Tensor:
+        t = checked_time(t)
+        return self.log_snr_max * (1 - t) + self.log_snr_min * t
+
+    def time(self, log_snr: Tensor | float) -> Tensor:
+        return (self.log_snr_max - float64(log_snr)) / (self.log_snr_max - self.log_snr_min)
+
+    def density(self, log_snr: Tensor | float) -> Tensor:
+        return torch.full_like(float64(log_snr), 1 / (self.log_snr_max - self.log_snr_min))
 
 
 def sampling_grid(
-    schedule: NoiseSchedule, n_steps: int, spacing: str = "angle", *, rho: float = 7.0
+    schedule: NoiseSchedule, n_steps: int, spacing: str | Coordinate = "tapered"
 ) -> Tensor:
     """Log-SNRs from noise to data at which a sampler evaluates the denoiser.
 
@@ -152,11 +239,9 @@ def sampling_grid(
         Gives the ends of the grid and, for ``spacing="time"``, the spacing.
     n_steps : int
         Number of steps; the grid has n_steps + 1 points.
-    spacing : {"time", "log_snr", "angle", "edm"}
-        What is uniform: the schedule's time; the log-SNR; the angle ``atan(sigma / alpha)``;
-        ``(sigma / alpha)^(1 / rho)`` (Karras et al. 2022, eq. 5).
-    rho : float
-        Exponent of the EDM spacing.
+    spacing : {"tapered", "time", "log_snr", "angle", "edm"} or Coordinate
+        What is uniform: the schedule's time, or a coordinate of the log-SNR, by name or as an
+        object with its own parameters, such as ``TaperedLogSNR(half_width=6.0)``.
 
     Returns
     -------
@@ -168,32 +253,30 @@ def sampling_grid(
     >>> sampling_grid(TruncatedCosineSchedule(), 4, "log_snr")
     tensor([-20., -10.,   0.,  10.,  20.], dtype=torch.float64)
     """
+    low, high = schedule.log_snr_min, schedule.log_snr_max
+    if spacing != "time":
+        if isinstance(spacing, str) and spacing not in SPACINGS:
+            raise ValueError(f"spacing must be a Coordinate or in {SPACINGS}, got {spacing!r}.")
+        return as_coordinate(spacing, "spacing").grid(n_steps, low, high)
     if n_steps < 1:
         raise ValueError(f"n_steps must be at least 1, got {n_steps}.")
-    low, high = schedule.log_snr_min, schedule.log_snr_max
-    u = torch.arange(n_steps + 1, dtype=torch.float64) / n_steps
-    match spacing:
-        case "time":
-            grid = schedule.log_snr(1 - u)
-        case "log_snr":
-            grid = low + (high - low) * u
-        case "angle":
-            grid = TruncatedCosineSchedule(low, high).log_snr(1 - u)
-        case "edm":
-            noisiest, cleanest = math.exp(-0.5 * low / rho), math.exp(-0.5 * high / rho)
-            grid = -2 * rho * torch.log(noisiest + (cleanest - noisiest) * u)
-        case _:
-            raise ValueError(f"spacing must be one of {SPACINGS}, got {spacing!r}.")
+    steps_left = torch.arange(n_steps, -1, -1, dtype=torch.float64)
+    grid = schedule.log_snr(steps_left / n_steps)
     grid[0], grid[-1] = low, high
     return grid
 
 
-def _times(t: Tensor | float) -> Tensor:
-    t = _float64(t)
-    if ((t < 0) | (t > 1)).any():
+SPACINGS = ("tapered", "time", "log_snr", "angle", "edm")
+
+
+def checked_time(t: Tensor | float) -> Tensor:
+    """Times in [0, 1] as float64."""
+    t = float64(t)
+    if not ((t >= 0) & (t <= 1)).all():
         raise ValueError(f"t must lie in [0, 1], got {t.min():.6g} to {t.max():.6g}.")
     return t
 
 
-def _float64(value: Tensor | float) -> Tensor:
+def float64(value: Tensor | float) -> Tensor:
+    """Any number as a float64 tensor."""
     return torch.as_tensor(value, dtype=torch.float64)
