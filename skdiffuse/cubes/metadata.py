@@ -12,6 +12,9 @@ import xarray as xr
 
 from skdiffuse.cubes.time_axis import calendar_of
 
+# Whole microseconds, which is what cftime dates are made of.
+_EPOCH = "microseconds since 1970-01-01"
+
 
 @dataclass(frozen=True, eq=False)
 class GridMetadata:
@@ -143,19 +146,16 @@ def _encode(coord: xr.DataArray) -> Any:
     if values.dtype.kind == "S":
         return np.char.decode(values, "utf-8", "replace").tolist()
     if values.dtype == object:
-        texts = [v.isoformat() if hasattr(v, "isoformat") else str(v) for v in values.flat]
-        return np.reshape(np.array(texts, dtype=object), values.shape).tolist()
+        if calendar_of(np.atleast_1d(values)):
+            return np.asarray(cftime.date2num(values, _EPOCH)).tolist()
+        return np.vectorize(str, otypes=[object])(values).tolist()
     return values.tolist()
 
 
 def _decode(data: Any, dtype: str) -> np.ndarray:
     if dtype.startswith("cftime:"):
         calendar = dtype.split(":", 1)[1]
-        texts = np.array(data, dtype=object)
-        dates = [cftime.datetime.fromisoformat(t, calendar=calendar) for t in texts.flat]
-        out = np.empty(texts.shape, dtype=object)
-        out.flat = dates
-        return out
+        return cftime.num2date(np.array(data, dtype=np.int64), _EPOCH, calendar)
     if dtype == "str":
         return np.array(data, dtype=object)
     if np.dtype(dtype).kind in "mM":

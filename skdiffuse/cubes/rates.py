@@ -95,20 +95,43 @@ def to_rate(
     return array if factor == 1.0 else array * factor
 
 
-def difference_totals(array: xr.DataArray, time_dim: str) -> xr.DataArray:
-    """Amounts from a running total since the start of a run; the first time becomes NaN.
+def difference_totals(
+    array: xr.DataArray, time_dim: str
+) -> tuple[xr.DataArray, float | np.ndarray | None]:
+    """Amounts, and hours over which they fell, from running totals since the start of a run.
 
-    Where the total falls back, a new run has begun and its first total is the amount since
-    then (ERA5-Land starts anew each day, a gauge after emptying).
+    Where the total falls back, a new run has begun and the total is the amount since then
+    (ERA5-Land starts anew each day). The first time keeps its total where the start of the run
+    is known (coordinate ``forecast_reference_time``), and is missing otherwise.
+
+    Returns
+    -------
+    amounts : DataArray
+    hours : float, ndarray of shape (time,) or None
+        None for a single time of unknown start.
 
     Examples
     --------
-    >>> total = xr.DataArray([1.0, 3.0, 3.5, 0.5], dims="time")
-    >>> difference_totals(total, "time").values
-    array([nan, 2. , 0.5, 0.5])
+    >>> total = xr.DataArray([1.0, 3.0, 3.5, 0.5], {"time": [0, 3600, 7200, 10800]}, dims="time")
+    >>> amounts, hours = difference_totals(total, "time")
+    >>> amounts.values, hours
+    (array([nan, 2. , 0.5, 0.5]), 1.0)
     """
     before = array.shift({time_dim: 1})
+    start = array.coords.get("forecast_reference_time")
+    times = array[time_dim].values
+    if start is not None and start.ndim == 0:
+        first = xr.DataArray(np.arange(times.size) == 0, dims=time_dim)
+        before = before.where(~first, 0.0)
+        hours = step_lengths(np.append(start.values[()], times)) / 3600
+    else:
+        hours = step_lengths(times) / 3600
+        hours = np.append(hours[:1], hours) if hours.size else None
     step = array - before
-    # Packing makes totals waver by one quantum; only a real fall is a new start.
-    restarted = step < -0.5 * before
-    return xr.where(restarted, array, step.clip(min=0), keep_attrs=True).where(step.notnull())
+    # Packing makes the total of a cell waver; that of the whole field falls at a new start only.
+    space = [dim for dim in array.dims[-2:] if dim != time_dim]
+    restarted = array.mean(space) < 0.5 * before.mean(space)
+    amounts = xr.where(restarted, array, step.clip(min=0), keep_attrs=True)
+    if hours is not None and np.ptp(hours) < 1e-6 * hours[0]:
+        hours = float(hours[0])
+    return amounts.where(step.notnull()).assign_attrs(array.attrs), hours

@@ -10,10 +10,12 @@ import xarray as xr
 
 from skdiffuse.cubes.conventions import check_axis_order, find_axes, find_variable
 from skdiffuse.cubes.rates import difference_totals, interval_hours, to_rate
-from skdiffuse.cubes.sources import has_dask, open_dataset, resolve
-from skdiffuse.cubes.time_axis import find_breaks, is_time_like
+from skdiffuse.cubes.series import join_netcdf
+from skdiffuse.cubes.sources import has_dask, kind_of, open_dataset, resolve
+from skdiffuse.cubes.time_axis import BOUNDS_OFFSET, bounds_offset, find_breaks, is_time_like
 from skdiffuse.cubes.units import is_amount, is_reflectivity, mm_per_hour
 
+_NETCDF = ("netcdf", "hdf5")
 _RATE_NAME = "lwe_precipitation_rate"
 
 # What the netCDF library writes where nothing was written, whether or not _FillValue says so.
@@ -87,14 +89,39 @@ def open_cube(
     >>> rain.attrs["units"], float(rain.max())
     ('mm h-1', 1.0)
     """
-    dataset = _as_dataset(source, engine)
+    datasets = _as_datasets(source, engine, variable)
+    options = {
+        "variable": variable,
+        "units": units,
+        "interval": interval,
+        "running_total": running_total,
+        "z_r": z_r,
+        "member": member,
+    }
+    cubes = [_open_one(dataset, **options) for dataset in datasets]
+    cube = cubes[0] if len(cubes) == 1 else _join(cubes)
+    time_dim = cube.dims[-3]
+    find_breaks(cube[time_dim].values, name=f"variable {cube.name!r}")
+    return cube
+
+
+def _open_one(
+    dataset: xr.Dataset,
+    *,
+    variable: str | None,
+    units: str | None,
+    interval: str | float | None,
+    running_total: bool | None,
+    z_r: tuple[float, float] | None,
+    member: int | None,
+) -> xr.DataArray:
     name = find_variable(dataset, variable)
     array = dataset[name]
     if array.dtype.kind not in "fiu":
         raise ValueError(f"variable {name!r} holds {array.dtype}, not real numbers.")
     array, axes = _arrange(array, member)
     time_dim = axes["time"]
-    array = _sorted_times(array, time_dim, name)
+    _check_times(array, time_dim, name)
     for kind in ("y", "x"):
         check_axis_order(array, axes[kind], kind)
     stated = units if units is not None else array.attrs.get("units")
@@ -108,24 +135,40 @@ def open_cube(
     return _labelled(rate, dataset, array, str(stated))
 
 
-def _as_dataset(source, engine: str | None) -> xr.Dataset:
+def _as_datasets(source, engine: str | None, variable: str | None) -> list[xr.Dataset]:
     if isinstance(source, xr.DataArray):
-        return source.to_dataset(name=source.name or "precipitation")
+        return [source.to_dataset(name=source.name or "precipitation")]
     if isinstance(source, xr.Dataset):
-        return source
+        return [source]
     if not isinstance(source, (str, os.PathLike, list, tuple)):
         raise TypeError(
             "source must be a path, a pattern, a list of paths or an xarray object; got "
             f"{type(source).__name__}."
         )
     paths = resolve(source)
-    datasets = [open_dataset(path, chunked=has_dask(), engine=engine) for path in paths]
-    if len(datasets) == 1:
-        return datasets[0]
-    return xr.concat(
-        datasets, dim="time", data_vars="minimal", coords="minimal", compat="override",
-        join="exact", combine_attrs="override",
-    )  # fmt: skip
+    first = open_dataset(paths[0], chunked=has_dask(), engine=engine)
+    if len(paths) > 1 and has_dask() and engine is None and kind_of(paths[0]) in _NETCDF:
+        name = find_variable(first, variable)
+        time_dim = find_axes(first[name]).get("time")
+        if time_dim in first.coords:
+            return [join_netcdf(paths, first, name, time_dim)]
+    rest = [open_dataset(path, chunked=has_dask(), engine=engine) for path in paths[1:]]
+    return [first, *rest]
+
+
+def _join(cubes: list[xr.DataArray]) -> xr.DataArray:
+    """One cube of several that follow each other in time."""
+    dims = cubes[0].dims
+    if any(cube.dims != dims for cube in cubes):
+        raise ValueError(f"the files differ in dimensions: {sorted({c.dims for c in cubes})}.")
+    cubes = sorted(cubes, key=lambda cube: cube[dims[-3]].values[0])
+    try:
+        return xr.concat(
+            cubes, dim=dims[-3], join="exact", coords="minimal", compat="override",
+            combine_attrs="override",
+        )  # fmt: skip
+    except ValueError as error:
+        raise ValueError(f"the files do not lie on one grid: {error}") from error
 
 
 def _arrange(array: xr.DataArray, member: int | None) -> tuple[xr.DataArray, dict[str, str]]:
@@ -187,7 +230,7 @@ def _select_member(array: xr.DataArray, axes: dict[str, str], member: int | None
     return array
 
 
-def _sorted_times(array: xr.DataArray, time_dim: str, name: str) -> xr.DataArray:
+def _check_times(array: xr.DataArray, time_dim: str, name: str) -> None:
     if time_dim not in array.coords:
         raise ValueError(
             f"variable {name!r} has a dimension {time_dim!r} but no times: give it a coordinate "
@@ -200,8 +243,6 @@ def _sorted_times(array: xr.DataArray, time_dim: str, name: str) -> xr.DataArray
             f"decoded (units: {array[time_dim].attrs.get('units')!r}); CF asks for units such as "
             "'hours since 1970-01-01' and a calendar."
         )
-    find_breaks(times, name=f"variable {name!r}")
-    return array
 
 
 def _convert(
@@ -217,23 +258,31 @@ def _convert(
         mm_per_hour(units, 1.0)
     hours = None
     if is_amount(units):
-        bounds_name = array[time_dim].attrs.get("bounds", array[time_dim].encoding.get("bounds"))
-        hours = interval_hours(array, dataset.get(bounds_name), interval)
         if running_total is None:
             running_total = array.attrs.get("GRIB_stepType") == "accum"
         if running_total:
-            array = difference_totals(array, time_dim)
-            if hours is None:
-                hours = find_breaks(array[time_dim].values)[1]
-                hours = None if hours is None else hours / 3600
+            array, hours = difference_totals(array, time_dim)
+        else:
+            hours = interval_hours(array, _time_bounds(array, dataset, time_dim), interval)
     if array.dtype != np.float32:
         array = array.astype(np.float32)
     return to_rate(array, units, time_dim, hours=hours, z_r=z_r).astype(np.float32)
 
 
+def _time_bounds(array: xr.DataArray, dataset: xr.Dataset, time_dim: str) -> xr.DataArray | None:
+    time = array[time_dim]
+    return dataset.get(time.attrs.get("bounds", time.encoding.get("bounds")))
+
+
 def _labelled(
     rate: xr.DataArray, dataset: xr.Dataset, original: xr.DataArray, units: str
 ) -> xr.DataArray:
+    time_dim = rate.dims[-3]
+    rate[time_dim].attrs.pop("bounds", None)
+    offset = bounds_offset(rate[time_dim], _time_bounds(original, dataset, time_dim))
+    if offset is not None:
+        # A DataArray has no room for bounds, which have a dimension of their own.
+        rate[time_dim].attrs[BOUNDS_OFFSET] = offset
     attrs = {k: v for k, v in original.attrs.items() if not k.startswith("GRIB_")}
     for key in ("_FillValue", "missing_value", "valid_range", "valid_min", "valid_max"):
         attrs.pop(key, None)
@@ -243,4 +292,7 @@ def _labelled(
         note = f"units converted from {units!r} to mm h-1"
         attrs["history"] = "\n".join([note, *filter(None, [attrs.get("history")])])
     attrs.update(units="mm h-1", standard_name=_RATE_NAME)
-    return rate.assign_attrs(attrs).rename(original.name)
+    rate.attrs = attrs
+    for coord in rate.coords.values():
+        coord.load()
+    return rate.rename(original.name)

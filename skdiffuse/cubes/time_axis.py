@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import numpy as np
 import xarray as xr
 
 # Radar clocks and float32 "hours since" jitter by less than this share of a step.
 _STEP_TOLERANCE = 0.01
+
+# Attribute of a time coordinate: from when to when a value counts, in hours from its time.
+BOUNDS_OFFSET = "bounds_offset_hours"
 
 
 def is_time_like(values: np.ndarray) -> bool:
@@ -133,8 +138,6 @@ def extend_times(times: np.ndarray, n_steps: int, step: float) -> np.ndarray:
         unit = np.datetime_data(times.dtype)[0]
         return times[-1] + (counts * seconds_to_timedelta(step)).astype(f"timedelta64[{unit}]")
     if times.dtype == object:
-        from datetime import timedelta
-
         return np.array([times[-1] + timedelta(seconds=step * int(c)) for c in counts])
     return times[-1] + counts * step
 
@@ -181,3 +184,67 @@ def calendar_of(times: np.ndarray) -> str | None:
 def time_values(array: xr.DataArray, dim: str) -> np.ndarray | None:
     """The coordinate values along ``dim``, or None where it has no coordinate."""
     return array.coords[dim].values if dim in array.coords else None
+
+
+def bounds_offset(time: xr.DataArray, bounds: xr.DataArray | None) -> list[float] | None:
+    """Where time bounds lie in hours from their times, if it is the same for all.
+
+    Examples
+    --------
+    >>> time = xr.DataArray([3600.0, 7200.0], dims="time")
+    >>> bounds = xr.DataArray([[0.0, 3600.0], [3600.0, 7200.0]], dims=("time", "bnds"))
+    >>> bounds_offset(time, bounds)
+    [-1.0, 0.0]
+    """
+    if bounds is None or bounds.size != 2 * time.size:
+        return None
+    pairs, times = bounds.values.reshape(-1, 2), time.values
+    offsets = []
+    for edge in pairs.T:
+        differences = edge - times
+        if differences.dtype.kind == "m":
+            differences = differences / np.timedelta64(1, "s")
+        elif differences.dtype == object:
+            differences = np.array([d.total_seconds() for d in differences])
+        if np.ptp(differences) > 1e-3:
+            return None
+        offsets.append(float(differences[0]) / 3600)
+    return offsets
+
+
+def bounds_from_offset(times: np.ndarray, offset: list[float]) -> np.ndarray:
+    """The bounds, of shape (n_times, 2), that :func:`bounds_offset` describes."""
+    return np.stack([_shift(times, hours * 3600) for hours in offset], axis=-1)
+
+
+def _shift(times: np.ndarray, seconds: float) -> np.ndarray:
+    if times.dtype.kind in "mM":
+        return times + seconds_to_timedelta(seconds).astype(
+            f"timedelta64[{np.datetime_data(times.dtype)[0]}]"
+        )
+    if times.dtype == object:
+        return times + timedelta(seconds=seconds)
+    return times + seconds
+
+
+def time_units(*dates: np.ndarray) -> str:
+    """CF units that hold all of the dates as whole numbers: "hours since 2000-01-01 00:00:00".
+
+    Examples
+    --------
+    >>> time_units(np.array(["2000-01-01T00:05"], dtype="datetime64[ns]"))
+    'minutes since 2000-01-01 00:00:00'
+    """
+    every = np.concatenate([np.ravel(part) for part in dates])
+    first = every.min()
+    if every.dtype.kind == "M":
+        day = np.datetime64(first, "D").astype(every.dtype)
+        text = f"{np.datetime64(first, 'D')} 00:00:00"
+    else:
+        day = first.replace(hour=0, minute=0, second=0, microsecond=0)
+        text = day.isoformat(" ")
+    seconds = step_lengths(np.stack([np.full(every.shape, day), every], axis=1).ravel())[::2]
+    for unit, length in (("hours", 3600), ("minutes", 60), ("seconds", 1)):
+        if np.all(seconds % length == 0):
+            return f"{unit} since {text}"
+    return f"microseconds since {text}"

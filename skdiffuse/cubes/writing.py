@@ -5,15 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
+from skdiffuse._version import __version__
+from skdiffuse.cubes.time_axis import BOUNDS_OFFSET, bounds_from_offset, time_units
 from skdiffuse.cubes.units import mm_per_hour
 
 
-def write_cube(cube: xr.DataArray, path: str | os.PathLike) -> Path:
+def write_cube(
+    cube: xr.DataArray,
+    path: str | os.PathLike,
+    *,
+    provenance: Mapping[str, str | int | float] | None = None,
+) -> Path:
     """Write a cube to CF NetCDF, or to Zarr where ``path`` ends in ``.zarr``.
 
     The file appears under its name only when it is complete: it is written beside it first and
@@ -25,6 +33,9 @@ def write_cube(cube: xr.DataArray, path: str | os.PathLike) -> Path:
         In mm/h; lazy ones are written chunk by chunk. Stored as compressed float32.
     path : str or path
         An existing file is replaced.
+    provenance : mapping, optional
+        What made the cube (model hash, random_state, ...), written as attributes of the file
+        named ``skdiffuse_<key>``.
 
     Returns
     -------
@@ -65,11 +76,13 @@ def write_cube(cube: xr.DataArray, path: str | os.PathLike) -> Path:
         raise ValueError(f"path: there is no folder {str(path.parent)!r}.")
     to_zarr = path.suffix == ".zarr"
     dataset = _as_dataset(cube, compress=not to_zarr)
+    made_by = {"version": __version__, **(provenance or {})}
+    dataset.attrs.update({f"skdiffuse_{key}": value for key, value in made_by.items()})
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         partial = scratch / path.name
         if to_zarr:
-            dataset.to_zarr(partial, mode="w")
+            dataset.to_zarr(partial, mode="w", zarr_format=2, consolidated=True)
             if path.is_dir():
                 os.replace(path, scratch / "replaced.zarr")
         else:
@@ -98,10 +111,27 @@ def _as_dataset(cube: xr.DataArray, *, compress: bool) -> xr.Dataset:
         dataset = dataset.reset_coords(mapping)
     if compress:
         dataset[name].encoding.update(zlib=True, complevel=4, shuffle=True)
+    dataset = _with_time_bounds(dataset, cube.dims[-3])
     for coord in dataset.coords.values():
         coord.encoding = {k: v for k, v in coord.encoding.items() if k in ("units", "calendar")}
         if coord.dtype.kind == "f":
             coord.encoding["_FillValue"] = None
+    return dataset
+
+
+def _with_time_bounds(dataset: xr.Dataset, time_dim: str) -> xr.Dataset:
+    """Put the bounds that the time coordinate describes into a variable, as CF has it."""
+    if time_dim not in dataset.coords or BOUNDS_OFFSET not in dataset[time_dim].attrs:
+        return dataset
+    attrs = dict(dataset[time_dim].attrs)
+    offset = attrs.pop(BOUNDS_OFFSET)
+    pairs = bounds_from_offset(dataset[time_dim].values, offset)
+    name = f"{time_dim}_bnds"
+    dataset = dataset.assign({name: ((time_dim, "bnds"), pairs)})
+    dataset[time_dim].attrs = {**attrs, "bounds": name}
+    # Bounds are stored in the units of their times, which must resolve both.
+    if dataset[time_dim].dtype.kind != "m" and "units" not in dataset[time_dim].encoding:
+        dataset[time_dim].encoding["units"] = time_units(dataset[time_dim].values, pairs)
     return dataset
 
 

@@ -68,12 +68,12 @@ def test_bad_input(X, error, message):
 
 
 def test_parameter_name_is_in_the_message():
-    with pytest.raises(ValueError, match="^obs holds negative"):
+    with pytest.raises(ValueError, match=r"^obs holds negative"):
         validate_cube(-np.ones((3, 4, 5)), name="obs")
 
 
 def test_too_few_frames():
-    with pytest.raises(ValueError, match="3 frame.*n_frames=4"):
+    with pytest.raises(ValueError, match=r"3 frame.*n_frames=4"):
         validate_cube(np.zeros((3, 4, 5)), n_frames=4)
     times = np.datetime64("2000-01-01", "ns") + np.array([0, 1, 9, 10]) * np.timedelta64(1, "h")
     X = array(np.zeros((4, 4, 5)), coords={"time": times})
