@@ -26,6 +26,7 @@ from skdiffuse.metrics.intensity import (
     perkins_skill_score,
     wasserstein_distance,
     wet_fraction,
+    wet_fraction_bias,
 )
 from skdiffuse.metrics.probabilities import (
     BrierDecomposition,
@@ -42,6 +43,13 @@ from skdiffuse.metrics.quantiles import (
     quantile_error,
     quantile_ratios,
     quantiles,
+)
+from skdiffuse.metrics.scorers import (
+    get_scorer,
+    get_scorer_names,
+    make_forecast_scorer,
+    make_interpolation_scorer,
+    make_sample_scorer,
 )
 from skdiffuse.metrics.spatial_verification import fss
 from skdiffuse.metrics.spectra import (
@@ -82,10 +90,15 @@ __all__ = [
     "energy_score",
     "extreme_quantile_levels",
     "fss",
+    "get_scorer",
+    "get_scorer_names",
     "intensity_edges",
     "intensity_histogram",
     "jensen_shannon_divergence",
     "log_spectral_distance",
+    "make_forecast_scorer",
+    "make_interpolation_scorer",
+    "make_sample_scorer",
     "mean_bias",
     "mean_normalised_bias",
     "pattern_correlation",
@@ -105,4 +118,5 @@ __all__ = [
     "variogram_score",
     "wasserstein_distance",
     "wet_fraction",
+    "wet_fraction_bias",
 ]

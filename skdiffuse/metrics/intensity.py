@@ -116,6 +116,22 @@ def wet_fraction(X: Any, threshold: float = 0.1) -> float:
     return wet / valid
 
 
+def wet_fraction_bias(obs: Any, sim: Any, threshold: float = 0.1) -> float:
+    """Return the relative bias of the wet fraction, ``wet(sim) / wet(obs) - 1``.
+
+    Examples
+    --------
+    >>> from skdiffuse.metrics import wet_fraction_bias
+    >>> wet_fraction_bias([0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 1.0])
+    -0.5
+    """
+    check_same_units(obs, sim)
+    observed = wet_fraction(obs, threshold)
+    if observed == 0:
+        raise ValueError(f"obs has no cell with {threshold} mm/h: choose a lower threshold.")
+    return wet_fraction(sim, threshold) / observed - 1
+
+
 def jensen_shannon_divergence(obs: Any, sim: Any, bins: Any = None) -> float:
     """Return the Jensen-Shannon divergence of two rain-rate distributions, in bits.
 
