@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import xarray as xr
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import (
     _check_feature_names_in,
     _check_n_features,
@@ -18,7 +19,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-__all__ = ["PHYSICAL_LIMIT", "ElementwiseTransformer", "finite_values"]
+__all__ = ["PHYSICAL_LIMIT", "ElementwiseTransformer", "finite_values", "own_random_state"]
 
 #: Largest rate (mm/h) that an inverse returns: several times the record for one minute (about
 #: 2,300 mm/h), so that it stops overflow of a wild latent and caps no extreme.
@@ -26,6 +27,9 @@ PHYSICAL_LIMIT = 1e4
 
 # Large enough to hide the cost of a call into torch, small enough to stay in a core's cache.
 _CHUNK = 2**16
+
+# Most values of a lazy cube that a fit reads.
+_MOST_READ = 50_000_000
 
 _FLOATS = [np.float64, np.float32, np.float16]
 
@@ -245,29 +249,43 @@ class ElementwiseTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_k
         return torch.float32 if single else torch.float64
 
 
-def finite_values(X: Array, limit: int, rng: np.random.RandomState) -> np.ndarray:
-    """Up to `limit` finite values of `X` drawn without replacement, as a 1-D float64 array.
+def finite_values(
+    X: Array, limit: int, rng: np.random.RandomState, above: float = -np.inf
+) -> np.ndarray:
+    """Up to `limit` finite values of `X` larger than `above`, drawn without replacement.
 
     Parameters
     ----------
     X : ndarray, DataArray or Tensor
-        Rain in mm/h; a lazy DataArray is read.
+        Rain in mm/h. A lazy DataArray is read, only every k-th step of its first dimension where
+        all of it would be more than 50 million values.
     limit : int
         Largest number of values returned.
     rng : RandomState
         Draws the values where there are more than `limit`.
+    above : float
+        Values up to this one are left out.
 
     Returns
     -------
-    values : ndarray of shape (n,), sorted
+    values : ndarray of shape (n,), float64, sorted
     """
     if isinstance(X, torch.Tensor):
         X = X.detach().cpu().numpy()
+    if isinstance(X, xr.DataArray) and X.chunks is not None and X.size > _MOST_READ:
+        X = X[:: -(-X.size // _MOST_READ)]
     values = np.asarray(X).reshape(-1)
-    values = values[np.isfinite(values)]
+    values = values[np.isfinite(values) & (values > above)]
     if values.size > limit:
         values = values[rng.choice(values.size, limit, replace=False)]
     return np.sort(values.astype(np.float64))
+
+
+def own_random_state(
+    random_state: int | np.random.RandomState | None,
+) -> np.random.RandomState:
+    """scikit-learn's ``check_random_state``, except that None never means the global generator."""
+    return np.random.RandomState() if random_state is None else check_random_state(random_state)
 
 
 def _map_chunks(X: np.ndarray, function: Callable, exact: bool = True) -> np.ndarray:

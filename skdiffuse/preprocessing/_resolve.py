@@ -5,14 +5,24 @@ from __future__ import annotations
 import numpy as np
 from sklearn.base import clone
 
+from skdiffuse.preprocessing._box_cox import BoxCoxTransform
+from skdiffuse.preprocessing._cube_root import CubeRootTransform
 from skdiffuse.preprocessing._elementwise import ElementwiseTransformer
 from skdiffuse.preprocessing._identity import IdentityTransform
+from skdiffuse.preprocessing._learnt import LearntMonotoneTransform
+from skdiffuse.preprocessing._log import LogTransform
+from skdiffuse.preprocessing._normal_score import NormalScoreTransform
 from skdiffuse.preprocessing._sqrt import SqrtTransform
 
 __all__ = ["resolve_transformer", "transformer_from_arrays", "transformer_to_arrays"]
 
 _BY_NAME: dict[str, type[ElementwiseTransformer]] = {
+    "box_cox": BoxCoxTransform,
+    "cube_root": CubeRootTransform,
     "identity": IdentityTransform,
+    "learnt": LearntMonotoneTransform,
+    "log": LogTransform,
+    "normal_score": NormalScoreTransform,
     "sqrt": SqrtTransform,
 }
 
