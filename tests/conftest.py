@@ -1,0 +1,36 @@
+"""What all tests share."""
+
+import os
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+matplotlib.use("Agg")
+# Tests run side by side, one process a core.
+torch.set_num_threads(1)
+# The first example of a test may have to wait for a compilation or an import.
+settings.register_profile("skdiffuse", deadline=None, derandomize=True)
+settings.load_profile("skdiffuse")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real precipitation files that are not part of the project."""
+    folder = Path(os.environ.get("SKDIFFUSE_TEST_DATA", Path(__file__).parents[2] / "shared/data"))
+    if not folder.is_dir():
+        pytest.skip("real precipitation data are not here (SKDIFFUSE_TEST_DATA)")
+    return folder
+
+
+@pytest.fixture
+def global_generators_stay_untouched():
+    """The house rule that nothing draws from the global generators."""
+    before = np.random.get_state()[1].tobytes(), torch.random.get_rng_state()  # noqa: NPY002
+    yield
+    after = np.random.get_state()[1].tobytes(), torch.random.get_rng_state()  # noqa: NPY002
+    assert before[0] == after[0], "something drew from NumPy's global generator"
+    assert torch.equal(before[1], after[1]), "something drew from torch's global generator"
