@@ -25,6 +25,7 @@ from skdiffuse.diffusion.denoisers import (
     VDenoiser,
 )
 from skdiffuse.diffusion.exact import (
+    ExactReverseCovariance,
     GaussianDenoiser,
     GaussianMixtureDenoiser,
 )
@@ -123,6 +124,7 @@ __all__ = [
     "EDMStep",
     "EDMTrainingSchedule",
     "Elbo",
+    "ExactReverseCovariance",
     "GaussianDenoiser",
     "GaussianMixtureDenoiser",
     "HeunStep",

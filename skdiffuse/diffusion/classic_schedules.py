@@ -4,7 +4,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid
 
 from skdiffuse.diffusion.schedules import NoiseSchedule, checked_time, float64
 
@@ -51,8 +51,8 @@ class LinearBetaSchedule(NoiseSchedule):
         b = self.beta_min * u + 0.5 * (self.beta_max - self.beta_min) * u**2
         return -torch.log(torch.expm1(b))
 
-    def time(self, log_snr: Tensor | float) -> Tensor:
-        return (self._u_of(float64(log_snr)) - self._u0) / (1 - self._u0)
+    def _time(self, log_snr: Tensor) -> Tensor:
+        return (self._u_of(log_snr) - self._u0) / (1 - self._u0)
 
     def density(self, log_snr: Tensor | float) -> Tensor:
         log_snr = float64(log_snr)
@@ -60,7 +60,7 @@ class LinearBetaSchedule(NoiseSchedule):
         return torch.sigmoid(-log_snr) / (rate * (1 - self._u0))
 
     def _u_of(self, log_snr: Tensor) -> Tensor:
-        b = softplus(-log_snr)
+        b = -logsigmoid(log_snr)
         slope = self.beta_max - self.beta_min
         return 2 * b / (self.beta_min + torch.sqrt(self.beta_min**2 + 2 * slope * b))
 
@@ -105,8 +105,7 @@ class DiscreteBetaSchedule(NoiseSchedule):
         fraction = position - i
         return (1 - fraction) * self.log_snrs[i] + fraction * self.log_snrs[i + 1]
 
-    def time(self, log_snr: Tensor | float) -> Tensor:
-        log_snr = float64(log_snr)
+    def _time(self, log_snr: Tensor) -> Tensor:
         i = self._interval(log_snr)
         fraction = (self.log_snrs[i] - log_snr) / (self.log_snrs[i] - self.log_snrs[i + 1])
         return (i + fraction) / (len(self.log_snrs) - 1)
@@ -172,8 +171,8 @@ class EDMSigmaSchedule(_VarianceExploding):
         t = checked_time(t)
         return -2 * self.rho * torch.log(self._low * (1 - t) + self._high * t)
 
-    def time(self, log_snr: Tensor | float) -> Tensor:
-        root = torch.exp(-float64(log_snr) / (2 * self.rho))
+    def _time(self, log_snr: Tensor) -> Tensor:
+        root = torch.exp(-log_snr / (2 * self.rho))
         return (root - self._low) / (self._high - self._low)
 
     def density(self, log_snr: Tensor | float) -> Tensor:
@@ -206,8 +205,8 @@ class VarianceExplodingSchedule(_VarianceExploding):
         t = checked_time(t)
         return self.log_snr_max * (1 - t) + self.log_snr_min * t
 
-    def time(self, log_snr: Tensor | float) -> Tensor:
-        return (self.log_snr_max - float64(log_snr)) / (self.log_snr_max - self.log_snr_min)
+    def _time(self, log_snr: Tensor) -> Tensor:
+        return (self.log_snr_max - log_snr) / (self.log_snr_max - self.log_snr_min)
 
     def density(self, log_snr: Tensor | float) -> Tensor:
         return torch.full_like(float64(log_snr), 1 / (self.log_snr_max - self.log_snr_min))
@@ -250,8 +249,8 @@ class EDMTrainingSchedule(NoiseSchedule):
         log_snr = self.mean - self.std * torch.special.ndtri(probability)
         return log_snr.clamp(self.log_snr_min, self.log_snr_max)
 
-    def time(self, log_snr: Tensor | float) -> Tensor:
-        return (self._survival(float64(log_snr)) - self._above) / self._span
+    def _time(self, log_snr: Tensor) -> Tensor:
+        return (self._survival(log_snr) - self._above) / self._span
 
     def density(self, log_snr: Tensor | float) -> Tensor:
         score = (float64(log_snr) - self.mean) / self.std

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid
 
 __all__ = ["Angle", "Coordinate", "EDMSigma", "LogSNR", "TaperedLogSNR"]
 
@@ -146,7 +146,8 @@ class TaperedLogSNR(Coordinate):
 
     def __call__(self, log_snr: Tensor) -> Tensor:
         x = log_snr - self.centre
-        return 2 * (softplus((x + self.half_width) / 2) - softplus((x - self.half_width) / 2))
+        left, right = x + self.half_width, x - self.half_width
+        return 2 * (logsigmoid(-right / 2) - logsigmoid(-left / 2))
 
     def inverse(self, value: Tensor) -> Tensor:
         # e^(x/2) = (e^(q/2) - 1) / (e^(L/2) - e^(q/2 - L/2))

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from skdiffuse.diffusion.parameterizations import alpha, sigma
+from skdiffuse.diffusion.variances import ReverseVariance, posterior_coefficients
 
-__all__ = ["GaussianDenoiser", "GaussianMixtureDenoiser"]
+__all__ = ["ExactReverseCovariance", "GaussianDenoiser", "GaussianMixtureDenoiser"]
 
 
 class GaussianDenoiser:
@@ -49,10 +50,10 @@ class GaussianDenoiser:
 
     def __call__(self, z: Tensor, log_snr: Tensor | float) -> Tensor:
         a, s = _columns(z, log_snr)
-        spectrum, basis = self._eigenvalues, self._eigenvectors
-        anomaly = (z.double().flatten(1) - a * self.mean) @ basis
+        mean, spectrum, basis = self._on(z)
+        anomaly = (z.double().flatten(1) - a * mean) @ basis
         gain = a * spectrum / (a**2 * spectrum + s**2)
-        x_hat = self.mean + (gain * anomaly) @ basis.T
+        x_hat = mean + (gain * anomaly) @ basis.T
         return x_hat.reshape(z.shape).to(z.dtype)
 
     def posterior_covariance(self, log_snr: Tensor | float) -> Tensor:
@@ -64,9 +65,43 @@ class GaussianDenoiser:
     def log_density(self, z: Tensor, log_snr: Tensor | float) -> Tensor:
         """``log q(z)`` of latents of shape (n, ...), in nats, float64, shape (n,)."""
         a, s = _columns(z, log_snr)
-        anomaly = (z.double().flatten(1) - a * self.mean) @ self._eigenvectors
-        variance = a**2 * self._eigenvalues + s**2
+        mean, spectrum, basis = self._on(z)
+        anomaly = (z.double().flatten(1) - a * mean) @ basis
+        variance = a**2 * spectrum + s**2
         return -0.5 * (anomaly**2 / variance + torch.log(2 * math.pi * variance)).sum(1)
+
+    def _on(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        held = self.mean, self._eigenvalues, self._eigenvectors
+        mean, spectrum, basis = (tensor.to(z.device) for tensor in held)
+        return mean, spectrum, basis
+
+
+class ExactReverseCovariance(ReverseVariance):
+    """Exact covariance of ``q(z_s | z_t)`` for Gaussian data, ``std^2 I + c_x^2 Cov[x | z]``.
+
+    Ancestral sampling with it makes no error of discretisation, whatever the grid.
+
+    Parameters
+    ----------
+    denoiser : GaussianDenoiser
+        Exact denoiser of the data.
+    """
+
+    def __init__(self, denoiser: GaussianDenoiser):
+        self.denoiser = denoiser
+
+    def __call__(self, z, x_hat, log_snr, log_snr_next):
+        """Variances of the cells, the diagonal of the covariance."""
+        return torch.diagonal(self._covariance(log_snr, log_snr_next)).reshape(z.shape[1:])
+
+    def noise(self, eps, z, x_hat, log_snr, log_snr_next):
+        factor = torch.linalg.cholesky(self._covariance(log_snr, log_snr_next))
+        return (eps.double().flatten(1) @ factor.T).reshape(eps.shape).to(eps.dtype)
+
+    def _covariance(self, log_snr: Tensor, log_snr_next: Tensor) -> Tensor:
+        _, c_x, std = posterior_coefficients(log_snr, log_snr_next)
+        posterior = self.denoiser.posterior_covariance(log_snr)
+        return std**2 * torch.eye(len(posterior), dtype=torch.float64) + c_x**2 * posterior
 
 
 class GaussianMixtureDenoiser:
@@ -117,7 +152,7 @@ class GaussianMixtureDenoiser:
 
     def _log_joint(self, z: Tensor, log_snr: Tensor | float) -> Tensor:
         log_densities = torch.stack([c.log_density(z, log_snr) for c in self.components])
-        return self.log_weights[:, None] + log_densities
+        return self.log_weights.to(z.device)[:, None] + log_densities
 
 
 def _columns(z: Tensor, log_snr: Tensor | float) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid
 
 from skdiffuse.diffusion.coordinates import TaperedLogSNR
 from skdiffuse.diffusion.denoisers import Denoiser
@@ -119,7 +119,7 @@ def elbo(
         spread = errors.var(0) if len(errors) > 1 else math.nan
         variance += (0.5 * half * float(weight)) ** 2 * spread / len(errors)
     alpha2 = alpha(log_snr_min) ** 2
-    prior_variance = softplus(torch.tensor(log_snr_min, dtype=torch.float64)) - alpha2
+    prior_variance = -logsigmoid(torch.tensor(-log_snr_min, dtype=torch.float64)) - alpha2
     squared = x.double().flatten(1).square().sum(1)
     prior = 0.5 * (float(alpha2) * squared + d * float(prior_variance))
     reconstruction = torch.full_like(

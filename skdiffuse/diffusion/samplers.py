@@ -88,7 +88,7 @@ def run_sampler(
     ...     AdamsStep, GaussianDenoiser, TruncatedCosineSchedule, sampling_grid
     ... )
     >>> denoiser = GaussianDenoiser(torch.zeros(1), torch.tensor([[4.0]]))
-    >>> grid = sampling_grid(TruncatedCosineSchedule(), 31)
+    >>> grid = sampling_grid(TruncatedCosineSchedule(), 31, "tapered")
     >>> run_sampler(denoiser, torch.tensor([[-1.0], [1.0]]), grid, AdamsStep())
     tensor([[-2.00...],
             [ 2.00...]])
