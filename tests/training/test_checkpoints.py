@@ -3,8 +3,8 @@ import os
 import pytest
 import torch
 
-from skdiffuse.training import read_tensors, recover_checkpoint, save_checkpoint, write_tensors
 from skdiffuse.training import checkpoints as module
+from skdiffuse.training import read_tensors, recover_checkpoint, save_checkpoint, write_tensors
 
 
 def test_round_trip(tmp_path):

@@ -28,5 +28,5 @@ def test_profile_is_a_power_of_the_step(width):
 
 
 def test_width_out_of_range():
-    with pytest.raises(ValueError, match="relative_width=0.5"):
+    with pytest.raises(ValueError, match=r"relative_width=0\.5"):
         PowerAverage(torch.nn.Linear(1, 1), relative_width=0.5)
