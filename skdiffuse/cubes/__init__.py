@@ -4,7 +4,18 @@ from skdiffuse.cubes.cube import Cube
 from skdiffuse.cubes.dressing import dress
 from skdiffuse.cubes.metadata import GridMetadata
 from skdiffuse.cubes.reading import open_cube
+from skdiffuse.cubes.regions import coarsen, crop, lat_lon
 from skdiffuse.cubes.validation import validate_cube
 from skdiffuse.cubes.writing import write_cube
 
-__all__ = ["Cube", "GridMetadata", "dress", "open_cube", "validate_cube", "write_cube"]
+__all__ = [
+    "Cube",
+    "GridMetadata",
+    "coarsen",
+    "crop",
+    "dress",
+    "lat_lon",
+    "open_cube",
+    "validate_cube",
+    "write_cube",
+]
