@@ -68,7 +68,7 @@ def _crps_chunk(y: np.ndarray, x: np.ndarray, fair: bool) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         if missing.any():
             count = m - missing.sum(axis=0)
-            distance = np.nansum(np.abs(x - y), axis=0) / count
+            distance = np.where(missing, 0.0, np.abs(x - y)).sum(axis=0) / count
             x[missing] = np.inf
             _sort_members(x)
             rank = np.arange(m)[:, None]
