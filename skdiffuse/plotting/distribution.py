@@ -95,9 +95,11 @@ class IntensityHistogramDisplay(FromEstimator):
                 linewidth=2.2 if name == "observed" else 1.5,
                 label=f"{name} ({percent(h.dry_mass)} below {plain_number(h.edges[0])} mm/h)",
             )
+        wet = any(h.density.any() for h in (self.observed, *self.simulated.values()))
         ax.set(
             xscale="log",
-            yscale="log",
+            # A logarithmic axis cannot be drawn of an all-dry cube.
+            yscale="log" if wet else "linear",
             xlim=(self.observed.edges[0], highest * 1.1),
             xlabel="rain rate (mm/h)",
             ylabel="probability density (per mm/h)",

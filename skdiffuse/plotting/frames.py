@@ -188,6 +188,9 @@ def animate(
     >>> animate({"rain": np.zeros((2, 8, 8))})[:6]
     b'GIF89a'
     """
+    suffix = ".gif" if path is None else Path(path).suffix.lower()
+    if suffix not in (".gif", ".html", ".mp4"):
+        raise ValueError(f"path must end in .gif, .html or .mp4; got {str(path)!r}.")
     sequences = _checked(sequences)
     n = max(len(s) for s in sequences.values())
     names = _time_labels(sequences, labels, n)
@@ -220,11 +223,8 @@ def animate(
         return images
 
     film = FuncAnimation(figure, draw, frames=n, interval=frame_ms, blit=False)
-    suffix = ".gif" if path is None else Path(path).suffix.lower()
     if suffix == ".html":
         return write_whole(path, film.to_jshtml(default_mode="loop").encode())
-    if suffix not in (".gif", ".mp4"):
-        raise ValueError(f"path must end in .gif, .html or .mp4; got {str(path)!r}.")
     writer = PillowWriter(fps=1000 / frame_ms) if suffix == ".gif" else "ffmpeg"
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"film{suffix}"

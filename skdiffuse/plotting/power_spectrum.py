@@ -104,9 +104,11 @@ class PowerSpectrumDisplay(FromEstimator):
                 label=name,
             )
         spatial = self.kind == "spatial"
+        powerful = any(len(line.get_xdata()) for line in ax.get_lines())
         ax.set(
-            xscale="log" if spatial else "linear",
-            yscale="log",
+            # A logarithmic axis cannot be drawn of an all-dry cube.
+            xscale="log" if spatial and powerful else "linear",
+            yscale="log" if powerful else "linear",
             xlabel="waves across the longest side" if spatial else "number of waves in the window",
             ylabel="power ((mm/h)²)",
         )
@@ -114,7 +116,7 @@ class PowerSpectrumDisplay(FromEstimator):
         if not spatial:
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         low, high = ax.get_ylim()
-        if high < 30 * low:
+        if powerful and high < 30 * low:
             # Less than a decade and a half: say plain numbers where powers of ten would be rare.
             ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             ax.yaxis.set_major_formatter(FuncFormatter(plain_number))

@@ -1,0 +1,152 @@
+import numpy as np
+import pytest
+
+from skdiffuse import metrics
+
+
+def storms(rng, n, shape=(3, 6, 6)):
+    """Sequences whose cells are strongly dependent: one intensity a sequence."""
+    return rng.gamma(0.7, size=(n, 1, 1, 1)) * rng.gamma(0.3, size=(n, *shape))
+
+
+def test_interval_of_a_mean_is_the_textbook_one():
+    rng = np.random.default_rng(0)
+    X = rng.normal(5, 1, size=(60, 3)) + rng.normal(size=(60, 1))
+
+    def mean(obs, sim):
+        return obs.mean()
+
+    result = metrics.bootstrap(mean, X, X, n_resamples=2000, random_state=0)
+    means = X.mean(axis=1)
+    error = means.std(ddof=1) / np.sqrt(60)
+    assert result.value == pytest.approx(X.mean())
+    assert result.standard_error == pytest.approx(error, rel=0.06)
+    assert result.high - result.low == pytest.approx(2 * 2.0 * error, rel=0.08)
+    assert result.n == 60
+
+
+def test_blocks_widen_the_interval_of_a_persistent_series():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=2000)
+    X = np.empty(2000)
+    X[0] = 0
+    for i in range(1, 2000):
+        X[i] = 0.9 * X[i - 1] + noise[i]
+    X = X[:, None]
+    single, blocks = (
+        metrics.bootstrap(
+            lambda a, b: a.mean(), X, X, block_length=length, n_resamples=400, random_state=0
+        )
+        for length in (1, 100)
+    )
+    true = 1 / 0.1 / np.sqrt(2000)  # standard error of the mean of this process
+    assert blocks.standard_error == pytest.approx(true, rel=0.3)
+    assert single.standard_error < 0.4 * true
+    assert blocks.n == 20
+
+
+def test_equal_distributions_are_covered():
+    """A small version of benchmarks/score_coverage.py, for scores with a sign."""
+    rng = np.random.default_rng(5)
+    covered = 0
+    for r in range(100):
+        result = metrics.bootstrap(
+            metrics.mean_bias, storms(rng, 40), storms(rng, 40), n_resamples=80, random_state=r
+        )
+        covered += result.low <= 0 <= result.high
+    assert 0.88 <= covered / 100 <= 0.99
+
+
+def test_permutations_are_uniform_without_a_difference():
+    rng = np.random.default_rng(6)
+    p = np.array(
+        [
+            metrics.permutation_test(
+                metrics.wasserstein_distance,
+                storms(rng, 15, (2, 3, 3)),
+                storms(rng, 15, (2, 3, 3)),
+                n_resamples=60,
+                random_state=r,
+            ).p_value
+            for r in range(150)
+        ]
+    )
+    assert 0.01 <= np.mean(p <= 0.05) <= 0.10
+    assert 0.4 <= p.mean() <= 0.62
+
+
+def test_halved_variance_is_caught():
+    """Halved deviations from the mean: who should notice does, who should not does not."""
+    rng = np.random.default_rng(7)
+    X = rng.gamma(0.5, size=(120, 4, 12, 12))
+    obs, sim = X[:60], X[60:].mean() + (X[60:] - X[60:].mean()) * np.sqrt(0.5)
+    signed = {
+        "power": metrics.bootstrap(metrics.power_deficit, obs, sim, random_state=0),
+        "mean": metrics.bootstrap(metrics.mean_bias, obs, sim, random_state=0),
+    }
+    assert signed["power"].low > 0 and signed["power"].value == pytest.approx(0.5, abs=0.05)
+    assert signed["mean"].low < 0 < signed["mean"].high
+    for metric in (
+        metrics.jensen_shannon_divergence,
+        metrics.wasserstein_distance,
+        metrics.quantile_error,
+        metrics.log_spectral_distance,
+    ):
+        test = metrics.permutation_test(metric, obs, sim, n_resamples=60, random_state=0)
+        assert test.p_value < 0.05 and test.value > test.high
+    ratios = metrics.quantile_ratios(obs, sim).ratio
+    assert ratios[-1] < 0.8
+    members = sim.reshape(10, 6, 4, 12, 12)
+    spread = metrics.spread_skill(obs[:6], members)
+    truth = metrics.spread_skill(obs[:6], X[60:].reshape(10, 6, 4, 12, 12))
+    assert spread.ratio < 0.85 < 0.95 < truth.ratio
+
+
+def test_differences_of_two_models():
+    rng = np.random.default_rng(8)
+    obs = storms(rng, 50)
+    ens = np.stack([obs * rng.lognormal(0, 0.5, obs.shape) for _ in range(5)], axis=1)
+
+    def crps(a, b):
+        return metrics.crps_ensemble(a, b, axis=1)
+
+    options = {"paired": True, "random_state": 0, "n_resamples": 100}
+    worse = metrics.bootstrap_difference(crps, obs, ens * 1.5, ens, **options)
+    assert worse.low > 0
+    same = metrics.bootstrap_difference(crps, obs, ens, ens, **options)
+    assert same.value == same.low == same.high == 0
+    # Pairing takes the weather out: without it the difference of a near copy is far less sure.
+    near = ens * 1.02
+    sure = metrics.bootstrap_difference(crps, obs, near, ens, **options)
+    apart = metrics.bootstrap(
+        lambda a, b, c: crps(a, b) - crps(obs[:25], c), obs[:25], near[:25], ens[25:],
+        paired=True, random_state=0, n_resamples=100,
+    )  # fmt: skip
+    assert sure.standard_error < 0.2 * apart.standard_error
+
+
+def test_array_scores_and_reproducibility():
+    rng = np.random.default_rng(9)
+    a, b = storms(rng, 30), storms(rng, 20)
+
+    def tail(obs, sim):
+        return metrics.quantile_ratios(obs, sim, [0.9, 0.99]).ratio
+
+    first, second = (
+        metrics.bootstrap(tail, a, b, n_resamples=50, random_state=1) for _ in range(2)
+    )
+    assert first.low.shape == (2,) and np.all(first.low <= first.high)
+    np.testing.assert_array_equal(first.low, second.low)
+    assert first.n == 20
+
+
+def test_too_few_blocks():
+    X = np.ones((1, 3, 4, 4))
+    with pytest.raises(ValueError, match="too few blocks"):
+        metrics.bootstrap(metrics.mean_bias, X, X)
+    with pytest.raises(ValueError, match="too few blocks"):
+        metrics.permutation_test(metrics.mean_bias, X, X)
+    with pytest.raises(ValueError, match="block_length"):
+        metrics.bootstrap(metrics.mean_bias, X[0], X[0], block_length=4)
+    with pytest.raises(ValueError, match="one number of blocks"):
+        metrics.bootstrap(metrics.mean_bias, np.ones((3, 2, 2)), np.ones((4, 2, 2)), paired=True)
