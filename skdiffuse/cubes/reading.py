@@ -19,7 +19,7 @@ _NETCDF = ("netcdf", "hdf5")
 _RATE_NAME = "lwe_precipitation_rate"
 
 # What the netCDF library writes where nothing was written, whether or not _FillValue says so.
-_NETCDF_FILL = 9.9e36
+_NETCDF_FILL = (9.9692e36, 9.9693e36)
 
 
 def open_cube(
@@ -130,7 +130,8 @@ def _open_one(
             f"variable {name!r} has no units; say what they are with units='...' (e.g. 'mm h-1', "
             "'kg m-2 s-1')."
         )
-    array = array.where(array < _NETCDF_FILL) if array.dtype.kind == "f" else array
+    if array.dtype.kind == "f":
+        array = array.where((array < _NETCDF_FILL[0]) | (array > _NETCDF_FILL[1]))
     rate = _convert(array, dataset, str(stated), time_dim, interval, running_total, z_r)
     return _labelled(rate, dataset, array, str(stated))
 

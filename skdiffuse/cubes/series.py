@@ -138,9 +138,15 @@ def _blocks(paths: list[Path], lengths: list[int], array: xr.DataArray, time_dim
 
     def read(block_info=None):
         path, start, stop = pieces[block_info[None]["chunk-location"][0]]
-        with xr.open_dataset(path, engine="netcdf4", decode_times=False) as file:
-            part = file[name].isel({time_dim: slice(start, stop)})
-            return part.transpose(time_dim, ...).values.astype(array.dtype, copy=False)
+        try:
+            with xr.open_dataset(path, engine="netcdf4", decode_times=False) as file:
+                part = file[name].isel({time_dim: slice(start, stop)})
+                return part.transpose(time_dim, ...).values.astype(array.dtype, copy=False)
+        except (OSError, RuntimeError) as error:
+            raise ValueError(
+                f"{str(path)!r} cannot be read; it may be damaged, or have been moved since it "
+                f"was opened: {error}"
+            ) from error
 
     return da.map_blocks(
         read,

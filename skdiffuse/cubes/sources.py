@@ -5,12 +5,14 @@ from __future__ import annotations
 import glob
 import importlib.util
 import os
+import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
+from scipy.io import netcdf_file
 
 _MAGIC = {
     b"CDF\x01": "netcdf", b"CDF\x02": "netcdf", b"CDF\x05": "netcdf",
@@ -98,6 +100,8 @@ def open_dataset(path: Path, *, chunked: bool, engine: str | None = None) -> xr.
         raise ValueError(f"{str(path)!r} is a {kind} file, which open_cube cannot read.")
     if engine is not None:
         options["engine"] = engine
+    if kind == "netcdf":
+        _check_complete(path)
     try:
         with _chunk_size() if chunked else nullcontext():
             dataset = xr.open_dataset(path, **options)
@@ -108,6 +112,22 @@ def open_dataset(path: Path, *, chunked: bool, engine: str | None = None) -> xr.
             f"{str(path)!r} cannot be opened; it may be damaged or incomplete: {error}"
         ) from error
     return dataset
+
+
+def _check_complete(path: Path) -> None:
+    """Refuse a NetCDF 3 file that is cut off: the netCDF library fills the rest with zeros."""
+    with open(path, "rb") as file:
+        if file.read(4) == b"CDF\x05":
+            return
+    try:
+        with warnings.catch_warnings():
+            # scipy maps the file, which tells whether every variable lies within it.
+            warnings.simplefilter("ignore")
+            netcdf_file(path, mmap=True).close()
+    except (ValueError, TypeError, OSError, IndexError) as error:
+        raise ValueError(
+            f"{str(path)!r} is damaged or incomplete (cut off before the end of its data): {error}"
+        ) from error
 
 
 def _chunk_size() -> AbstractContextManager:

@@ -1,0 +1,504 @@
+"""Broken files and what becomes of them: a right cube or a clear error, nothing between.
+
+Each case damages one small true dataset in one way and says what must come of it: the original
+rain (possibly after a remedy named by the error), or an error whose message names the cause.
+An opened cube counts as right only if every value equals the original; an error counts as clear
+only if it is a deliberate one (not an exception from the depths of a library) and its message
+holds the words expected.
+
+    python benchmarks/damage_matrix.py
+
+prints every case and ends with one JSON line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from skdiffuse.cubes import open_cube, validate_cube
+
+HOURS, NY, NX = 6, 5, 7
+CASES: list[tuple[str, Callable, str | None, dict]] = []
+Folder = Path
+
+
+def rain() -> np.ndarray:
+    """The truth, mm/h: dry, light and heavy cells and a missing one."""
+    rng = np.random.default_rng(0)
+    values = np.maximum(rng.normal(0, 4, (HOURS, NY, NX)), 0).round(1).astype(np.float32)
+    values[2, 1, 3] = np.nan
+    return values
+
+
+def dataset(
+    values: np.ndarray | None = None,
+    units: str | None = "mm h-1",
+    calendar: str = "360_day",
+    **attrs,
+) -> xr.Dataset:
+    """An hourly CF dataset of it on a small latitude-longitude grid."""
+    times = xr.date_range(
+        "2000-02-28T21", periods=HOURS, freq="h", calendar=calendar, use_cftime=True
+    )
+    if units is not None:
+        attrs["units"] = units
+    return xr.Dataset(
+        {"pr": (("time", "lat", "lon"), rain() if values is None else values, attrs)},
+        {
+            "time": ("time", times, {"standard_name": "time", "axis": "T"}),
+            "lat": ("lat", 50 + 0.5 * np.arange(NY), {"units": "degrees_north"}),
+            "lon": ("lon", -3 + 0.5 * np.arange(NX), {"units": "degrees_east"}),
+        },
+        {"Conventions": "CF-1.8"},
+    )
+
+
+def case(name: str, error: str | None = None, **options) -> Callable:
+    """Register a case: ``error`` is what the message must hold, None that it must open right."""
+
+    def register(make: Callable) -> Callable:
+        CASES.append((name, make, error, options))
+        return make
+
+    return register
+
+
+def save(data: xr.Dataset, folder: Folder, name: str = "rain.nc", **encoding) -> Path:
+    path = folder / name
+    data.to_netcdf(path, **encoding)
+    return path
+
+
+def cases_of_units() -> None:
+    rates = {
+        "mm h-1": 1, "mm/h": 1, "mm hr-1": 1, "mm h**-1": 1, "kg m-2 s-1": 3600, "kg/m2/s": 3600,
+        "kg m**-2 s**-1": 3600, "m s-1": 3.6e6, "mm/day": 1 / 24, "mm s-1": 3600, "cm/h": 10,
+        "mm/5min": 12, "inch/h": 25.4, "KG M-2 S-1": 3600,
+    }  # fmt: skip
+    for units, factor in rates.items():
+        case(f"rate in {units}")(
+            lambda f, u=units, c=factor: save(dataset((rain() / c).astype("f8"), u), f)
+        )
+    case("units missing", "no units.*units=")(lambda f: save(dataset(units=None), f))
+    case("units missing, stated by the user", units="mm/h")(lambda f: save(dataset(units=None), f))
+    for units in ("", "1", "K", "unknown", "mm month-1", "m", "mm", "kg m-2"):
+        amount = units in ("m", "mm", "kg m-2")
+        message = "interval=" if amount else "not known as units"
+        case(f"units {units!r}, no interval", message)(lambda f, u=units: save(dataset(units=u), f))
+    case("wrong units, corrected by the user", units="mm h-1")(
+        lambda f: save(dataset(units="K"), f)
+    )
+    case("amount with interval", interval="1h")(lambda f: save(dataset(rain() / 1000, "m"), f))
+    case("amount with a bad interval", "interval must be", interval="now")(
+        lambda f: save(dataset(units="mm"), f)
+    )
+
+    @case("amount with time bounds")
+    def _(folder):
+        data = dataset(rain() / 2, "mm")
+        start = data.time.values - np.timedelta64(30, "m").astype(object)
+        data["time_bnds"] = (("time", "bnds"), np.stack([start, data.time.values], 1))
+        data.time.attrs["bounds"] = "time_bnds"
+        return save(data, folder)
+
+    @case("amount with an interval in cell_methods")
+    def _(folder):
+        data = dataset(rain() / 4, "mm", cell_methods="time: sum (interval: 15 minutes)")
+        return save(data, folder)
+
+    @case("running total", running_total=True)
+    def _(folder):
+        values = np.nan_to_num(rain())
+        total = dataset(np.cumsum(values, 0), "mm")
+        before = total.time.values[0] - np.timedelta64(1, "h").astype(object)
+        return save(total.assign_coords(forecast_reference_time=((), before)), folder)
+
+    case("reflectivity without a relation", r"z_r=\(200, 1.6\)")(
+        lambda f: save(dataset(units="dBZ"), f)
+    )
+
+    @case("reflectivity with a relation", z_r=(200, 1.6))
+    def _(folder):
+        with np.errstate(divide="ignore"):
+            dbz = 10 * np.log10(200 * rain().astype("f8") ** 1.6)
+        return save(dataset(dbz, "dBZ"), folder)
+
+
+def cases_of_times() -> None:
+    for calendar in ("standard", "noleap", "360_day", "julian", "all_leap"):
+        case(f"calendar {calendar}")(lambda f, c=calendar: save(dataset(calendar=c), f))
+
+    def with_raw_times(folder, values, **attrs):
+        path = save(dataset().drop_vars("time"), folder)
+        with netCDF4.Dataset(path, "a") as file:
+            time = file.createVariable("time", np.asarray(values).dtype, ("time",))
+            time[:] = np.asarray(values)
+            time.setncatts(attrs)
+        return path
+
+    hours = np.arange(HOURS, dtype="f8")
+    since = "hours since 2000-01-01"
+    case("no calendar (standard by CF)")(lambda f: with_raw_times(f, hours, units=since))
+    case("unknown calendar", "calendar|decoded|opened")(
+        lambda f: with_raw_times(f, hours, units=since, calendar="lunar")
+    )
+    case("times without units", "could not be decoded")(lambda f: with_raw_times(f, hours))
+    case("times with broken units", "could not be decoded|cannot be opened")(
+        lambda f: with_raw_times(f, hours, units="hours from now", axis="T")
+    )
+    case("times as text", "could not be decoded")(
+        lambda f: dataset().assign_coords(time=[f"{h:02d}:00" for h in range(HOURS)])
+    )
+    case("no times at all", "no times.*assign_coords")(
+        lambda f: save(dataset().drop_vars("time"), f)
+    )
+    case("repeated times", "repeated at position 3")(
+        lambda f: with_raw_times(f, [0.0, 1, 2, 2, 3, 4], units=since)
+    )
+    case("unsorted times", "out of order at position 2")(
+        lambda f: with_raw_times(f, [0.0, 2, 1, 3, 4, 5], units=since)
+    )
+    case("missing time", "NaT|missing|decode")(
+        lambda f: with_raw_times(f, [0.0, 1, np.nan, 3, 4, 5], units=since)
+    )
+    case("mixed steps", "mixed", n_frames=2)(
+        lambda f: with_raw_times(f, [0.0, 1, 4, 8, 9, 14], units=since)
+    )
+    case("a gap in time", n_frames=3)(
+        lambda f: with_raw_times(f, [0.0, 1, 2, 30, 31, 32], units=since)
+    )
+    case("too many gaps", "no 4 consecutive frames", n_frames=4)(
+        lambda f: with_raw_times(f, [0.0, 1, 2, 30, 31, 32], units=since)
+    )
+    case("time named differently")(lambda f: save(dataset().rename(time="t"), f))
+    case("dates of the year 2500")(
+        lambda f: with_raw_times(f, hours, units="days since 2500-01-01", calendar="standard")
+    )
+
+    @case("scalar time", first_only=True)
+    def _(folder):
+        return save(dataset().isel(time=0), folder)
+
+    @case("field without any time", "no time axis")
+    def _(folder):
+        return save(dataset().isel(time=0, drop=True), folder)
+
+    @case("forecast steps with valid times")
+    def _(folder):
+        data = dataset(calendar="standard")
+        valid = pd.date_range("2000-01-01T01", periods=HOURS, freq="h")
+        data = data.drop_vars("time").rename(time="step")
+        return data.assign_coords(
+            step=np.arange(1, HOURS + 1) * np.timedelta64(1, "h"),
+            valid_time=("step", valid),
+            time=np.datetime64("2000-01-01", "ns"),
+        )
+
+
+def cases_of_axes() -> None:
+    case("axes swapped to (lat, lon, time)")(
+        lambda f: save(dataset().transpose("lat", "lon", "time"), f)
+    )
+    case("axes swapped to (lon, lat, time)")(
+        lambda f: save(dataset().transpose("lon", "lat", "time"), f)
+    )
+    case("descending latitude", flip_y=True)(
+        lambda f: save(dataset().isel(lat=slice(None, None, -1)), f)
+    )
+    case("unsorted latitude", "sortby")(lambda f: save(dataset().isel(lat=[0, 2, 1, 3, 4]), f))
+    case("latitude with NaN", "missing somewhere")(
+        lambda f: save(dataset().assign_coords(lat=[50.0, np.nan, 51, 52, 53]), f)
+    )
+    case("no spatial coordinates")(lambda f: save(dataset().drop_vars(["lat", "lon"]), f))
+    case("unknown dimension names", "no y or x axis.*rename")(
+        lambda f: save(dataset().drop_vars(["lat", "lon"]).rename(lat="u", lon="v"), f)
+    )
+
+    @case("unknown dimension names with CF axis attributes")
+    def _(folder):
+        data = dataset().rename(lat="u", lon="v")
+        data.u.attrs, data.v.attrs = {"axis": "Y"}, {"axis": "X"}
+        return save(data, folder)
+
+    @case("two-dimensional latitudes on unknown dimensions")
+    def _(folder):
+        data = dataset()
+        lat, lon = xr.broadcast(data.lat, data.lon)
+        data = data.drop_vars(["lat", "lon"]).rename(lat="u", lon="v")
+        for name, values in (("lat", lat), ("lon", lon)):
+            data = data.assign_coords({name: (("u", "v"), values.values, values.attrs)})
+        return save(data, folder)
+
+    case("dimension of size 1 too many")(lambda f: save(dataset().expand_dims(height=[10.0]), f))
+    case("dimension of size 2 too many", "dimension 'height' of size 2.*isel")(
+        lambda f: save(xr.concat([dataset()] * 2, "height"), f)
+    )
+    case("members, one chosen", member=3)(
+        lambda f: save(xr.concat([dataset()] * 2, "member").assign_coords(member=[1, 3]), f)
+    )
+    case("member that is not there", r"not among the members \[1, 3\]", member=2)(
+        lambda f: save(xr.concat([dataset()] * 2, "member").assign_coords(member=[1, 3]), f)
+    )
+    case("member asked of data without", "no dimension of members", member=1)(
+        lambda f: save(dataset(), f)
+    )
+    case("time series without a field", "no precipitation|no y or x")(
+        lambda f: save(dataset().isel(lat=0, lon=0), f)
+    )
+
+
+def cases_of_variables() -> None:
+    case("other variables beside")(lambda f: save(dataset().assign(tas=dataset().pr + 270), f))
+    case("precipitation by standard_name only")(
+        lambda f: save(dataset(standard_name="precipitation_flux").rename(pr="var228"), f)
+    )
+    case("two candidates", "say variable=")(lambda f: save(dataset().assign(tp=dataset().pr), f))
+    case("two candidates, one chosen", variable="tp")(
+        lambda f: save(dataset().assign(tp=dataset().pr, pr=dataset().pr * 2), f)
+    )
+    case("variable that is not there", r"'snow' is not in the data.*\['pr'\]", variable="snow")(
+        lambda f: save(dataset(), f)
+    )
+    case("no precipitation", r"no precipitation is found.*\['tas'\]")(
+        lambda f: save(dataset().rename(pr="tas"), f)
+    )
+    case("no variables", "no precipitation is found")(lambda f: save(dataset().drop_vars("pr"), f))
+
+
+def cases_of_values() -> None:
+    case("integer packing")(
+        lambda f: save(
+            dataset(), f,
+            encoding={"pr": {"dtype": "i2", "scale_factor": 0.1, "_FillValue": -32768}},
+        )
+    )  # fmt: skip
+    case("missing_value instead of _FillValue")(lambda f: raw_fill(f, 1e20, "missing_value"))
+    case("fill value of the netCDF library, unmasked")(
+        lambda f: raw_fill(f, netCDF4.default_fillvals["f4"], None)
+    )
+    case("fill value 1e20, unmasked", "fill value left unmasked")(lambda f: raw_fill(f, 1e20, None))
+    case("fill value -999, unmasked", "negative precipitation.*-999")(
+        lambda f: raw_fill(f, -999.0, None)
+    )
+    case("huge values", "no rain rate")(lambda f: save(dataset(rain() * 1e6), f))
+    case("infinite values", "infinite")(
+        lambda f: save(dataset(np.where(rain() > 5, np.inf, rain())), f)
+    )
+    case("negative values", "negative precipitation.*clip")(lambda f: save(dataset(rain() - 1), f))
+    case("missing everywhere", "missing everywhere")(lambda f: save(dataset(rain() * np.nan), f))
+    case("dry everywhere", all_dry=True)(lambda f: save(dataset(np.zeros_like(rain())), f))
+    case("complex values", "complex64, not real numbers")(
+        lambda f: dataset(rain().astype(np.complex64))
+    )
+    case("text values", "not real numbers")(lambda f: save(dataset(rain().astype("U5")), f))
+    case("booleans", "bool, not real numbers")(lambda f: dataset(rain() > 0))
+    case("float16")(lambda f: dataset(rain().astype("f2"), "mm h-1").astype("f4").round(1))
+    case("float64")(lambda f: save(dataset(rain().astype("f8")), f))
+    case("big-endian")(lambda f: save(dataset(rain().astype(">f4")), f))
+    case("integers", whole=True)(lambda f: save(dataset(np.nan_to_num(rain()).astype("i4")), f))
+
+    @case("read-only arrays")
+    def _(folder):
+        values = rain()
+        values.flags.writeable = False
+        return dataset(values)
+
+    case("no frames", "is empty")(lambda f: save(dataset().isel(time=slice(0)), f))
+    case("no frames in NetCDF 3", "is empty")(
+        lambda f: save(dataset().isel(time=slice(0)), f, format="NETCDF3_CLASSIC")
+    )
+    case("no rows", "is empty")(lambda f: save(dataset().isel(lat=slice(0)), f))
+
+
+def raw_fill(folder: Folder, fill: float, attribute: str | None) -> Path:
+    values = np.where(np.isnan(rain()), np.float32(fill), rain()).astype("f4")
+    path = save(dataset(values), folder, encoding={"pr": {"_FillValue": None}})
+    if attribute:
+        with netCDF4.Dataset(path, "a") as file:
+            file["pr"].setncattr(attribute, np.float32(fill))
+    return path
+
+
+def cases_of_files() -> None:
+    case("NetCDF 3")(lambda f: save(dataset(), f, format="NETCDF3_CLASSIC"))
+    case("NetCDF 3 with 64-bit offsets")(lambda f: save(dataset(), f, format="NETCDF3_64BIT"))
+    case("NetCDF 4 classic")(lambda f: save(dataset(), f, format="NETCDF4_CLASSIC"))
+    case("wrong suffix .txt")(lambda f: save(dataset(), f, "rain.txt"))
+    case("wrong suffix .grib")(lambda f: save(dataset(), f, "rain.grib"))
+    case("no suffix")(lambda f: save(dataset(), f, "rain"))
+    case("blanks and accents in the name")(lambda f: save(dataset(), f, "pluie d'été.nc"))
+    case("brackets in the name")(lambda f: save(dataset(), f, "rain[1].nc"))
+    case("Zarr store")(lambda f: (dataset().to_zarr(f / "r.zarr", zarr_format=2), f / "r.zarr")[1])
+    case("path as str")(lambda f: str(save(dataset(), f)))
+    case("no such file", "there is no file")(lambda f: f / "nowhere.nc")
+    case("no such folder", "no folder")(lambda f: f / "nowhere" / "rain.nc")
+    case("pattern without match", "no file matches")(lambda f: f / "*.nc")
+    case("empty list", "list of files is empty")(lambda f: [])
+    case("folder", "is a folder.*pattern")(lambda f: f)
+    case("neither path nor data", "source must be")(lambda f: 3)
+    case("empty file", r"is empty \(0 bytes\)")(lambda f: written(f, b""))
+    case("text file", "neither NetCDF")(lambda f: written(f, b"time,rain\n0,1.5\n"))
+    case("web page saved as NetCDF", "neither NetCDF")(lambda f: written(f, b"<!DOCTYPE html>"))
+
+    for share in (0.1, 0.5, 0.97):
+
+        @case(f"NetCDF 4 cut at {share:.0%}", "damaged or incomplete|cannot be read")
+        def _(folder, share=share):
+            content = save(dataset(), folder).read_bytes()
+            return written(folder, content[: int(len(content) * share)])
+
+    for share in (0.01, 0.5, 0.97):
+
+        @case(f"NetCDF 3 cut at {share:.0%}", "damaged or incomplete|neither NetCDF")
+        def _(folder, share=share):
+            content = save(dataset(), folder, format="NETCDF3_CLASSIC").read_bytes()
+            return written(folder, content[: int(len(content) * share)])
+
+    @case("damaged bytes under a checksum", "damaged or incomplete")
+    def _(folder):
+        sums = {name: {"fletcher32": True} for name in ("pr", "time", "lat", "lon")}
+        path = save(dataset(), folder, encoding=sums)
+        content = path.read_bytes()
+        latitudes = dataset().lat.values.tobytes()
+        assert latitudes in content
+        content = content.replace(latitudes, latitudes[::-1])
+        return written(folder, content)
+
+    @case("file without permission", "Permission denied.*rain.nc", as_nobody=True)
+    def _(folder):
+        path = save(dataset(), folder)
+        path.chmod(0)
+        return path
+
+    case("read-only file")(lambda f: _read_only(save(dataset(), f)))
+
+    def halves(folder, change=lambda data: data):
+        data = dataset()
+        paths = [
+            save(data.isel(time=slice(0, 3)), folder, "b.nc"),
+            save(change(data.isel(time=slice(3, 6))), folder, "a.nc"),
+        ]
+        return paths
+
+    case("two files, names against times")(lambda f: (halves(f), f / "*.nc")[1])
+    case("list of two files")(lambda f: halves(f)[::-1])
+    case("two files on different grids", "sizes|one grid")(
+        lambda f: halves(f, lambda d: d.isel(lat=slice(1, None)))
+    )
+    case("two files in different units", "units")(
+        lambda f: halves(f, lambda d: d.pr.assign_attrs(units="mm/day").to_dataset())
+    )
+    case("two files of different calendars", "calendar|decoded|compare")(
+        lambda f: halves(f, lambda d: dataset(calendar="noleap").isel(time=slice(3, 6)))
+    )
+    case("the same file twice", "repeated")(lambda f: [save(dataset(), f)] * 2)
+    case("second file damaged", "damaged|empty")(
+        lambda f: [save(dataset(), f), written(f, b"\x89HDF\r\n\x1a\n" + bytes(50), "b.nc")]
+    )
+
+
+def _read_only(path: Path) -> Path:
+    path.chmod(0o444)
+    return path
+
+
+def written(folder: Folder, content: bytes, name: str = "broken.nc") -> Path:
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+for register_cases in (
+    cases_of_units, cases_of_times, cases_of_axes, cases_of_variables, cases_of_values,
+    cases_of_files,
+):  # fmt: skip
+    register_cases()
+
+CLEAR = (ValueError, TypeError, FileNotFoundError, PermissionError, ImportError)
+
+
+def expected_values(options: dict) -> np.ndarray:
+    truth = rain()
+    if options.get("first_only"):
+        return truth[:1]
+    if options.get("all_dry"):
+        return np.zeros_like(truth)
+    if options.get("flip_y"):
+        return truth[:, ::-1]
+    if options.get("whole"):
+        return np.trunc(np.nan_to_num(truth))
+    return np.nan_to_num(truth) if options.get("running_total") else truth
+
+
+@contextmanager
+def as_nobody(folder: Path):
+    """Without the superuser's right to read everything."""
+    if os.geteuid() != 0:
+        yield
+        return
+    folder.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def outcome(make: Callable, error: str | None, options: dict, folder: Path) -> tuple[str, str]:
+    """ "opened_right", "clear_errors" or "unclear", and a line about it."""
+    given = {
+        key: options[key]
+        for key in ("variable", "units", "interval", "running_total", "z_r", "member")
+        if key in options
+    }
+    source = make(folder)
+    try:
+        with as_nobody(folder) if options.get("as_nobody") else nullcontext():
+            cube = open_cube(source, **given)
+        validate_cube(cube.compute(), n_frames=options.get("n_frames", 1))
+        values = cube.values
+    except CLEAR as raised:
+        text = " ".join(str(raised).split())
+        deliberate = error is not None and re.search(error, text) is not None
+        return ("clear_errors" if deliberate else "unclear"), f"{type(raised).__name__}: {text}"
+    except Exception as raised:
+        return "unclear", f"{type(raised).__name__}: {raised}"
+    if error is not None:
+        return "unclear", f"opened, although an error ({error}) was due"
+    right = (
+        cube.attrs["units"] == "mm h-1"
+        and values.shape == expected_values(options).shape
+        and np.allclose(values, expected_values(options), rtol=2e-6, atol=2e-6, equal_nan=True)
+    )
+    return ("opened_right" if right else "unclear"), f"opened {dict(cube.sizes)}"
+
+
+def main() -> dict[str, int]:
+    counts = {"cases": len(CASES), "opened_right": 0, "clear_errors": 0, "unclear": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, make, error, options in CASES:
+            with tempfile.TemporaryDirectory() as folder:
+                verdict, line = outcome(make, error, options, Path(folder))
+            counts[verdict] += 1
+            print(f"{verdict:12s} | {name:45s} | {line[:180]}")
+    return counts
+
+
+if __name__ == "__main__":
+    print(json.dumps(main()))
