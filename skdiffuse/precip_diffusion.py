@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Self
@@ -641,7 +642,12 @@ class PrecipDiffusion(BaseEstimator):
     def _validate_context(self, X) -> Cube:
         """Check rain that a conditional task starts from."""
         check_is_fitted(self)
-        return validate_cube(X)
+        cube = validate_cube(X)
+        if cube.template is not None and cube.time_step is None and self.template_ is not None:
+            # A single frame does not tell the time step; the training cube does.
+            template = replace(cube.template, time_step=self.template_.time_step)
+            cube = replace(cube, template=template)
+        return cube
 
     def _check_parameters(self) -> None:
         for name in ("n_frames", "crop_size", "batch_size", "max_epochs", "n_steps"):

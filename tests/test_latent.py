@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skdiffuse.latent import LatentSpace
+from skdiffuse.preprocessing import SqrtTransform, resolve_transformer
+
+RAIN = torch.from_numpy(np.random.default_rng(0).gamma(0.2, 5.0, (50, 40)))
+
+
+@pytest.mark.parametrize("name", [None, "sqrt"])
+def test_standard_scaling_has_unit_variance(name):
+    space = LatentSpace.fit(resolve_transformer(name), RAIN, "standard", 0.01)
+    latent = space.encode(RAIN)
+    assert latent.mean().item() == pytest.approx(0, abs=1e-12)
+    assert latent.var(correction=0).item() == pytest.approx(1)
+
+
+def test_range_scaling_is_that_of_the_dissertation():
+    """x = 2 r / M - 1 with M = 80 mm/h: 0.01 mm/h is at -0.99975."""
+    rain = torch.tensor([[0.0, 0.01, 80.0]], dtype=torch.float64)
+    space = LatentSpace.fit(resolve_transformer(None), rain, "range", 0.01)
+    torch.testing.assert_close(
+        space.encode(rain), torch.tensor([[-1.0, -0.99975, 1.0]], dtype=torch.float64)
+    )
+    assert space.decode(torch.full((1, 1), 1.5))[0, 0] == 80.0
+
+
+@given(st.floats(0.01, 500.0), st.sampled_from(["standard", "range"]))
+def test_round_trip(rate, scaling):
+    rain = torch.tensor([[0.0, 500.0]], dtype=torch.float64)
+    space = LatentSpace.fit(SqrtTransform(), rain, scaling, 0.01)
+    back = space.decode(space.encode(torch.tensor([[rate]], dtype=torch.float64))).item()
+    # A rate at the very trace may fall below it by rounding.
+    assert back == pytest.approx(rate, rel=1e-9) or (back == 0 and rate < 0.01 * (1 + 1e-9))
+
+
+@given(st.floats(-1e6, 1e6))
+def test_nothing_is_negative_or_below_the_trace(latent):
+    space = LatentSpace.fit(SqrtTransform(), RAIN, "standard", 0.1)
+    rain = space.decode(torch.tensor([[latent]], dtype=torch.float64)).item()
+    assert rain == 0 or rain >= 0.1
+
+
+def test_missing_cells_pass_through_and_do_not_count():
+    with_gaps = torch.where(torch.arange(40) % 3 == 0, torch.nan, RAIN)
+    space = LatentSpace.fit(SqrtTransform(), with_gaps, "standard", 0.01)
+    latent = space.encode(with_gaps)
+    assert torch.equal(latent.isnan(), with_gaps.isnan())
+    assert latent[latent.isfinite()].mean().item() == pytest.approx(0, abs=1e-12)
+
+
+def test_where_it_never_rains():
+    space = LatentSpace.fit(SqrtTransform(), torch.zeros(2, 2), "standard", 0.01)
+    assert torch.equal(space.decode(space.encode(torch.zeros(2, 2))), torch.zeros(2, 2))
+
+
+def test_unknown_scaling():
+    with pytest.raises(ValueError, match="scaling='unit' is unknown"):
+        LatentSpace.fit(SqrtTransform(), RAIN, "unit", 0.01)
