@@ -114,8 +114,7 @@ class ElementwiseTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_k
         Z : same type, shape and dtype as `X`
             Unscaled latent.
         """
-        Z = self._apply(X, self._forward, _check_rain)
-        return _relabel(Z, "1")
+        return _relabel(self._apply(X, "_forward", _check_rain), "1")
 
     def inverse_transform(self, X: Array) -> Array:
         """Latent to rain in mm/h, element by element; never negative.
@@ -130,11 +129,7 @@ class ElementwiseTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_k
         X_original : same type, shape and dtype as `X`
             Rain between 0 and :data:`PHYSICAL_LIMIT` mm/h.
         """
-
-        def bounded(z: torch.Tensor) -> torch.Tensor:
-            return self._inverse(z).clamp(0.0, PHYSICAL_LIMIT)
-
-        return _relabel(self._apply(X, bounded, _check_finite), "mm h-1")
+        return _relabel(self._apply(X, "_bounded_inverse", _check_finite), "mm h-1")
 
     def derivative(self, X: Array) -> Array:
         """Slope h'(x) at every element, in latent units per mm/h.
@@ -149,11 +144,7 @@ class ElementwiseTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_k
         slope : same type, shape and dtype as `X`
             Infinite at zero rain where the transform is vertical there (square root).
         """
-
-        def slope(x: torch.Tensor) -> torch.Tensor:
-            return self._log_derivative(x).exp()
-
-        return _relabel(self._apply(X, slope, _check_rain), None)
+        return _relabel(self._apply(X, "_derivative", _check_rain), None)
 
     def log_jacobian(self, X: Array) -> Array:
         r"""Logarithm of the slope, :math:`\log h'(x)`, at every element.
@@ -172,7 +163,7 @@ class ElementwiseTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_k
         log_slope : same type, shape and dtype as `X`
             NaN where `X` is missing.
         """
-        return _relabel(self._apply(X, self._log_derivative, _check_rain), None)
+        return _relabel(self._apply(X, "_log_derivative", _check_rain), None)
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
         """Names of the columns of 2-D data: those that came in.
@@ -199,6 +190,16 @@ class ElementwiseTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_k
 
     # -- machinery ------------------------------------------------------------------------------
 
+    def _bounded_inverse(self, z: torch.Tensor) -> torch.Tensor:
+        return self._inverse(z).clamp(0.0, PHYSICAL_LIMIT)
+
+    def _derivative(self, x: torch.Tensor) -> torch.Tensor:
+        return self._log_derivative(x).exp()
+
+    def _function(self, name: str) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The function of a tensor by that name, asked for once an array."""
+        return getattr(self, name)
+
     def _check_parameters(self) -> None:
         """Raise ValueError for parameters out of range."""
 
@@ -220,20 +221,24 @@ class ElementwiseTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_k
             return check_array(X, allow_nd=True, input_name="X", estimator=self, **options)
         return validate_data(self, X, reset=reset, **options)
 
-    def _apply(self, X: Array, function: Callable, check: Callable) -> Array:
+    def _apply(self, X: Array, name: str, check: Callable) -> Array:
         if not self._stateless:
             check_is_fitted(self)
         self._check_parameters()
         X = self._validate(X, reset=False)
         if isinstance(X, torch.Tensor):
-            return function(X.to(self._working_dtype(X))).to(X.dtype)
+            return self._function(name)(X.to(self._working_dtype(X))).to(X.dtype)
 
-        def checked(chunk: torch.Tensor) -> torch.Tensor:
-            check(chunk, self)
-            with torch.no_grad():
-                return function(chunk)
+        def over_array(array: np.ndarray) -> np.ndarray:
+            function = self._function(name)
 
-        over_array = partial(_map_chunks, function=checked, exact=self._exact_in_float32)
+            def checked(chunk: torch.Tensor) -> torch.Tensor:
+                check(chunk, self)
+                with torch.no_grad():
+                    return function(chunk)
+
+            return _map_chunks(array, checked, exact=self._exact_in_float32)
+
         if isinstance(X, xr.DataArray):
             return xr.apply_ufunc(
                 over_array, X, dask="parallelized", output_dtypes=[X.dtype], keep_attrs=True

@@ -43,7 +43,7 @@ class NormalScoreTransform(TabulatedTransformer):
         Rates in mm/h up to this are dry: one atom at the score of the dry fraction.
     tail_fraction : float, default=0.01
         Fraction of the wet cells in the Pareto tail, between 0 and 1.
-    n_quantiles : int, default=1000
+    n_quantiles : int, default=200
         Nodes of the empirical part, evenly spaced in score.
     random_state : int, RandomState or None, default=None
         Draws a million cells where there are more.
@@ -91,7 +91,7 @@ class NormalScoreTransform(TabulatedTransformer):
         self,
         threshold: float = 0.01,
         tail_fraction: float = 0.01,
-        n_quantiles: int = 1000,
+        n_quantiles: int = 200,
         random_state=None,
     ):
         self.threshold = threshold

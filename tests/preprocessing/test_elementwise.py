@@ -108,8 +108,11 @@ def test_each_element_on_its_own(fitted, k, values, seed):
     x = cube(values)
     order = np.random.default_rng(seed).permutation(x.size)
     z = fitted[k].transform(x)
-    np.testing.assert_array_equal(fitted[k].transform(x[..., order]), z[..., order])
-    np.testing.assert_array_equal(fitted[k].transform(x.reshape(1, -1, 1, 1)).ravel(), z.ravel())
+    # The processor's vector and scalar paths may round the last bit differently.
+    shuffled = fitted[k].transform(x[..., order])
+    np.testing.assert_allclose(shuffled, z[..., order], rtol=1e-15)
+    reshaped = fitted[k].transform(x.reshape(1, -1, 1, 1))
+    np.testing.assert_allclose(reshaped.ravel(), z.ravel(), rtol=1e-15)
 
 
 @each_transform
