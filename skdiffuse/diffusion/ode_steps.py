@@ -13,7 +13,6 @@ from torch import Tensor
 
 from skdiffuse.diffusion.coordinates import Angle, Coordinate, TaperedLogSNR
 from skdiffuse.diffusion.parameterizations import NoiseLevel
-from skdiffuse.diffusion.stochastic_steps import rotate
 
 __all__ = ["AdamsBashforthStep", "AdamsStep", "HeunStep", "RungeKuttaStep"]
 
@@ -87,7 +86,7 @@ class AdamsStep:
     ----------
     order : int
         Order of the method, 1 to 5. The first steps, with fewer values of v to go by, are of lower
-        order; the first prediction is DDIM.
+        order.
     corrector : bool
         Whether to correct. The predictor then uses order - 1 values of v and the corrector order.
     coordinate : Coordinate
@@ -128,13 +127,10 @@ class AdamsStep:
         if self.corrector and predicted is not None:
             corrected = self._increment(self.order, nodes, values, nodes[1], nodes[0])
             z = z + (corrected - predicted)
-        if len(nodes) == 1:
-            z_next = rotate(z, x_hat, log_snr, log_snr_next)
-        else:
-            n_used = self.order - self.corrector
-            z_next = z + self._increment(n_used, nodes, values, nodes[0], float(log_snr_next))
-        n_kept = self.order - 1
-        return z_next, x_hat, (nodes[:n_kept], values[:n_kept], z_next - z)
+        n_used = self.order - self.corrector
+        predicted = self._increment(n_used, nodes, values, nodes[0], float(log_snr_next))
+        n_kept = max(self.order - 1, 1)
+        return z + predicted, x_hat, (nodes[:n_kept], values[:n_kept], predicted)
 
     def _increment(
         self,

@@ -153,6 +153,10 @@ class NoiseLevel(NamedTuple):
         """``v = (alpha z - x) / sigma``, the velocity dz/dangle of the probability-flow ODE."""
         return (self.alpha / self.sigma) * z - (1 / self.sigma) * x_hat
 
+    def eps(self, z: Tensor, x_hat: Tensor) -> Tensor:
+        """``eps = (z - alpha x) / sigma``."""
+        return (1 / self.sigma) * z - (self.alpha / self.sigma) * x_hat
+
 
 def _coefficients(a: Tensor, s: Tensor, source: str, target: str) -> tuple[Tensor, Tensor]:
     zero = torch.zeros_like(a)

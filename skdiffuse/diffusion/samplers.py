@@ -63,7 +63,7 @@ def run_sampler(
     denoiser : callable
         ``(z, log_snr) -> x_hat``.
     z : Tensor of shape (n, ...)
-        Standard normal noise, the latent at ``grid[0]``.
+        Standard normal noise, the latent at ``grid[0]``; float32 or float64.
     grid : Tensor of float64, shape (n_steps + 1,)
         Increasing log-SNRs, as from `sampling_grid`, or any sub-sequence of another grid.
     step : Step
@@ -125,6 +125,11 @@ def integrate(
         Latent at ``grid[-1]``.
     """
     grid = _checked_grid(grid)
+    if z.dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"z must be float32 or float64, got {z.dtype}: steps add small increments. A denoiser "
+            f"may work in less precision inside."
+        )
     if step.stochastic:
         _check_streams(streams, z, step)
 

@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from skdiffuse.diffusion.parameterizations import NoiseLevel
@@ -173,13 +172,11 @@ class EDMStep:
             z, log_snr = self._churn(z, log_snr, ratio, streams)
         t, s = NoiseLevel.at(log_snr), NoiseLevel.at(log_snr_next)
         x_hat = denoiser(z, log_snr)
-        noise_t, noise_s = t.sigma / t.alpha, s.sigma / s.alpha
-        y = z / t.alpha
-        slope = (y - x_hat) / noise_t
-        y_ahead = y + (noise_s - noise_t) * slope
-        slope_ahead = (y_ahead - denoiser(s.alpha * y_ahead, log_snr_next)) / noise_s
-        y = y + (0.5 * (noise_s - noise_t)) * (slope + slope_ahead)
-        return s.alpha * y, x_hat, None
+        ahead = rotate(z, x_hat, log_snr, log_snr_next)
+        # d(z / alpha) / d(sigma / alpha) is eps_hat; the Euler step is `ahead`
+        change = t.eps(z, x_hat) - s.eps(ahead, denoiser(ahead, log_snr_next))
+        half_step = 0.5 * (s.alpha * t.sigma / t.alpha - s.sigma)
+        return ahead + half_step * change, x_hat, None
 
     def _churn(
         self, z: Tensor, log_snr: Tensor, ratio: float, streams: RandomStreams
@@ -203,5 +200,4 @@ def rotate(
 
 
 def _normal(streams: RandomStreams, z: Tensor) -> Tensor:
-    dtype = z.dtype if z.dtype in (torch.float32, torch.float64) else torch.float32
-    return streams.normal(z.shape[1:], dtype=dtype).to(device=z.device, dtype=z.dtype)
+    return streams.normal(z.shape[1:], dtype=z.dtype).to(z.device)
