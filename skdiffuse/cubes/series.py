@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import cftime
 import netCDF4
 import numpy as np
 import xarray as xr
 
 # Frames of one block: few enough that reading one window of a large domain stays cheap.
 _BLOCK_BYTES = 16 * 2**20
+
+_MICROSECONDS = {
+    "day": 86_400_000_000, "d": 86_400_000_000,
+    "hour": 3_600_000_000, "hr": 3_600_000_000, "h": 3_600_000_000,
+    "minute": 60_000_000, "min": 60_000_000,
+    "second": 1_000_000, "sec": 1_000_000, "s": 1_000_000,
+    "millisecond": 1000, "microsecond": 1,
+}  # fmt: skip
 
 
 def join_netcdf(
@@ -51,7 +60,7 @@ def join_netcdf(
                     difference = _difference(wanted, layout)
                     raise ValueError(f"{str(path)!r} differs from {str(paths[0])!r}: {difference}.")
                 time = file[time_dim]
-                attrs = {name: time.getncattr(name) for name in time.ncattrs()}
+                attrs = {n: getattr(time, n) for n in ("units", "calendar") if hasattr(time, n)}
                 times.append((np.asarray(time[:]), attrs))
                 if bounds in file.variables:
                     time_bounds.append(np.asarray(file[bounds][:]))
@@ -61,7 +70,8 @@ def join_netcdf(
                 f"hold other variables: {error}"
             ) from error
         lengths.append(times[-1][0].size)
-    order = sorted(range(len(paths)), key=_first_dates(times).__getitem__)
+    begins = [float(values.flat[0]) if values.size else 0.0 for values in _since_one_date(times)]
+    order = sorted(range(len(paths)), key=begins.__getitem__)
     decoded = _decode([times[i] for i in order], time_dim)
     joined = first.drop_dims(time_dim)
     for name, coord in first[variable].coords.items():
@@ -101,26 +111,50 @@ def _difference(wanted: dict, got: dict) -> str:
 
 
 def _decode(parts: list[tuple[np.ndarray, dict]], time_dim: str) -> np.ndarray:
-    """Decoded times of all files; at once where they count from the same date."""
-    units = {(attrs.get("units"), attrs.get("calendar")) for _, attrs in parts}
-    if len(units) == 1:
-        parts = [(np.concatenate([values for values, _ in parts]), parts[0][1])]
-    decoded = []
+    """Decoded times of all files at once, whatever date each of them counts from."""
+    calendars = {attrs.get("calendar", "standard") for _, attrs in parts}
+    if len(calendars) > 1:
+        raise ValueError(f"the files have different calendars: {sorted(calendars)}.")
+    values = np.concatenate(_since_one_date(parts))
+    attrs = {"units": _units(parts[0])}
+    if len({attrs.get("units") for _, attrs in parts}) > 1:
+        attrs["units"] = f"microseconds since {attrs['units'].split(' since ')[1]}"
+    raw = xr.Dataset(
+        {"values": (("t", "bnds")[: values.ndim], values, attrs | {"calendar": calendars.pop()})}
+    )
+    try:
+        return xr.decode_cf(raw)["values"].values
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"the times {time_dim!r} cannot be decoded: {error}") from error
+
+
+def _units(part: tuple[np.ndarray, dict]) -> str:
+    return str(part[1].get("units", ""))
+
+
+def _since_one_date(parts: list[tuple[np.ndarray, dict]]) -> list[np.ndarray]:
+    """Times of all files counted from the date of the first: as they are, or in microseconds.
+
+    Decoding each file by itself would take longer than reading it.
+    """
+    if len({_units(part) for part in parts}) == 1:
+        return [values for values, _ in parts]
+    calendar = parts[0][1].get("calendar", "standard")
+    counted, first = [], None
     for values, attrs in parts:
-        kept = {k: v for k, v in attrs.items() if k in ("units", "calendar")}
-        raw = xr.Dataset({"values": (("t", "bnds")[: values.ndim], values, kept)})
+        units = str(attrs.get("units", ""))
         try:
-            decoded.append(xr.decode_cf(raw)["values"].values)
-        except ValueError as error:
-            raise ValueError(f"the times {time_dim!r} cannot be decoded: {error}") from error
-    return np.concatenate(decoded)
-
-
-def _first_dates(times: list[tuple[np.ndarray, dict]]) -> list:
-    units = {(attrs.get("units"), attrs.get("calendar")) for _, attrs in times}
-    if len(units) == 1:
-        return [values[0] for values, _ in times]
-    return [_decode([(values[:1], attrs)], "time")[0] for values, attrs in times]
+            epoch = cftime.num2date(0, units, calendar)
+            length = _MICROSECONDS[units.split(" since ")[0].strip().lower().rstrip("s") or "s"]
+        except (ValueError, KeyError) as error:
+            raise ValueError(f"times in {units!r} cannot be decoded: {error}") from error
+        first = epoch if first is None else first
+        offset = round((epoch - first).total_seconds() * 1e6)
+        if values.dtype.kind == "f":
+            counted.append(np.round(values * length).astype(np.int64) + offset)
+        else:
+            counted.append(values.astype(np.int64) * length + offset)
+    return counted
 
 
 def _blocks(paths: list[Path], lengths: list[int], array: xr.DataArray, time_dim: str):

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from skdiffuse._version import __version__
-from skdiffuse.cubes.time_axis import BOUNDS_OFFSET, bounds_from_offset, time_units
+from skdiffuse.cubes.time_axis import BOUNDS_OFFSET, bounds_from_offset, calendar_of, time_units
 from skdiffuse.cubes.units import mm_per_hour
 
 
@@ -112,6 +112,7 @@ def _as_dataset(cube: xr.DataArray, *, compress: bool) -> xr.Dataset:
     if compress:
         dataset[name].encoding.update(zlib=True, complevel=4, shuffle=True)
     dataset = _with_time_bounds(dataset, cube.dims[-3])
+    _set_time_units(dataset, cube.dims[-3])
     for coord in dataset.coords.values():
         coord.encoding = {k: v for k, v in coord.encoding.items() if k in ("units", "calendar")}
         if coord.dtype.kind == "f":
@@ -129,10 +130,25 @@ def _with_time_bounds(dataset: xr.Dataset, time_dim: str) -> xr.Dataset:
     name = f"{time_dim}_bnds"
     dataset = dataset.assign({name: ((time_dim, "bnds"), pairs)})
     dataset[time_dim].attrs = {**attrs, "bounds": name}
-    # Bounds are stored in the units of their times, which must resolve both.
-    if dataset[time_dim].dtype.kind != "m" and "units" not in dataset[time_dim].encoding:
-        dataset[time_dim].encoding["units"] = time_units(dataset[time_dim].values, pairs)
     return dataset
+
+
+def _set_time_units(dataset: xr.Dataset, time_dim: str) -> None:
+    """Units in which times and bounds are whole numbers, those of the source file if they are."""
+    if time_dim not in dataset.coords:
+        return
+    time = dataset[time_dim]
+    if calendar_of(time.values) is None:
+        return
+    bounds = [dataset[time.attrs["bounds"]].values] if "bounds" in time.attrs else []
+    needed = time_units(time.values, *bounds)
+    resolutions = ["days", "hours", "minutes", "seconds", "microseconds"]
+    given = str(time.encoding.get("units", "")).split(" ")[0]
+    fine_enough = given in resolutions and (
+        resolutions.index(given) >= resolutions.index(needed.split(" ")[0])
+    )
+    if not fine_enough:
+        time.encoding["units"] = needed
 
 
 def grid_mapping_name(dataset: xr.Dataset) -> str | None:
