@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from scipy import fft
 from scipy.signal import get_window
+from scipy.sparse import csr_array
 
 from skdiffuse.metrics._arrays import blocks, check_ndim, check_same_units
 
@@ -32,18 +33,27 @@ class PowerSpectrum(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def _rings(ny: int, nx: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ring of each coefficient of ``rfft2``, how often it counts, and modes a ring."""
-    longest = max(ny, nx)
-    waves = longest * np.hypot(fft.fftfreq(ny)[:, None], fft.rfftfreq(nx)[None, :])
-    ring = np.rint(waves).astype(np.intp)
-    # rfft2 stores one of each conjugate pair: all but the columns 0 and nx/2 count twice.
-    times = np.full((ny, nx // 2 + 1), 2.0)
+def _rings(ny: int, nx: int) -> csr_array:
+    """Matrix (n_rings, n_modes) that sums the modes of a folded ``rfft2`` by ring.
+
+    An entry is how often its mode counts in the whole plane: ``rfft2`` stores one of each pair
+    of conjugate columns, and `_folded` adds the rows of opposite frequency.
+    """
+    y, x = fft.fftfreq(ny)[: ny // 2 + 1, None], fft.rfftfreq(nx)[None, :]
+    ring = np.rint(max(ny, nx) * np.hypot(y, x)).astype(np.intp).ravel()
+    times = np.full((y.size, x.size), 2.0)
     times[:, 0] = 1.0
     if nx % 2 == 0:
         times[:, -1] = 1.0
-    modes = np.bincount(ring.ravel(), weights=times.ravel())
-    return ring.ravel(), times, modes
+    return csr_array((times.ravel(), (ring, np.arange(ring.size))))
+
+
+def _folded(power: np.ndarray) -> np.ndarray:
+    """Add the rows of negative frequency to those of positive: (..., ny // 2 + 1, n_columns)."""
+    ny = power.shape[-2]
+    half = power[..., : ny // 2 + 1, :].astype(np.float64)
+    half[..., 1 : ny - ny // 2, :] += power[..., : ny // 2 : -1, :]
+    return half
 
 
 def _frames(X: Any, missing: Missing) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -135,42 +145,45 @@ def spatial_psd(
     if missing not in ("drop", "zero"):
         raise ValueError(f"missing must be 'drop' or 'zero'; got {missing!r}.")
     ny, nx = np.shape(X)[-2:]
-    ring, times, modes = _rings(ny, nx)
-    scale = times / (ny * nx) ** 2
+    rings = _rings(ny, nx)
+    modes = rings @ _folded(np.ones((ny, nx // 2 + 1))).ravel()
     taper = None
     if window is not None:
         taper = np.outer(get_window(window, ny), get_window(window, nx))
         taper = taper / np.sqrt(np.mean(taper**2))
-    divisor = modes if statistic == "mean" else np.ones_like(modes)
+    divisor = (ny * nx) ** 2 * (modes if statistic == "mean" else 1.0)
 
     def power(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Power of each mode of each frame, and the squared means set aside."""
+        """Power of each mode of each frame, and the squared sums set aside."""
         if taper is None:
             F = fft.rfft2(frames)
-            means = np.zeros(len(frames))
+            sums = np.zeros(len(frames))
         else:
-            means = frames.mean(axis=(1, 2), dtype=np.float64)
-            F = fft.rfft2((frames - means[:, None, None]) * taper)
-        return F.real**2 + F.imag**2, means**2
+            sums = frames.sum(axis=(1, 2), dtype=np.float64)
+            F = fft.rfft2((frames - sums[:, None, None] / (ny * nx)) * taper)
+        power = F.real**2
+        power += F.imag**2
+        return power, sums**2
 
     k = np.arange(modes.size)
     if average:
-        total, zero, count = np.zeros(times.shape), 0.0, 0
+        total, zero, count = np.zeros((ny, nx // 2 + 1)), 0.0, 0
         for frames, _ in _frames(X, missing):
-            p, m = power(frames)
+            p, z = power(frames)
             total += p.sum(axis=0, dtype=np.float64)
-            zero += m.sum()
+            zero += z.sum()
             count += len(frames)
-        P = np.bincount(ring, weights=(total * scale).ravel(), minlength=k.size) / count
-        P[0] += zero / count
-        return PowerSpectrum(k, P / divisor)
+        P = rings @ _folded(total).ravel()
+        P[0] += zero
+        return PowerSpectrum(k, P / divisor / count)
     P = np.full((int(np.prod(np.shape(X)[:-2])), k.size), np.nan)
     for frames, places in _frames(X, missing):
-        p, m = power(frames)
-        for place, modes_power in zip(places, p * scale, strict=True):
-            P[place] = np.bincount(ring, weights=modes_power.ravel(), minlength=k.size)
-        P[places, 0] += m
-    return PowerSpectrum(k, (P / divisor).reshape((*np.shape(X)[:-2], k.size)))
+        p, z = power(frames)
+        for place, modes_of_frame in zip(places, _folded(p), strict=True):
+            P[place] = rings @ modes_of_frame.ravel()
+        P[places, 0] += z
+    P /= divisor
+    return PowerSpectrum(k, P.reshape((*np.shape(X)[:-2], k.size)))
 
 
 def temporal_psd(
