@@ -72,7 +72,7 @@ def weighted_loss(
     """Likelihood bound of a weighting, per known cell of each sample.
 
     ``w / (2 p) ||eps - eps_hat||^2 / D``, computed as the error of v, whose weight stays finite at
-    both ends: ``(eps - eps_hat)^2 = sigma^2 (v - v_hat)^2``.
+    both ends: ``(eps - eps_hat)^2 = alpha^2 (v - v_hat)^2``.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def weighted_loss(
     """
     z, v = _latent_and_v(x, log_snr, noise, mask)
     v_hat = convert(network(z, log_snr), z, log_snr, source=parameterization, target="v")
-    of_v = weighting(log_snr) * sigma(log_snr) ** 2 / (2 * schedule.density(log_snr))
+    of_v = weighting(log_snr) * alpha(log_snr) ** 2 / (2 * schedule.density(log_snr))
     return of_v.to(x) * _mean_square(v_hat - v, mask)
 
 

@@ -159,7 +159,7 @@ class LearntVariance(ReverseVariance):
             eps_hat = convert(x_hat, z, log_snr, source="x", target="eps")
             expected = expected - eps_hat**2
         _, c_x, std = posterior_coefficients(log_snr, log_snr_next)
-        return std**2 + c_x**2 * math.exp(-float(log_snr)) * expected.clamp(0, 1)
+        return std**2 + c_x**2 * math.exp(-float(log_snr)) * expected.clamp(min=0)
 
 
 class AnalyticVariance(PosteriorVariance):
