@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from functools import partial
 from typing import Self, TypeVar
 
 import numpy as np
@@ -97,7 +97,8 @@ class ElementwiseTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_k
         if isinstance(X, torch.Tensor):
             _check_rain(X.detach(), self)
         elif isinstance(X, np.ndarray):
-            _map_chunks(X, partial(_check_rain, owner=self))
+            for chunk in np.nditer(X, ["external_loop", "buffered", "zerosize_ok"]):
+                _check_rain(torch.from_numpy(chunk.copy()), self)
         self._fit(X)
         return self
 
@@ -114,7 +115,7 @@ class ElementwiseTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_k
         Z : same type, shape and dtype as `X`
             Unscaled latent.
         """
-        return _relabel(self._apply(X, "_forward", _check_rain), "1")
+        return _relabel(self._apply(X, "_forward", _check_rain), None)
 
     def inverse_transform(self, X: Array) -> Array:
         """Latent to rain in mm/h, element by element; never negative.
@@ -313,23 +314,35 @@ def _map_chunks(X: np.ndarray, function: Callable, exact: bool = True) -> np.nda
         return iterator.operands[1]
 
 
-def _check_finite(x: torch.Tensor, owner: object) -> torch.Tensor:
-    if torch.isinf(x).any():
+def _check_finite(x: torch.Tensor, owner: object) -> None:
+    low, high = _range(x)
+    if math.isinf(low) or math.isinf(high):
         raise ValueError(
             f"X contains infinity; {type(owner).__name__} takes finite values and NaN "
             "(missing). Replace infinite cells by NaN."
         )
-    return x
 
 
-def _check_rain(x: torch.Tensor, owner: object) -> torch.Tensor:
-    if (x < 0).any():
+def _check_rain(x: torch.Tensor, owner: object) -> None:
+    low, _ = _range(x)
+    if low < 0:
         raise ValueError(
             f"Negative values in data passed to {type(owner).__name__}: rain in mm/h is at least "
-            f"0, X has {x[x < 0].min().item():.6g}. Set packing noise to 0 with X.clip(min=0) and "
-            "mark missing cells with NaN."
+            f"0, X has {low:.6g}. Set packing noise to 0 with X.clip(min=0) and mark missing "
+            "cells with NaN."
         )
-    return _check_finite(x, owner)
+    _check_finite(x, owner)
+
+
+def _range(x: torch.Tensor) -> tuple[float, float]:
+    """Least and largest value beside NaN, in one pass where there is none."""
+    if x.numel() == 0:
+        return 0.0, 0.0
+    low, high = (bound.item() for bound in torch.aminmax(x))
+    if math.isnan(low):
+        known = x[~x.isnan()]
+        return _range(known)
+    return low, high
 
 
 def _relabel(X: Array, units: str | None) -> Array:
