@@ -109,7 +109,8 @@ class PrecipitationLaw:
         exceed = 1.0 - np.asarray(q, dtype=np.float64)
         wet = exceed < self.wet_fraction
         share = np.where(wet, exceed, self.wet_fraction) / self.wet_fraction
-        return np.where(wet, self._wet_quantile(np.log(share)), 0.0)
+        with np.errstate(divide="ignore"):
+            return np.where(wet, self._wet_quantile(np.log(share)), 0.0)
 
     def cdf(self, rate: np.ndarray | float) -> np.ndarray:
         """Probability that rain does not exceed ``rate`` mm/h."""
@@ -135,19 +136,28 @@ class PrecipitationLaw:
         rain = self.from_latent(nodes)
         return float(np.sum(weights * rain**2) - self.mean**2)
 
-    def from_latent(self, latent: np.ndarray) -> np.ndarray:
-        """Rain that a standard normal value stands for: Q(Phi(g)), in mm/h."""
-        rain = np.zeros_like(latent)
-        wet = latent > self._threshold
-        log_exceed = special.log_ndtr(-latent[wet].astype(np.float64))
-        # At the threshold itself rounding could make the share exceed one.
-        share = np.minimum(log_exceed - np.log(self.wet_fraction), -1e-300)
-        rain[wet] = self._wet_quantile(share)
-        return rain
+    def from_latent(
+        self, latent: np.ndarray, wet_fraction: np.ndarray | float | None = None
+    ) -> np.ndarray:
+        """Rain that a standard normal value stands for: Q(Phi(g)), in mm/h.
 
-    @property
-    def _threshold(self) -> float:
-        return float(-special.ndtri(self.wet_fraction))
+        Parameters
+        ----------
+        latent : ndarray
+        wet_fraction : array-like, optional
+            Instead of the law's, where it varies; broadcast against ``latent``.
+        """
+        if wet_fraction is None:
+            wet_fraction = self.wet_fraction
+        rain = np.zeros_like(latent)
+        wet = latent > -special.ndtri(wet_fraction)
+        log_exceed = special.log_ndtr(-latent[wet].astype(np.float64))
+        log_wet = np.log(wet_fraction)
+        if np.ndim(log_wet):
+            log_wet = np.broadcast_to(log_wet, latent.shape)[wet]
+        # At the threshold itself rounding could make the share exceed one.
+        rain[wet] = self._wet_quantile(np.minimum(log_exceed - log_wet, -1e-300))
+        return rain
 
     # Latent field -----------------------------------------------------------------------------
 
@@ -209,12 +219,12 @@ class PrecipitationLaw:
             correlation = np.roll(correlation[::-1, ::-1], (1, 1), (0, 1))
         return np.clip(correlation, -1.0, 1.0)
 
-    def draw(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
-        """Frames of rain one after the other, without end, from an exactly stationary start.
+    def draw_latent(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        """Frames of g one after the other, without end, from an exactly stationary start.
 
         Yields
         ------
-        ndarray of shape ``shape``, float32, mm/h
+        ndarray of shape ``shape``, float32
         """
         ny, nx = self.shape
         amplitude = np.sqrt(self._spectrum * np.prod(self.torus)).astype(np.float32)
@@ -225,7 +235,7 @@ class PrecipitationLaw:
         state = amplitude * self._white_waves(rng)
         while True:
             latent = fft.irfft2(state, s=self.torus, norm="ortho")
-            yield self.from_latent(latent[:ny, :nx])
+            yield latent[:ny, :nx]
             state = propagate * state + innovate * self._white_waves(rng)
 
     def _white_waves(self, rng: np.random.Generator) -> np.ndarray:
@@ -237,7 +247,7 @@ class PrecipitationLaw:
     def _latent_quadrature(self) -> tuple[np.ndarray, np.ndarray]:
         """Gauss-Legendre nodes on the wet half line with standard normal weights."""
         x, w = np.polynomial.legendre.leggauss(24)
-        start = max(self._threshold, -12.0)
+        start = max(float(-special.ndtri(self.wet_fraction)), -12.0)
         # The integrand of the variance decays as exp(-(1 - 2 xi) g^2 / 2).
         end = start + 12 / np.sqrt(1 - 2 * self.tail_index)
         edges = np.linspace(0, 1, 401) ** 2 * (end - start) + start

@@ -22,6 +22,11 @@ def make_precipitation(
     lifetime: float = 8.0,
     advection: tuple[float, float] = (0.5, 2.0),
     periodic: bool = False,
+    orography: np.ndarray | None = None,
+    diurnal: float = 0.0,
+    seasonal: float = 0.0,
+    n_gaps: int = 0,
+    missing_sector: float = 0.0,
     cell_size: float = 2200.0,
     start: str = "2000-01-01",
     time_step: str = "1h",
@@ -39,6 +44,19 @@ def make_precipitation(
 periodic
         The law, see :class:`PrecipitationLaw`; ``PrecipitationLaw(...)`` of the same values
         gives the exact quantiles, spectrum and autocorrelation to compare with.
+    orography : array-like of shape (y, x), optional
+        Factor, positive, by which it rains more heavily in each cell: ``wet_mean`` times it.
+    diurnal : float, default=0.0
+        Amplitude, in [0, 1), of the daily cycle of the wet fraction, see
+        :func:`diurnal_factor`; ``wet_fraction * (1 + diurnal)`` may not exceed 1.
+    seasonal : float, default=0.0
+        Amplitude, in [0, 1), of the yearly cycle of the intensity, see :func:`seasonal_factor`.
+    n_gaps : int, default=0
+        Interruptions of the time axis, of one to six steps each: rain goes on, unobserved.
+    missing_sector : float, default=0.0
+        Share of the directions, seen from a radar at the centre of the domain, in which it
+        sees nothing (NaN); beyond its range, the largest circle in the domain, it sees nothing
+        either if this is above 0.
     cell_size : float, default=2200.0
         Width of a cell in m.
     start : str, default="2000-01-01"
@@ -81,15 +99,37 @@ periodic
         advection=tuple(advection),
         periodic=periodic,
     )
+    for name, amplitude in (("diurnal", diurnal), ("seasonal", seasonal)):
+        if not 0 <= amplitude < 1:
+            raise ValueError(f"{name} must be in [0, 1); got {amplitude!r}.")
+    if wet_fraction * (1 + diurnal) > 1:
+        raise ValueError(
+            f"wet_fraction * (1 + diurnal) is {wet_fraction * (1 + diurnal)}, above 1."
+        )
+    rng = _generator(random_state)
+    observed = _observed_steps(n_frames, n_gaps, rng)
+    times = _times(start, observed[-1] + 1, time_step, calendar)[observed]
+    wet = wet_fraction * diurnal_factor(times.values, diurnal) if diurnal else None
+    intensity = seasonal_factor(times.values, seasonal) if seasonal else None
     values = np.empty((n_frames, *law.shape), dtype=np.float32)
-    frames = law.draw(_generator(random_state))
-    for frame, out in zip(frames, values, strict=False):
-        out[:] = frame
+    i = 0
+    for step, latent in enumerate(law.draw_latent(rng)):
+        if step == observed[i]:
+            values[i] = law.from_latent(latent, None if wet is None else wet[i])
+            i += 1
+            if i == n_frames:
+                break
+    if intensity is not None:
+        values *= intensity[:, None, None].astype(np.float32)
+    if orography is not None:
+        values *= _positive_field(orography, law.shape)
+    if missing_sector:
+        values[:, _unseen(law.shape, missing_sector, rng)] = np.nan
     return xr.DataArray(
         values,
         dims=("time", "y", "x"),
         coords={
-            "time": _times(start, n_frames, time_step, calendar),
+            "time": times,
             "y": _centres(law.shape[0], cell_size, "y"),
             "x": _centres(law.shape[1], cell_size, "x"),
         },
@@ -100,6 +140,66 @@ periodic
             "units": "mm h-1",
         },
     )
+
+
+def diurnal_factor(times: np.ndarray, amplitude: float) -> np.ndarray:
+    """1 + amplitude * cos of the hour, highest at 16 h.
+
+    Examples
+    --------
+    >>> diurnal_factor(np.array(["2000-01-01T16", "2000-01-01T04"], dtype="M8[ns]"), 0.5)
+    array([1.5, 0.5])
+    """
+    index = xr.DataArray(times, dims="time").dt
+    hour = index.hour.values + index.minute.values / 60 + index.second.values / 3600
+    return 1 + amplitude * np.cos(2 * np.pi * (hour - 16) / 24)
+
+
+def seasonal_factor(times: np.ndarray, amplitude: float) -> np.ndarray:
+    """1 + amplitude * cos of the day of the year, highest in the middle of the year.
+
+    Examples
+    --------
+    >>> import cftime
+    >>> days = [cftime.Datetime360Day(2000, 7, 1), cftime.Datetime360Day(2000, 1, 1)]
+    >>> seasonal_factor(np.array(days), 0.5)
+    array([1.5, 0.5])
+    """
+    index = xr.DataArray(times, dims="time").dt
+    share = (index.dayofyear.values - 1) / index.days_in_year.values
+    return 1 - amplitude * np.cos(2 * np.pi * share)
+
+
+def _observed_steps(n_frames: int, n_gaps: int, rng: np.random.Generator) -> np.ndarray:
+    """Steps that are kept: gaps of one to six steps at distinct places."""
+    if n_gaps == 0:
+        return np.arange(n_frames)
+    if not 0 < n_gaps < n_frames:
+        raise ValueError(f"n_gaps must be from 0 to n_frames - 1={n_frames - 1}; got {n_gaps!r}.")
+    skipped = np.zeros(n_frames, dtype=int)
+    places = rng.choice(n_frames - 1, size=n_gaps, replace=False) + 1
+    skipped[places] = rng.integers(1, 7, size=n_gaps)
+    return np.arange(n_frames) + np.cumsum(skipped)
+
+
+def _positive_field(orography: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    field = np.asarray(orography, dtype=np.float32)
+    if field.shape != shape or not np.all(field > 0) or not np.all(np.isfinite(field)):
+        raise ValueError(
+            f"orography must be a positive factor for each of the {shape} cells; got shape "
+            f"{field.shape}, from {np.min(field, initial=np.inf):g}."
+        )
+    return field
+
+
+def _unseen(shape: tuple[int, int], share: float, rng: np.random.Generator) -> np.ndarray:
+    """Cells that a radar at the centre does not see: beyond its range or behind an obstacle."""
+    if not 0 < share < 1:
+        raise ValueError(f"missing_sector must be in [0, 1); got {share!r}.")
+    y, x = (np.arange(n) - (n - 1) / 2 for n in shape)
+    distance = np.hypot(y[:, None], x[None, :])
+    angle = np.arctan2(y[:, None], x[None, :]) / (2 * np.pi) + rng.uniform()
+    return (distance > min(shape) / 2) | (angle % 1.0 < share)
 
 
 def _times(start: str, n_frames: int, time_step: str, calendar: str) -> xr.Variable:
