@@ -42,7 +42,8 @@ def open_cube(
     Parameters
     ----------
     source : path, pattern, list of them, Dataset or DataArray
-        NetCDF 3 or 4, Zarr, GRIB (needs cfgrib). Many files are joined along time.
+        NetCDF 3 or 4, Zarr, GRIB (needs cfgrib), IMERG and ODIM HDF5, and the radar composites
+        of KNMI (HDF5), FMI (PGM) and MeteoSwiss (GIF). Many files are joined along time.
     variable : str, optional
         Which variable, where several may be the precipitation.
     units : str, optional

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import gzip
 import importlib.util
 import os
 import warnings
@@ -14,9 +15,11 @@ from typing import Any
 import xarray as xr
 from scipy.io import netcdf_file
 
+from skdiffuse.cubes.radar_formats import hdf5_kind, read_radar
+
 _MAGIC = {
     b"CDF\x01": "netcdf", b"CDF\x02": "netcdf", b"CDF\x05": "netcdf",
-    b"\x89HDF": "hdf5", b"GRIB": "grib", b"\x1f\x8b": "gzip", b"GIF8": "gif", b"P5": "pgm",
+    b"\x89HDF": "hdf5", b"GRIB": "grib", b"\x1f\x8b": "gzip", b"GIF8": "mch", b"P5": "fmi",
 }  # fmt: skip
 
 
@@ -69,11 +72,25 @@ def kind_of(path: Path) -> str:
         raise ValueError(f"{str(path)!r} is empty (0 bytes).")
     for magic, kind in _MAGIC.items():
         if start.startswith(magic):
+            if kind == "hdf5":
+                return hdf5_kind(path)
+            if kind == "gzip":
+                return _compressed_kind(path)
             return kind
     raise ValueError(
         f"{str(path)!r} is neither NetCDF, HDF5, GRIB, Zarr nor a radar image that is known: it "
         f"starts with {start!r}."
     )
+
+
+def _compressed_kind(path: Path) -> str:
+    with gzip.open(path, "rb") as file:
+        try:
+            if file.read(2) == b"P5":
+                return "fmi"
+        except (OSError, EOFError) as error:
+            raise ValueError(f"{str(path)!r} is damaged or incomplete: {error}") from error
+    raise ValueError(f"{str(path)!r} is compressed with gzip: uncompress it first.")
 
 
 def open_dataset(path: Path, *, chunked: bool, engine: str | None = None) -> xr.Dataset:
@@ -94,10 +111,12 @@ def open_dataset(path: Path, *, chunked: bool, engine: str | None = None) -> xr.
     elif kind == "zarr":
         need("zarr", "Zarr stores", "lazy")
         options.update(engine="zarr")
+    elif kind == "imerg":
+        options.update(engine="netcdf4", group="Grid")
     elif kind in ("hdf5", "netcdf"):
         options.update(engine="netcdf4")
     else:
-        raise ValueError(f"{str(path)!r} is a {kind} file, which open_cube cannot read.")
+        return read_radar(path, kind)
     if engine is not None:
         options["engine"] = engine
     if kind == "netcdf":
