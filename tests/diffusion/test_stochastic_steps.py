@@ -233,53 +233,6 @@ def test_sub_sequences_of_a_chain(gaussian):
     )
 
 
-@pytest.mark.parametrize("method", ["fresh", "fixed"])
-def test_replacement_of_reference(vectors, gaussian, method):
-    """Replacing known cells after every step, with fresh or the same noise, has a known bias."""
-    reference = vectors["gaussian_D6"]["conditional"]
-    known = torch.tensor(reference["known"])
-    x_known = torch.tensor(reference["x_k"], dtype=torch.float64)
-    unknown, grid = [1, 3, 5], time_grid(256)
-    mean = torch.zeros(6, dtype=torch.float64)
-    covariance = torch.eye(6, dtype=torch.float64)
-    n_fixed = 3  # the fixed noise of the known cells is carried along as part of the state
-    state_mean = torch.cat([mean, torch.zeros(n_fixed, dtype=torch.float64)])
-    state = torch.zeros(9, 9, dtype=torch.float64)
-    state[:6, :6], state[6:, 6:] = covariance, torch.eye(n_fixed, dtype=torch.float64)
-
-    def replaced(at):
-        transform, offset = torch.eye(9, dtype=torch.float64), torch.zeros(9, dtype=torch.float64)
-        transform[known, known] = 0
-        transform[known, 6 + torch.arange(3)] = float(sigma(at))
-        offset[known] = float(alpha(at)) * x_known
-        return transform, offset
-
-    def apply(transform, offset, mean, cov):
-        return transform @ mean + offset, transform @ cov @ transform.T
-
-    state_mean, state = apply(*replaced(grid[0]), state_mean, state)
-    for i in range(256):
-        if method == "fresh":  # forget the noise used before
-            state[6:, :6] = state[:6, 6:] = 0
-        probes = torch.zeros(7, 6, dtype=torch.float64)
-        probes[1:] = torch.eye(6, dtype=torch.float64)
-        zero_noise = type(
-            "Zero", (), {"__len__": lambda s: 7, "normal": lambda s, n, dtype: torch.zeros(7, 6)}
-        )()
-        out = integrate(
-            gaussian.denoiser, probes, grid[i : i + 2], AncestralStep(), streams=zero_noise
-        )
-        transform, offset = torch.eye(9, dtype=torch.float64), torch.zeros(9, dtype=torch.float64)
-        transform[:6, :6], offset[:6] = (out[1:] - out[0]).T, out[0]
-        state_mean, state = apply(transform, offset, state_mean, state)
-        std = coefficients(float(grid[i]), float(grid[i + 1]))[2]
-        state[:6, :6] += std**2 * torch.eye(6)
-        state_mean, state = apply(*replaced(grid[i + 1]), state_mean, state)
-    expected_mean, expected_variance = reference[f"replace {method} T=256 mean,var"]
-    np.testing.assert_allclose(state_mean[unknown], expected_mean, rtol=1e-8)
-    np.testing.assert_allclose(torch.diag(state)[unknown], expected_variance, rtol=1e-8)
-
-
 @pytest.mark.parametrize(
     ("call", "match"),
     [
