@@ -18,6 +18,7 @@ from skdiffuse.metrics.ensemble import (
     threshold_weighted_crps,
     variogram_score,
 )
+from skdiffuse.metrics.evaluation import ScorecardEntry, scorecard
 from skdiffuse.metrics.intensity import (
     IntensityHistogram,
     intensity_edges,
@@ -78,6 +79,7 @@ __all__ = [
     "QuantileRatios",
     "ReliabilityCurve",
     "RocCurve",
+    "ScorecardEntry",
     "SpreadSkill",
     "bias_pattern_correlation",
     "bias_summary",
@@ -111,6 +113,7 @@ __all__ = [
     "rank_histogram",
     "reliability_curve",
     "roc_curve",
+    "scorecard",
     "spatial_psd",
     "spread_skill",
     "temporal_psd",

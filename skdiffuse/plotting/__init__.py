@@ -2,6 +2,7 @@
 
 from skdiffuse.plotting.colours import RAIN_LEVELS, rain_colormap, rain_norm
 from skdiffuse.plotting.distribution import IntensityHistogramDisplay, QuantileQuantileDisplay
+from skdiffuse.plotting.evaluation import Evaluation, evaluation_report
 from skdiffuse.plotting.frames import FramesDisplay, animate
 from skdiffuse.plotting.html_report import HtmlReport
 from skdiffuse.plotting.maps import BiasMapDisplay
@@ -10,12 +11,14 @@ from skdiffuse.plotting.power_spectrum import PowerSpectrumDisplay
 __all__ = [
     "RAIN_LEVELS",
     "BiasMapDisplay",
+    "Evaluation",
     "FramesDisplay",
     "HtmlReport",
     "IntensityHistogramDisplay",
     "PowerSpectrumDisplay",
     "QuantileQuantileDisplay",
     "animate",
+    "evaluation_report",
     "rain_colormap",
     "rain_norm",
 ]

@@ -56,7 +56,7 @@ class TransformDisplay:
         X : ndarray or DataArray
             Rain in mm/h.
         **options
-            Passed to ``transform_report``: bands, noise, random_state.
+            Passed to ``transform_report``: bands, noise, noise_unit, random_state.
 
         Returns
         -------
@@ -151,7 +151,7 @@ class TransformDisplay:
 
     def _draw_noise(self, ax: Any, colours: dict[str, str]) -> None:
         """The three effects of latent noise as columns of numbers, bars by their logarithm."""
-        noise = next(iter(self.reports.values())).noise
+        first = next(iter(self.reports.values()))
         names = list(self.reports)
         place = np.arange(len(names))[::-1]
         ratio = np.array([self.reports[name].mean_ratio for name in names])
@@ -177,4 +177,5 @@ class TransformDisplay:
         ax.set_ylim(-0.6, len(names) - 0.2)
         ax.set_xlim(0.0, max(1.05 * ratio.max(), 2.0))
         ax.set_xlabel("mean rain after noise / before (1 = unharmed)")
-        ax.set_title(f"Effect of latent noise {noise:g} on a range of 2")
+        unit = {"range": "on a range of 2", "std": "standard deviations"}[first.noise_unit]
+        ax.set_title(f"Effect of latent noise of {first.noise:g} {unit}")
