@@ -81,7 +81,9 @@ def load_model(cls: type[PrecipDiffusion], path: str | Path) -> PrecipDiffusion:
         options["field_shape"] = tuple(options["field_shape"])
     model._network_options = options
     with torch.random.fork_rng(devices=[]):
-        network = build_network(params["network"], **options)
+        # The weights and the spectrum of the skip are overwritten at once.
+        power = torch.ones(tensors["network.power"].shape) if params["wiener_skip"] else None
+        network = build_network(params["network"], power=power, **options)
     network.load_state_dict(unflatten("network", tensors))
     model.network_ = network.requires_grad_(False).eval()
     model.field_shape_ = tuple(content["field_shape"])

@@ -34,7 +34,7 @@ from skdiffuse.diffusion import (
     sampling_grid,
 )
 from skdiffuse.latent import LatentSpace
-from skdiffuse.networks import build_network
+from skdiffuse.networks import build_network, mean_power
 from skdiffuse.preprocessing import resolve_transformer
 from skdiffuse.training import Budget, Trainer, WindowBatches, masked_v_loss
 
@@ -46,6 +46,7 @@ SAMPLERS: dict[str, Step] = {
     "ancestral": AncestralStep("lower"),
 }
 CELLS_FOR_STATISTICS = 10_000_000
+BATCHES_FOR_SPECTRUM = 64
 
 
 class PrecipDiffusion(BaseEstimator):
@@ -67,6 +68,9 @@ class PrecipDiffusion(BaseEstimator):
     geography : bool or None, default=None
         Learn where it rains. None: do so if whole fields are trained on; it needs that, and makes
         no sense for data that are the same everywhere.
+    wiener_skip : bool, default=True
+        Start the network from the best linear filter for the spectrum of the training windows; see
+        `skdiffuse.networks.WienerSkip`. Saves most of the training.
     latent_scaling : {"standard", "range"}, default="standard"
         Scale of the transformed rain: unit variance, or [-1, 1] with the largest rate of the
         training data as a limit that is never exceeded.
@@ -140,6 +144,7 @@ class PrecipDiffusion(BaseEstimator):
         crop_size=64,
         network="tiny",
         geography=None,
+        wiener_skip=True,
         latent_scaling="standard",
         trace=0.01,
         log_snr_range=(-20.0, 20.0),
@@ -161,6 +166,7 @@ class PrecipDiffusion(BaseEstimator):
         self.crop_size = crop_size
         self.network = network
         self.geography = geography
+        self.wiener_skip = wiener_skip
         self.latent_scaling = latent_scaling
         self.trace = trace
         self.log_snr_range = log_snr_range
@@ -244,14 +250,18 @@ class PrecipDiffusion(BaseEstimator):
         self.schedule_ = TruncatedCosineSchedule(*self.log_snr_range)
         self.template_ = cube.template
         self.field_shape_ = crop
+        windows = WindowBatches(cube, self.n_frames, crop, self.batch_size, seed)
+        power = None
+        if self.wiener_skip:
+            power = _mean_power(windows, self.latent_)
         self._network_options = {"field_shape": crop if geography else None}
         # Weights are drawn from a stream of their own: fork_rng puts the global one back.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = build_network(self.network, **self._network_options)
+            network = build_network(self.network, power=power, **self._network_options)
         trainer = Trainer(
             network,
-            WindowBatches(cube, self.n_frames, crop, self.batch_size, seed),
+            windows,
             self.latent_.encode,
             self.schedule_,
             learning_rate=self.learning_rate,
@@ -263,6 +273,7 @@ class PrecipDiffusion(BaseEstimator):
                 "network": self.network,
                 "crop_shape": list(crop),
                 "geography": geography,
+                "wiener_skip": self.wiener_skip,
                 "transformer": repr(self.transformer_),
                 "latent_centre": self.latent_.centre,
                 "latent_scale": self.latent_.scale,
@@ -683,6 +694,12 @@ def _sample_of_rain(cube: Cube, seed: int) -> np.ndarray:
     if not np.isfinite(sample).any():
         raise ValueError(f"X has only missing values in the {n} frames that were looked at.")
     return sample
+
+
+def _mean_power(windows: WindowBatches, latent: LatentSpace) -> Tensor:
+    """Spectrum of training windows, from batches of a number that no training reaches."""
+    batches = [windows(2**31 + number) for number in range(BATCHES_FOR_SPECTRUM)]
+    return mean_power((latent.encode(rain) for rain, _ in batches), [w for _, w in batches])
 
 
 def _checked_mask(mask, X, shape) -> np.ndarray:

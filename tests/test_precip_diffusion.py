@@ -151,7 +151,8 @@ class TestForecastAndInterpolate:
         assert forecast.lead_time.values[0] == np.timedelta64(1, "h")
 
     def test_members_differ_and_are_reproducible(self, model, cube):
-        first, again = (model.forecast(cube[:2], 2, n_members=2, random_state=1) for _ in range(2))
+        past = cube[int(cube.mean(("y", "x")).argmax()) - 1 :][:2]
+        first, again = (model.forecast(past, 2, n_members=2, random_state=1) for _ in range(2))
         np.testing.assert_array_equal(first, again)
         assert (first[0] != first[1]).any()
 

@@ -1,5 +1,6 @@
 """Networks that denoise sequences of fields."""
 
-from skdiffuse.networks.video_unet import PRESETS, VideoUNet, build_network
+from skdiffuse.networks.video_unet import PRESETS, VideoUNet
+from skdiffuse.networks.wiener import WienerSkip, build_network, mean_power
 
-__all__ = ["PRESETS", "VideoUNet", "build_network"]
+__all__ = ["PRESETS", "VideoUNet", "WienerSkip", "build_network", "mean_power"]

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from skdiffuse.networks.blocks import Attention, ChannelNorm, LogSNREmbedding, ResidualBlock
 
-__all__ = ["PRESETS", "VideoUNet", "build_network"]
+__all__ = ["PRESETS", "VideoUNet"]
 
 PRESETS: dict[str, dict] = {
     "tiny": {"width": 24, "multipliers": (1, 2, 4), "patch_size": 2},
@@ -35,6 +35,8 @@ class VideoUNet(nn.Module):
     patch_size : int, default=1
         Cells are grouped into square patches of this side before the first level, which makes the
         network about ``patch_size**2`` times cheaper.
+    in_channels : int, default=1
+        Fields given for each frame.
     field_shape : tuple of int or None, default=None
         If given, the network learns features of each place of a field of this shape ``(y, x)``, so
         that it can know where it rains. On a field of another shape their mean is used.
@@ -59,6 +61,7 @@ class VideoUNet(nn.Module):
         *,
         n_blocks: int = 1,
         patch_size: int = 1,
+        in_channels: int = 1,
         field_shape: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
@@ -67,7 +70,7 @@ class VideoUNet(nn.Module):
         channels = [width * m for m in multipliers]
         embedding_channels = 4 * width
         self.embed_log_snr = LogSNREmbedding(embedding_channels)
-        self.stem = nn.Conv2d(patch_size**2, width, 3, padding=1)
+        self.stem = nn.Conv2d(in_channels * patch_size**2, width, 3, padding=1)
         self.location = None
         if field_shape is not None:
             coarse = [-(-n // patch_size) for n in field_shape]
@@ -116,22 +119,22 @@ class VideoUNet(nn.Module):
 
         Parameters
         ----------
-        z : Tensor of shape (n, frames, y, x)
-            Noisy latent.
+        z : Tensor of shape (n, frames, y, x) or (n, frames, in_channels, y, x)
+            Noisy latent, and what else is given.
         log_snr : Tensor of shape () or (n,)
             Log signal-to-noise ratio of each sequence.
 
         Returns
         -------
-        v : Tensor of the shape of `z`
+        v : Tensor of shape (n, frames, y, x)
         """
-        n, n_frames, height, width = z.shape
+        n, n_frames, *_, height, width = z.shape
         embedding = F.silu(self.embed_log_snr(log_snr.reshape(-1).expand(n)))
         embedding = embedding.repeat_interleave(n_frames, dim=0)
 
         multiple = self.patch_size * 2 ** (self.n_levels - 1)
         pad_y, pad_x = -height % multiple, -width % multiple
-        x = z.reshape(n * n_frames, 1, height, width)
+        x = z.reshape(n * n_frames, -1, height, width)
         x = F.pad(x, (0, pad_x, 0, pad_y), mode="replicate") if pad_y or pad_x else x
         x = F.pixel_unshuffle(x, self.patch_size).contiguous(memory_format=torch.channels_last)
         x = self.stem(x)
@@ -180,17 +183,3 @@ class _Stage(nn.Module):
     def forward(self, x: Tensor, embedding: Tensor, n_frames: int) -> Tensor:
         x = self.block(x, embedding, n_frames)
         return x if self.attention is None else self.attention(x, n_frames)
-
-
-def build_network(preset: str, **options) -> VideoUNet:
-    """Make a U-Net of a named size; `options` are further parameters of `VideoUNet`.
-
-    Examples
-    --------
-    >>> network = build_network("tiny")
-    >>> sum(p.numel() for p in network.parameters()) < 3_000_000
-    True
-    """
-    if preset not in PRESETS:
-        raise ValueError(f"network={preset!r} is unknown; choose one of {sorted(PRESETS)}.")
-    return VideoUNet(**{**PRESETS[preset], **options})

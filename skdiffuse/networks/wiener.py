@@ -1,0 +1,161 @@
+"""What a linear filter can denoise, given to the network for nothing."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from skdiffuse.diffusion import alpha, sigma
+from skdiffuse.networks.video_unet import PRESETS, VideoUNet
+
+__all__ = ["WienerSkip", "build_network", "mean_power"]
+
+
+class WienerSkip(nn.Module):
+    """Predicts v as the best linear filter does, and lets a network learn the rest.
+
+    Rain is correlated over many cells and frames, so that at high noise it shows only in averages
+    over thousands of cells: whether it rains at all is decided at log-SNRs around -8, where one
+    cell says nothing, and a network that has to find the averages by itself learns it last and
+    then makes too little rain. For Gaussian data whose covariance is diagonal in the cosine basis,
+    with variances S_k, the posterior mean is the Wiener filter and v follows from it, ::
+
+        x_k = alpha S_k z_k / (alpha^2 S_k + sigma^2)
+        v_k = alpha sigma (1 - S_k) z_k / (alpha^2 S_k + sigma^2)
+
+    (x = alpha z - sigma v). This v is added to that of the network, which also sees x. For white
+    data of unit variance it is 0; it is to coloured data what the skip connection of Karras et al.
+    is to white data. The cosine basis fits fields that are not periodic.
+
+    Parameters
+    ----------
+    network : VideoUNet
+        With two input channels.
+    power : Tensor of shape (frames, y, x)
+        Mean square S of the cosine coefficients of training windows; see `mean_power`. For
+        sequences of another size it is read at the same frequencies.
+
+    References
+    ----------
+    Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022),
+    section 5 and appendix B.6: the skip that is optimal for white data.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = WienerSkip(VideoUNet(8, (1, 2), in_channels=2), torch.full((4, 8, 8), 3.0))
+    >>> z = torch.ones(1, 4, 8, 8)
+    >>> v = network(z, torch.tensor(0.0))  # alpha^2 = sigma^2 = 1/2: v = (1 - 3) / (1 + 3) z
+    >>> v[0, 0, 0, 0].round(decimals=4)
+    tensor(-0.5000, grad_fn=<RoundBackward1>)
+    """
+
+    def __init__(self, network: VideoUNet, power: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("power", power.to(torch.float32))
+
+    def forward(self, z: Tensor, log_snr: Tensor) -> Tensor:
+        """Predict v from z of shape (n, frames, y, x) and log_snr of shape () or (n,)."""
+        log_snr = log_snr.reshape(-1, 1, 1, 1)
+        a, s = alpha(log_snr), sigma(log_snr)
+        power = self._power_at(z.shape[1:]).double()
+        scale = a / (a**2 * power + s**2)
+        coefficients = cosine_transform(z)
+        x = cosine_transform((scale * power).to(z.dtype) * coefficients, inverse=True)
+        v = cosine_transform((scale * s * (1 - power)).to(z.dtype) * coefficients, inverse=True)
+        return v + self.network(torch.stack([z, x], dim=2), log_snr.reshape(-1))
+
+    def _power_at(self, shape: Iterable[int]) -> Tensor:
+        """Power at the frequencies of sequences of any shape, linear between those known."""
+        power = self.power
+        for axis, n in enumerate(shape):
+            known = power.shape[axis]
+            if n == known:
+                continue
+            position = torch.arange(n, device=power.device) * (known / n)
+            lower = position.long().clamp(max=known - 1)
+            upper = (lower + 1).clamp(max=known - 1)
+            fraction = (position - lower).reshape([-1 if a == axis else 1 for a in range(3)])
+            power = torch.lerp(
+                power.index_select(axis, lower), power.index_select(axis, upper), fraction
+            )
+        return power
+
+
+def build_network(preset: str, *, power: Tensor | None = None, **options) -> nn.Module:
+    """Make a network of a named size.
+
+    Parameters
+    ----------
+    preset : {"tiny", "small", "base"}
+    power : Tensor of shape (frames, y, x), optional
+        If given, the U-Net gets a `WienerSkip`.
+    **options
+        Further parameters of `VideoUNet`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such preset.
+
+    Examples
+    --------
+    >>> network = build_network("tiny")
+    >>> sum(p.numel() for p in network.parameters()) < 2_000_000
+    True
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"network={preset!r} is unknown; choose one of {sorted(PRESETS)}.")
+    options = {**PRESETS[preset], **options}
+    if power is None:
+        return VideoUNet(**options)
+    return WienerSkip(VideoUNet(**options, in_channels=2), power)
+
+
+def cosine_transform(x: Tensor, inverse: bool = False) -> Tensor:
+    """Orthonormal cosine transform (DCT-II) of the last three axes, or its inverse."""
+    for axis in (-3, -2, -1):
+        matrix = _cosines(x.shape[axis], x.device, x.dtype)
+        matrix = matrix if inverse else matrix.T
+        x = (x.movedim(axis, -1) @ matrix).movedim(-1, axis)
+    return x
+
+
+def mean_power(latents: Iterable[Tensor], weights: Iterable[Tensor]) -> Tensor:
+    """Mean square of the cosine coefficients of windows.
+
+    Parameters
+    ----------
+    latents : iterable of Tensor of shape (n, frames, y, x)
+        Of mean 0; NaN where missing, which is left out as far as a mean square can.
+    weights : iterable of Tensor of shape (n,)
+        What each window stands for.
+
+    Returns
+    -------
+    Tensor of shape (frames, y, x)
+
+    Examples
+    --------
+    >>> import torch
+    >>> mean_power([torch.ones(1, 2, 2, 2)], [torch.ones(1)]).flatten().round()
+    tensor([8., 0., 0., 0., 0., 0., 0., 0.])
+    """
+    total, weight = 0.0, 0.0
+    for latent, w in zip(latents, weights, strict=True):
+        known = torch.isfinite(latent)
+        coefficients = cosine_transform(torch.where(known, latent, 0.0))
+        w = w.reshape(-1, 1, 1, 1)
+        total = total + (w * coefficients.square()).sum(0)
+        weight = weight + (w * known.float().mean((1, 2, 3), keepdim=True)).sum()
+    return total / weight
+
+
+def _cosines(n: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Rows are the orthonormal cosines of n points."""
+    k = torch.arange(n, device=device, dtype=dtype)
+    matrix = math.sqrt(2 / n) * torch.cos(math.pi / n * k[:, None] * (k + 0.5))
+    matrix[0] /= math.sqrt(2)
+    return matrix

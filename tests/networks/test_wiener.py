@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import scipy.fft
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skdiffuse.diffusion import GaussianDenoiser, VDenoiser
+from skdiffuse.networks import VideoUNet, WienerSkip
+from skdiffuse.networks.wiener import cosine_transform, mean_power
+
+SHAPE = (3, 4, 5)
+
+
+def make_skip(power):
+    """The skip alone: a U-Net predicts 0 before it is trained."""
+    with torch.random.fork_rng(devices=[]):
+        return WienerSkip(VideoUNet(8, (1, 2), in_channels=2), power)
+
+
+def random_power(seed=0):
+    return torch.from_numpy(np.random.default_rng(seed).gamma(0.3, 5.0, SHAPE) + 1e-3)
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (1, 1, 1), (2, 7, 16)])
+def test_cosine_transform_is_that_of_scipy(shape):
+    x = np.random.default_rng(0).normal(size=(2, *shape))
+    ours = cosine_transform(torch.from_numpy(x))
+    expected = scipy.fft.dctn(x, axes=(1, 2, 3), norm="ortho")
+    np.testing.assert_allclose(ours, expected, atol=1e-13)
+    np.testing.assert_allclose(cosine_transform(ours, inverse=True), x, atol=1e-13)
+
+
+@pytest.mark.parametrize("log_snr", [-20.0, -8.0, 0.0, 8.0, 20.0])
+def test_exact_for_gaussian_data_of_the_same_power(log_snr):
+    power = random_power().float().double()
+    basis = scipy.fft.dctn(np.eye(60).reshape(60, *SHAPE), axes=(1, 2, 3), norm="ortho")
+    basis = basis.reshape(60, 60)
+    covariance = torch.from_numpy(basis @ np.diag(power.flatten()) @ basis.T)
+    exact = GaussianDenoiser(torch.zeros(60, dtype=torch.float64), covariance)
+    z = torch.randn(4, 60, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    log_snr = torch.tensor(log_snr, dtype=torch.float64)
+    skip = make_skip(power).double()
+    x_hat = VDenoiser(skip)(z.reshape(4, *SHAPE), log_snr).detach()
+    np.testing.assert_allclose(x_hat.reshape(4, 60), exact(z, log_snr), rtol=1e-5, atol=1e-5)
+
+
+@given(st.floats(-30, 30), st.floats(1e-6, 1e6))
+def test_always_finite_in_float32(log_snr, variance):
+    v = make_skip(torch.full(SHAPE, variance))(torch.ones(1, *SHAPE), torch.tensor(log_snr))
+    assert torch.isfinite(v).all()
+
+
+def test_white_data_of_unit_variance_need_no_skip():
+    z = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0))
+    v = make_skip(torch.ones(SHAPE))(z, torch.tensor([-3.0, 4.0]))
+    torch.testing.assert_close(v, torch.zeros_like(z), atol=1e-6, rtol=0)
+
+
+def test_other_sizes_are_read_at_the_same_frequencies():
+    """A spectrum that is a function of frequency keeps being it, where it is linear."""
+
+    def spectrum(shape):
+        t, y, x = (torch.arange(n) / n for n in shape)
+        return 5 - t[:, None, None] - 2 * y[:, None] - x
+
+    skip = make_skip(spectrum((4, 8, 8)))
+    torch.testing.assert_close(skip._power_at((4, 8, 8)), spectrum((4, 8, 8)))
+    torch.testing.assert_close(skip._power_at((2, 4, 8)), spectrum((2, 4, 8)))
+    finer = skip._power_at((4, 16, 8))
+    # Above the highest known frequency the last value is kept.
+    torch.testing.assert_close(finer[:, :15], spectrum((4, 16, 8))[:, :15])
+    torch.testing.assert_close(finer[:, 15], finer[:, 14])
+
+
+def test_mean_power_of_known_data():
+    """Windows of a known spectrum, unevenly weighted, half of their cells missing at random."""
+    power = random_power(1)
+    random = np.random.default_rng(0)
+    coefficients = torch.from_numpy(random.normal(size=(20000, *SHAPE))) * power.sqrt()
+    windows = cosine_transform(coefficients, inverse=True)
+    estimate = mean_power([windows], [torch.ones(len(windows))])
+    np.testing.assert_allclose(estimate, power, rtol=0.06)
+    doubled = mean_power([windows, windows[:1] * 0], [torch.ones(20000), torch.tensor([20000.0])])
+    np.testing.assert_allclose(doubled, estimate / 2, rtol=1e-5)
+    gaps = torch.where(torch.from_numpy(random.random(windows.shape)) < 0.5, windows, torch.nan)
+    total = mean_power([gaps], [torch.ones(len(gaps))]).sum()
+    np.testing.assert_allclose(total, estimate.sum(), rtol=0.02)
