@@ -5,10 +5,12 @@ from skdiffuse.cubes.dressing import dress
 from skdiffuse.cubes.metadata import GridMetadata
 from skdiffuse.cubes.reading import open_cube
 from skdiffuse.cubes.regions import coarsen, crop, lat_lon
+from skdiffuse.cubes.tiles import CropSampler
 from skdiffuse.cubes.validation import validate_cube
 from skdiffuse.cubes.writing import write_cube
 
 __all__ = [
+    "CropSampler",
     "Cube",
     "GridMetadata",
     "coarsen",
