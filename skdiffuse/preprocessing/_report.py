@@ -37,11 +37,13 @@ class TransformReport:
     rain_share, latent_share : ndarray of shape (n_bands,)
         Fraction of the cells in each band, and fraction of the latent range given to it.
     noise : float
-        Standard deviation of the white noise added to the latent, with the range from no rain to
-        the maximum as 2 (equations of the learnt transform, on [-1, 1]).
+        Standard deviation of the white noise added to the latent, in units of `noise_unit`.
+    noise_unit : {"range", "std"}
+        Half the latent range from no rain to the maximum, to which noisy latents are then clipped
+        (the learnt transform's [-1, 1]); or the standard deviation of the latents, unclipped (what
+        a model of standardised latents has to live with).
     mean_ratio : float
-        Mean rain after noise, clipping to the range and inverting, over the mean before: 1 is
-        perfect.
+        Mean rain after noise and inverting, over the mean before: 1 is perfect.
     trace_share : float
         Fraction of dry cells (below 0.01 mm/h) that the same noise turns into trace rain, 0.01 to
         0.2 mm/h.
@@ -62,6 +64,7 @@ class TransformReport:
     rain_share: np.ndarray
     latent_share: np.ndarray
     noise: float
+    noise_unit: str
     mean_ratio: float
     trace_share: float
     overshoot: float
@@ -73,10 +76,11 @@ class TransformReport:
             edges, self.rain_share, self.latent_share, strict=True
         ):
             lines.append(f"  {low:6.4g} to {high:<6.4g} {rain:10.2%} {latent:14.2%}")
+        noise = f"{self.noise:g} {self.noise_unit}"
         lines += [
-            f"  latent noise of {self.noise:g}: mean rain times {self.mean_ratio:.3g}, "
-            f"trace rain in {self.trace_share:.1%} of dry cells,",
-            f"  the maximum times {self.overshoot:.3g} one noise above it",
+            f"  latent noise of {noise}: mean rain times {self.mean_ratio:.3g},",
+            f"  trace rain in {self.trace_share:.1%} of dry cells, "
+            f"the maximum times {self.overshoot:.3g} one noise above it",
         ]
         return "\n".join(lines)
 
@@ -87,6 +91,7 @@ def transform_report(
     *,
     bands: tuple[float, ...] = _BANDS,
     noise: float = 0.1,
+    noise_unit: str = "range",
     random_state: int | np.random.RandomState | None = 0,
 ) -> TransformReport:
     """Measure what a fitted transform does with rain.
@@ -101,7 +106,10 @@ def transform_report(
         Increasing lower edges of the intensity bands in mm/h, from 0; the last ends at the
         maximum of `X`, edges above which are left out.
     noise : float, default=0.1
-        Standard deviation of the latent noise, the latent range being 2.
+        Standard deviation of the latent noise.
+    noise_unit : {"range", "std"}, default="range"
+        What `noise` is a multiple of: half the latent range, or the latents' standard deviation;
+        see :class:`TransformReport`.
     random_state : int, RandomState or None, default=0
         Draws the noise, and 200,000 cells where there are more.
 
@@ -113,7 +121,7 @@ def transform_report(
     Raises
     ------
     ValueError
-        If `X` has no rain, or the bands do not increase from 0.
+        If `X` has no rain, the bands do not increase from 0, or `noise_unit` is unknown.
 
     See Also
     --------
@@ -131,6 +139,8 @@ def transform_report(
     edges = np.asarray(bands, dtype=np.float64)
     if edges.ndim != 1 or edges.size == 0 or edges[0] != 0 or (np.diff(edges) <= 0).any():
         raise ValueError(f"bands: got {bands}; give increasing rates in mm/h that start at 0.")
+    if noise_unit not in ("range", "std"):
+        raise ValueError(f"noise_unit: got {noise_unit!r}; choose 'range' or 'std'.")
     rng = own_random_state(random_state)
     rain = finite_values(X, _SUBSAMPLE, rng)
     largest = float(rain[-1]) if rain.size else 0.0
@@ -140,15 +150,20 @@ def transform_report(
     def along(verb: str, values: np.ndarray) -> np.ndarray:
         return getattr(transformer, verb)(values.reshape(1, 1, -1)).ravel()
 
+    latent = along("transform", rain)
     low, high = along("transform", np.array([0.0, largest]))
+    # Where dry cells are drawn at random, no rain begins at the lowest draw.
+    low = min(low, latent.min())
     rate = np.geomspace(min(1e-3, largest / 10), min(2 * largest, PHYSICAL_LIMIT), _CURVE_POINTS)
     edges = np.append(edges[edges < largest], largest)
     count, _ = np.histogram(rain, edges)
     latent_edges = along("transform", edges)
 
-    std = noise * (high - low) / 2.0
-    latent = along("transform", rain) + std * rng.standard_normal(rain.size)
-    noisy = along("inverse_transform", latent.clip(low, high))
+    std = noise * (latent.std() if noise_unit == "std" else (high - low) / 2.0)
+    latent = latent + std * rng.standard_normal(rain.size)
+    if noise_unit == "range":
+        latent = latent.clip(low, high)
+    noisy = along("inverse_transform", latent)
     dry = rain < 0.01
     trace = (noisy >= 0.01) & (noisy < 0.2)
     return TransformReport(
@@ -160,6 +175,7 @@ def transform_report(
         rain_share=count / rain.size,
         latent_share=np.diff(latent_edges) / (high - low),
         noise=noise,
+        noise_unit=noise_unit,
         mean_ratio=float(noisy.mean() / rain.mean()),
         trace_share=float(trace[dry].mean()) if dry.any() else 0.0,
         overshoot=float(along("inverse_transform", np.array([high + std]))[0] / largest),

@@ -48,6 +48,16 @@ def test_the_failure_of_figure_4_11_and_the_default(hourly):
     assert failing.mean_ratio > 3 * default.mean_ratio and failing.overshoot > 20
 
 
+def test_noise_in_standard_deviations(hourly):
+    report = transform_report(IdentityTransform(), hourly, noise=0.5, noise_unit="std")
+    added = 0.5 * hourly.std() / np.sqrt(2.0 * np.pi) * (hourly == 0).mean()
+    assert (
+        1.0 + 0.95 * added / hourly.mean() < report.mean_ratio < 1.0 + 1.5 * added / hourly.mean()
+    )
+    with pytest.raises(ValueError, match="noise_unit: got 'sigma'"):
+        transform_report(IdentityTransform(), hourly, noise_unit="sigma")
+
+
 def test_text(hourly):
     text = str(transform_report(SqrtTransform(), hourly))
     assert "SqrtTransform()" in text and "20 to 80" in text
