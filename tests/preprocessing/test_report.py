@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from skdiffuse.plotting.transform_display import TransformDisplay
 from skdiffuse.preprocessing import (
@@ -46,6 +47,24 @@ def test_the_failure_of_figure_4_11_and_the_default(hourly):
     failing = ratio(min_gradient=0.001, mask_below=None)
     assert default.mean_ratio < 2.5 and default.overshoot < 2.5
     assert failing.mean_ratio > 3 * default.mean_ratio and failing.overshoot > 20
+
+
+def test_noise_amplification_of_real_rain(real_data):
+    """The order of the transforms on hourly radar rain is that found for the dissertation's."""
+    file = real_data / "mrms_qpe01h_west_4km_20160920-22.nc"
+    if not file.is_file():
+        pytest.skip(f"{file.name} is not here")
+    with xr.open_dataset(file) as dataset:
+        radar = dataset["precipitation_rate"].values[:, ::4, ::4]
+
+    def ratio(transform):
+        return transform_report(transform.fit(radar), radar).mean_ratio
+
+    assert ratio(IdentityTransform()) > 8.0
+    assert ratio(SqrtTransform()) < 2.0
+    assert ratio(LearntMonotoneTransform(random_state=0)) < 2.0
+    unmasked = LearntMonotoneTransform(mask_below=None, min_gradient=0.001, random_state=0)
+    assert ratio(unmasked) > 5.0
 
 
 def test_noise_in_standard_deviations(hourly):
