@@ -27,9 +27,8 @@ def main(path: str, *settings: str) -> None:
     print(f"  {times[0]} to {times[-1]}, {step}, {int(cube.breaks.sum())} gaps")
     print(f"  calendar {cube.template.calendar}; {valid.size / values.size:.1%} of cells present")
     levels = np.quantile(valid, [0.5, 0.9, 0.99, 0.999]).round(3).tolist()
-    print(
-        f"  wet (0.1 mm/h) {np.mean(valid >= 0.1):.1%}, mean {valid.mean():.3f}, max {valid.max():.1f}"
-    )
+    wet = np.mean(valid >= 0.1)
+    print(f"  wet (0.1 mm/h) {wet:.1%}, mean {valid.mean():.3f}, max {valid.max():.1f}")
     print(f"  quantiles 0.5, 0.9, 0.99, 0.999: {levels}")
 
 

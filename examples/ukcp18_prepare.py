@@ -20,9 +20,8 @@ def main(pattern: str | None = None) -> None:
     rain = prepare_ukcp18(pattern or made_up_ukcp18(n_hours=720), member=None)
     lat, lon = lat_lon(rain)
     print(f"{dict(rain.sizes)}, {rain.time.values[0]} to {rain.time.values[-1]}")
-    print(
-        f"latitudes {lat.min():.2f} to {lat.max():.2f}, longitudes {lon.min():.2f} to {lon.max():.2f}"
-    )
+    print(f"latitudes {lat.min():.2f} to {lat.max():.2f}")
+    print(f"longitudes {lon.min():.2f} to {lon.max():.2f}")
     cube = validate_cube(rain, n_frames=10)
     print(f"{len(cube.window_starts(10))} windows of 10 hours, calendar {cube.template.calendar}")
 
