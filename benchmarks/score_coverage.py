@@ -20,10 +20,12 @@ import numpy as np
 
 from skdiffuse import metrics
 
+BLOCKS = 50
+
 
 def storms(rng, n):
-    """n sequences of 4 frames of 8 x 8 cells; the rain of a sequence shares its intensity."""
-    X = rng.gamma(0.7, size=(n, 1, 1, 1)) * rng.gamma(0.3, size=(n, 4, 8, 8))
+    """n sequences of 2 frames of 6 x 6 cells; the rain of a sequence shares its intensity."""
+    X = rng.gamma(0.7, size=(n, 1, 1, 1)) * rng.gamma(0.3, size=(n, 2, 6, 6))
     X[X < 0.05] = 0
     return X
 
@@ -48,20 +50,20 @@ DISTANCES = {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="100 resamples and not 400")
+    parser.add_argument("--quick", action="store_true", help="200 resamples and not 500")
     parser.add_argument("--repetitions", type=int, default=500)
     args = parser.parse_args()
-    resamples = 100 if args.quick else 400
+    resamples = 200 if args.quick else 500
     start, n = time.process_time(), args.repetitions
     covered = dict.fromkeys([*SIGNED, *DISTANCES], 0)
     rng = np.random.default_rng(0)
     for r in range(n):
-        obs, sim = storms(rng, 60), storms(rng, 60)
+        obs, sim = storms(rng, BLOCKS), storms(rng, BLOCKS)
         for name, metric in SIGNED.items():
             b = metrics.bootstrap(metric, obs, sim, n_resamples=resamples, random_state=r)
             covered[name] += b.low <= 0 <= b.high
         for name, metric in DISTANCES.items():
-            t = metrics.permutation_test(metric, obs, sim, n_resamples=resamples, random_state=r)
+            t = metrics.permutation_test(metric, obs, sim, n_resamples=99, random_state=r)
             covered[name] += t.p_value > 0.05
     shares = {name: float(count / n) for name, count in covered.items()}
     for name, share in shares.items():
@@ -72,7 +74,7 @@ def main():
         "standard_error_each": round(float(np.sqrt(0.95 * 0.05 / n)), 4),
         "repetitions": n,
         "resamples": resamples,
-        "blocks": 60,
+        "blocks": BLOCKS,
         "cpu_s": round(time.process_time() - start, 1),
     }
     print(json.dumps(result))

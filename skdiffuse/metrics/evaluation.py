@@ -11,7 +11,7 @@ from skdiffuse.metrics._arrays import check_same_grid, to_numpy
 from skdiffuse.metrics.intensity import intensity_edges, intensity_histogram
 from skdiffuse.metrics.quantiles import extreme_quantile_levels
 from skdiffuse.metrics.scorers import windows
-from skdiffuse.metrics.spectra import spatial_psd, temporal_psd
+from skdiffuse.metrics.spectra import last_whole_ring, spatial_psd, temporal_psd
 from skdiffuse.metrics.uncertainty import bootstrap, bootstrap_difference, permutation_test
 
 _WET = 0.1  # mm/h
@@ -208,7 +208,7 @@ def _statistics(sequences: np.ndarray) -> dict[str, np.ndarray]:
             temporal.append(temporal_psd(X, missing="drop" if cells else "zero").P[1:])
     found = {"map": np.array(maps), "histogram": np.array(histogram)}
     if max(ny, nx) > 1:
-        found["spatial"] = np.array(spatial)[:, 1 : max(ny, nx) // 2 + 1]
+        found["spatial"] = np.array(spatial)[:, 1 : last_whole_ring(ny, nx) + 1]
     if T > 1:
         found["temporal"] = np.array(temporal)
     return found

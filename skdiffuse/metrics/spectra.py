@@ -275,8 +275,17 @@ def _sequences(X: Any) -> Iterator[np.ndarray]:
         yield from block.reshape(-1, *block.shape[-3:])
 
 
+def last_whole_ring(ny: int, nx: int) -> int:
+    """Return the largest wave number whose ring lies within the Nyquist limits of the grid.
+
+    On even grids the ring at L/2 is cut in half: its power drops, in every field.
+    """
+    longest = max(ny, nx)
+    return max((longest - 1) // 2, min(1, longest - 1))
+
+
 def _both_spectra(obs: Any, sim: Any, kind: str, options: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Spectra of both without their mean (k = 0), up to the Nyquist wave number."""
+    """Spectra of both without their mean (k = 0), up to the last whole ring."""
     check_same_units(obs, sim)
     if kind == "spatial":
         if np.shape(obs)[-2:] != np.shape(sim)[-2:]:
@@ -284,7 +293,7 @@ def _both_spectra(obs: Any, sim: Any, kind: str, options: dict) -> tuple[np.ndar
                 "obs and sim need fields of one size to compare spatial spectra; got "
                 f"{np.shape(obs)[-2:]} and {np.shape(sim)[-2:]}."
             )
-        last = max(np.shape(obs)[-2:]) // 2
+        last = last_whole_ring(*np.shape(obs)[-2:])
         P, Q = (spatial_psd(X, **options).P for X in (obs, sim))
     elif kind == "temporal":
         lengths = [np.shape(X)[-3] for X in (obs, sim) if np.ndim(X) >= 3]
@@ -303,8 +312,8 @@ def log_spectral_distance(
 ) -> float:
     """Return the log-spectral distance of two ensembles of fields, in decibels.
 
-    ``sqrt(mean over k of (10 log10(P_sim(k) / P_obs(k)))^2)`` for k = 1 to the Nyquist wave
-    number; spectra are averaged over samples before the logarithm. 0 is perfect, 3 dB is about a
+    ``sqrt(mean over k of (10 log10(P_sim(k) / P_obs(k)))^2)`` for k = 1 to the last whole
+    ring; spectra are averaged over samples before the logarithm. 0 is perfect, 3 dB is about a
     factor of two at each scale.
 
     Parameters

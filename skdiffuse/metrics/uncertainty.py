@@ -90,7 +90,7 @@ def bootstrap(
     *others: Any,
     paired: bool = False,
     block_length: int | None = None,
-    n_resamples: int = 200,
+    n_resamples: int = 400,
     confidence: float = 0.95,
     random_state: Any = None,
 ) -> BootstrapResult:
@@ -119,8 +119,9 @@ def bootstrap(
     block_length : int, default=None
         Steps in a block of a long series; choose it longer than the memory of the weather, about
         a day or two for hourly rain. A rest shorter than a block is left out.
-    n_resamples : int, default=200
-        Resamples; 1000 or more for final figures.
+    n_resamples : int, default=400
+        Resamples. With 100, 95 % intervals cover about 2 % less often; 1000 or more for final
+        figures.
     confidence : float, default=0.95
         Level of the interval.
     random_state : int, RandomState or None

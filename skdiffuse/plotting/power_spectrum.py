@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from skdiffuse.metrics import PowerSpectrum, spatial_psd, temporal_psd
+from skdiffuse.metrics.spectra import last_whole_ring
 from skdiffuse.plotting._samples import FromEstimator, get_axes, named, plain_number, tidy
 from skdiffuse.plotting.colours import OBSERVED_COLOUR, model_colours
 
@@ -76,8 +77,7 @@ class PowerSpectrumDisplay(FromEstimator):
         sims = named(sim)
         if kind == "spatial":
             spectra = [spatial_psd(X, **options) for X in (obs, *sims.values())]
-            # Rings beyond the Nyquist wave number are incomplete.
-            last = max(np.shape(obs)[-2:]) // 2
+            last = last_whole_ring(*np.shape(obs)[-2:])
             spectra = [PowerSpectrum(k[: last + 1], P[: last + 1]) for k, P in spectra]
         elif kind == "temporal":
             frames = min(np.shape(X)[-3] for X in (obs, *sims.values()))

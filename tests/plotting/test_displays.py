@@ -69,7 +69,7 @@ def test_spectrum_draws_what_the_metric_says(rain, kind):
     line = shown.ax_.get_lines()[0]
     n = len(line.get_xdata())
     np.testing.assert_allclose(line.get_ydata(), P[1 : n + 1])
-    assert line.get_xdata()[-1] == (10 if kind == "spatial" else 3)
+    assert line.get_xdata()[-1] == (9 if kind == "spatial" else 3)
     with pytest.raises(ValueError, match="kind"):
         plotting.PowerSpectrumDisplay.from_samples(obs, sims, kind="radial")
 
