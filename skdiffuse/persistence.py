@@ -10,7 +10,7 @@ import torch
 
 from skdiffuse._version import __version__
 from skdiffuse.cubes import GridMetadata
-from skdiffuse.diffusion import TruncatedCosineSchedule
+from skdiffuse.diffusion import ShiftedCosineSchedule
 from skdiffuse.latent import LatentSpace
 from skdiffuse.networks import build_network
 from skdiffuse.preprocessing import transformer_from_arrays, transformer_to_arrays
@@ -75,7 +75,7 @@ def load_model(cls: type[PrecipDiffusion], path: str | Path) -> PrecipDiffusion:
     model.transformer_ = transformer_from_arrays(content["transformer"], arrays)
     model.transformer = model.transformer_
     model.latent_ = LatentSpace(model.transformer_, **content["latent"])
-    model.schedule_ = TruncatedCosineSchedule(*params["log_snr_range"])
+    model.schedule_ = ShiftedCosineSchedule(params["log_snr_shift"], *params["log_snr_range"])
     options = content["network_options"]
     if options["field_shape"] is not None:
         options["field_shape"] = tuple(options["field_shape"])

@@ -67,7 +67,7 @@ class TestSample:
         # A field of another size lies nowhere in particular.
         assert rain.x[0] == 0
 
-    @pytest.mark.parametrize("sampler", ["adams_bashforth", "heun", "ancestral"])
+    @pytest.mark.parametrize("sampler", ["adams", "heun", "ancestral"])
     def test_samplers(self, model, sampler):
         check_rain(clone_fitted(model, sampler=sampler).sample(1))
 

@@ -35,8 +35,8 @@ class VideoUNet(nn.Module):
     patch_size : int, default=1
         Cells are grouped into square patches of this side before the first level, which makes the
         network about ``patch_size**2`` times cheaper.
-    in_channels : int, default=1
-        Fields given for each frame.
+    in_channels, out_channels : int, default=1
+        Fields given and returned for each frame.
     field_shape : tuple of int or None, default=None
         If given, the network learns features of each place of a field of this shape ``(y, x)``, so
         that it can know where it rains. On a field of another shape their mean is used.
@@ -62,6 +62,7 @@ class VideoUNet(nn.Module):
         n_blocks: int = 1,
         patch_size: int = 1,
         in_channels: int = 1,
+        out_channels: int = 1,
         field_shape: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
@@ -109,7 +110,7 @@ class VideoUNet(nn.Module):
                 current = channels[level - 1]
                 self.up.append(nn.Conv2d(c, current, 3, padding=1))
         self.norm_out = ChannelNorm(current)
-        self.head = nn.Conv2d(current, patch_size**2, 3, padding=1)
+        self.head = nn.Conv2d(current, out_channels * patch_size**2, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.to(memory_format=torch.channels_last)
@@ -126,7 +127,7 @@ class VideoUNet(nn.Module):
 
         Returns
         -------
-        v : Tensor of shape (n, frames, y, x)
+        v : Tensor of shape (n, frames, y, x) or (n, frames, out_channels, y, x)
         """
         n, n_frames, *_, height, width = z.shape
         embedding = F.silu(self.embed_log_snr(log_snr.reshape(-1).expand(n)))
@@ -153,7 +154,8 @@ class VideoUNet(nn.Module):
             else:
                 x = F.interpolate(layer(x), scale_factor=2.0, mode="nearest")
         x = F.pixel_shuffle(self.head(F.silu(self.norm_out(x))), self.patch_size)
-        return x[..., :height, :width].reshape(n, n_frames, height, width)
+        x = x[..., :height, :width].reshape(n, n_frames, -1, height, width)
+        return x.squeeze(2)
 
     def _location_features(self, shape: Sequence[int]) -> Tensor:
         """Learnt features of each place, padded as the field is, or their mean elsewhere."""

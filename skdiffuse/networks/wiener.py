@@ -24,14 +24,19 @@ class WienerSkip(nn.Module):
         x_k = alpha S_k z_k / (alpha^2 S_k + sigma^2)
         v_k = alpha sigma (1 - S_k) z_k / (alpha^2 S_k + sigma^2)
 
-    (x = alpha z - sigma v). This v is added to that of the network, which also sees x. For white
-    data of unit variance it is 0; it is to coloured data what the skip connection of Karras et al.
-    is to white data. The cosine basis fits fields that are not periodic.
+    (x = alpha z - sigma v). For white data of unit variance this v is 0; it is to coloured data
+    what the skip connection of Karras et al. is to white data. The cosine basis fits fields that
+    are not periodic. The network sees z and x and returns three fields, an addition and two gains:
+
+        v_hat = v + addition + gain_z z + gain_x x
+
+    Gains are needed because rain is heavy-tailed: the norms inside the network take away how
+    strong a storm is, a product brings it back.
 
     Parameters
     ----------
     network : VideoUNet
-        With two input channels.
+        With two input and three output channels.
     power : Tensor of shape (frames, y, x)
         Mean square S of the cosine coefficients of training windows; see `mean_power`. For
         sequences of another size it is read at the same frequencies.
@@ -44,7 +49,8 @@ class WienerSkip(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> network = WienerSkip(VideoUNet(8, (1, 2), in_channels=2), torch.full((4, 8, 8), 3.0))
+    >>> network = WienerSkip(
+    ...     VideoUNet(8, (1, 2), in_channels=2, out_channels=3), torch.full((4, 8, 8), 3.0))
     >>> z = torch.ones(1, 4, 8, 8)
     >>> v = network(z, torch.tensor(0.0))  # alpha^2 = sigma^2 = 1/2: v = (1 - 3) / (1 + 3) z
     >>> v[0, 0, 0, 0].round(decimals=4)
@@ -65,7 +71,10 @@ class WienerSkip(nn.Module):
         coefficients = cosine_transform(z)
         x = cosine_transform((scale * power).to(z.dtype) * coefficients, inverse=True)
         v = cosine_transform((scale * s * (1 - power)).to(z.dtype) * coefficients, inverse=True)
-        return v + self.network(torch.stack([z, x], dim=2), log_snr.reshape(-1))
+        addition, gain_z, gain_x = self.network(
+            torch.stack([z, x], dim=2), log_snr.reshape(-1)
+        ).unbind(2)
+        return v + addition + gain_z * z + gain_x * x
 
     def _power_at(self, shape: Iterable[int]) -> Tensor:
         """Power at the frequencies of sequences of any shape, linear between those known."""
@@ -111,7 +120,7 @@ def build_network(preset: str, *, power: Tensor | None = None, **options) -> nn.
     options = {**PRESETS[preset], **options}
     if power is None:
         return VideoUNet(**options)
-    return WienerSkip(VideoUNet(**options, in_channels=2), power)
+    return WienerSkip(VideoUNet(**options, in_channels=2, out_channels=3), power)
 
 
 def cosine_transform(x: Tensor, inverse: bool = False) -> Tensor:

@@ -28,11 +28,11 @@ def step_seed(seed: int, step: int, purpose: int = 0) -> int:
 class WindowBatches:
     """Random windows of a cube: ``n_frames`` consecutive frames of a random crop.
 
-    Most windows of most cubes are dry and teach little. For each batch, `n_candidates` times as many
-    windows as needed are drawn evenly, and of these the batch is drawn with probabilities that grow
-    with the share of wet cells; the weights that come with it make every mean over the
-    batch an unbiased estimate of the mean over all windows, so that the climate that is learnt
-    stays right.
+    Most windows of most cubes are dry and teach little. For each batch, `n_candidates` times as
+    many windows as needed are drawn evenly, and of these the batch is drawn with probabilities that
+    grow with the share of wet cells; the weights that come with it make every mean over the batch
+    an unbiased estimate of the mean over all windows, so that the climate that is learnt stays
+    right.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from skdiffuse.diffusion import TruncatedCosineSchedule, v_loss
+from skdiffuse.diffusion import NoiseSchedule, v_loss
 from skdiffuse.training.batches import WindowBatches, step_seed
 from skdiffuse.training.checkpoints import (
     flatten,
@@ -60,7 +60,7 @@ class Trainer:
         Batches in mm/h, NaN where missing.
     encode : callable
         From mm/h to the latent, element-wise; passes NaN through.
-    schedule : TruncatedCosineSchedule
+    schedule : NoiseSchedule
     learning_rate : float
     warmup_steps : int
         Steps over which the learning rate rises from nothing.
@@ -93,7 +93,7 @@ class Trainer:
     network: nn.Module
     windows: WindowBatches
     encode: Callable[[Tensor], Tensor]
-    schedule: TruncatedCosineSchedule
+    schedule: NoiseSchedule
     learning_rate: float = 1e-3
     warmup_steps: int = 100
     gradient_clip: float = 1.0

@@ -15,7 +15,7 @@ SHAPE = (3, 4, 5)
 def make_skip(power):
     """The skip alone: a U-Net predicts 0 before it is trained."""
     with torch.random.fork_rng(devices=[]):
-        return WienerSkip(VideoUNet(8, (1, 2), in_channels=2), power)
+        return WienerSkip(VideoUNet(8, (1, 2), in_channels=2, out_channels=3), power)
 
 
 def random_power(seed=0):
