@@ -249,7 +249,7 @@ def main():
     if not quick:
         RESULTS.mkdir(exist_ok=True)
         stored = {"summary": summary, "overhead": overhead, "errors": tables}
-        (RESULTS / "sampler_accuracy.json").write_text(json.dumps(stored, indent=1) + "\n")
+        (RESULTS / "sampler_accuracy.json").write_text(json.dumps(stored) + "\n")
         from sampler_accuracy_figure import draw
 
         draw(tables, RESULTS / "sampler_accuracy.png")

@@ -39,7 +39,7 @@ def draw(tables, path):
             _line(ax, table[name], label=name, color=colour, lw=2, marker="o", ms=3)
         ax.axvline(20, color="0.8", lw=1, zorder=0)
         ax.axhline(3e-3, color="0.8", lw=1, zorder=0)
-        ax.text(1150, 3.2e-3, "0.3 %", ha="right", va="bottom", color="0.45", fontsize=8)
+        ax.text(1150, 2.5e-3, "0.3 %", ha="right", va="top", color="0.45", fontsize=8)
         ax.set(xscale="log", yscale="log", xlim=(8, 1200), ylim=(1e-7, 3))
         ax.set_xticks([10, 20, 50, 100, 200, 500, 1000], [10, 20, 50, 100, 200, 500, 1000])
         ax.minorticks_off()

