@@ -9,8 +9,15 @@ from importlib import import_module
 from skdiffuse._version import __version__
 
 _HOMES = {
+    "BoxCoxTransform": "skdiffuse.preprocessing",
+    "CubeRootTransform": "skdiffuse.preprocessing",
+    "DiffusionPipeline": "skdiffuse.pipeline",
     "IdentityTransform": "skdiffuse.preprocessing",
+    "LearntMonotoneTransform": "skdiffuse.preprocessing",
+    "LogTransform": "skdiffuse.preprocessing",
+    "NormalScoreTransform": "skdiffuse.preprocessing",
     "PrecipDiffusion": "skdiffuse.precip_diffusion",
+    "SeasonSplit": "skdiffuse.model_selection",
     "SqrtTransform": "skdiffuse.preprocessing",
     "make_precipitation": "skdiffuse.datasets",
     "open_cube": "skdiffuse.cubes",

@@ -22,8 +22,8 @@ __all__ = ["DemoResult", "run_demo"]
 N_FRAMES = 8
 CROP = 32
 N_GENERATED = 48
-N_CASES = 8
-N_MEMBERS = 10
+N_CASES = 6
+N_MEMBERS = 8
 WET = 0.1
 WET_SHARE = 0.05
 
@@ -166,7 +166,7 @@ def run_demo(
     result = DemoResult(
         source=source,
         model=model,
-        held_out_loss=model.denoising_loss(held_out, n_draws=4),
+        held_out_loss=model.denoising_loss(held_out, n_draws=2),
         held_out=windows,
         training=_windows(train, model.field_shape_),
         generated=np.asarray(generated),
