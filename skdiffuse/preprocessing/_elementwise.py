@@ -96,8 +96,9 @@ class ElementwiseTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_k
         X = self._validate(X, reset=True)
         if isinstance(X, torch.Tensor):
             _check_rain(X.detach(), self)
-        elif isinstance(X, np.ndarray):
-            for chunk in np.nditer(X, ["external_loop", "buffered", "zerosize_ok"]):
+        elif isinstance(X, np.ndarray) or X.chunks is None:
+            # A lazy cube is checked block by block when it is transformed.
+            for chunk in np.nditer(np.asarray(X), ["external_loop", "buffered", "zerosize_ok"]):
                 _check_rain(torch.from_numpy(chunk.copy()), self)
         self._fit(X)
         return self

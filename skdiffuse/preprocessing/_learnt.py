@@ -75,7 +75,7 @@ class LearntMonotoneTransform(TabulatedTransformer):
     n_iter_ : int
         Steps made.
     rate_nodes_, latent_nodes_ : ndarray of shape (n_nodes,)
-        The frozen curve; linear between nodes, within 1e-5 of the network in relative terms.
+        The frozen curve; linear between nodes, within 2e-5 of the network in relative terms.
     raw1_, bias1_, raw2_, bias2_, raw3_, bias3_ : ndarray
         The network's weights, before softplus.
 

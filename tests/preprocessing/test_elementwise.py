@@ -233,6 +233,11 @@ def test_negative_rain_is_refused_beside_missing(verb):
     x = np.array([[[np.nan, -1.0, 2.0]]])
     with pytest.raises(ValueError, match=r"Negative values .* X has -1.*clip"):
         getattr(SqrtTransform(), verb)(x)
+    cube = xr.DataArray(x, dims=("time", "y", "x"))
+    with pytest.raises(ValueError, match="Negative values"):
+        getattr(SqrtTransform(), verb)(cube)
+    with pytest.raises(ValueError, match="Negative values"):
+        SqrtTransform().fit(cube.chunk()).transform(cube.chunk()).compute()
 
 
 @pytest.mark.parametrize("verb", ["fit", "transform", "inverse_transform"])
