@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 
 from skdiffuse import PrecipDiffusion
+from skdiffuse import demo as demo_module
 from skdiffuse.cli import main
 from skdiffuse.cubes import open_cube, write_cube
 from skdiffuse.datasets import make_precipitation
@@ -24,7 +25,11 @@ def rain_file(tmp_path_factory):
 @pytest.fixture(scope="module")
 def demo(rain_file, tmp_path_factory):
     out = tmp_path_factory.mktemp("demo")
-    return run_demo(rain_file, minutes=0.02, out=out), out
+    with pytest.MonkeyPatch.context() as patch:
+        # As much of everything as it takes to see that it is there.
+        patch.setattr(demo_module, "N_GENERATED", 8)
+        patch.setattr(demo_module, "N_MEMBERS", 2)
+        return run_demo(rain_file, minutes=0.02, out=out), out
 
 
 def test_everything_is_written(demo):
