@@ -290,7 +290,7 @@ def _labelled(
         attrs.pop(key, None)
     if "history" in dataset.attrs:
         attrs.setdefault("history", dataset.attrs["history"])
-    if units != "mm h-1":
+    if is_reflectivity(units) or is_amount(units) or mm_per_hour(units) != 1.0:
         note = f"units converted from {units!r} to mm h-1"
         attrs["history"] = "\n".join([note, *filter(None, [attrs.get("history")])])
     attrs.update(units="mm h-1", standard_name=_RATE_NAME)

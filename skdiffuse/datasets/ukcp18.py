@@ -162,4 +162,9 @@ def made_up_ukcp18(
         },
         {"source": "synthetic rain; no output of the Met Office Unified Model"},
     )
+    dataset.time.encoding = {
+        "units": "hours since 1970-01-01 00:00:00",
+        "calendar": "360_day",
+        "dtype": "float64",
+    }
     return dataset

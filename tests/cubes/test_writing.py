@@ -45,7 +45,7 @@ def cubes(draw):
     return cube
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cubes(), st.sampled_from([".nc", ".nc", ".zarr"]))
 def test_open_of_write_is_the_identity(tmp_path_factory, cube, suffix):
     path = tmp_path_factory.mktemp("cubes") / f"cube{suffix}"

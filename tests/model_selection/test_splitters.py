@@ -51,7 +51,7 @@ def splitters(draw):
     return EventSplit(n_splits, guard=guard)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_folds_and_windows_never_meet(data):
     """Test sets partition what they test with; guards hold; windows stay on their side."""
