@@ -9,14 +9,15 @@ import torch
 
 from skdiffuse.diffusion import GaussianDenoiser, integrate, run_sampler
 
-SHARED = Path(
-    os.environ.get("SKDIFFUSE_TEST_DATA", Path(__file__).resolve().parents[2] / "../shared")
+# the reference values lie beside the folder of real data
+REAL_DATA = os.environ.get(
+    "SKDIFFUSE_TEST_DATA", Path(__file__).resolve().parents[2] / "../shared/data"
 )
 
 
 @pytest.fixture(scope="session")
 def vectors():
-    path = SHARED / "reference" / "vectors.json"
+    path = Path(REAL_DATA).resolve().parent / "reference" / "vectors.json"
     if not path.exists():
         pytest.skip("reference/vectors.json is not beside the checkout (SKDIFFUSE_TEST_DATA)")
     return json.loads(path.read_text())
