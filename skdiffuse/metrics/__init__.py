@@ -9,6 +9,11 @@ from skdiffuse.metrics.bias import (
     pattern_correlation,
 )
 from skdiffuse.metrics.contingency import ContingencyTable, contingency_table
+from skdiffuse.metrics.correlation import (
+    autocorrelation,
+    decorrelation_time,
+    lagrangian_autocorrelation,
+)
 from skdiffuse.metrics.ensemble import (
     SpreadSkill,
     crps_ensemble,
@@ -19,6 +24,12 @@ from skdiffuse.metrics.ensemble import (
     variogram_score,
 )
 from skdiffuse.metrics.evaluation import ScorecardEntry, scorecard
+from skdiffuse.metrics.extremes import (
+    ReturnLevels,
+    areal_reduction_factor,
+    return_levels,
+    tail_dependence,
+)
 from skdiffuse.metrics.intensity import (
     IntensityHistogram,
     intensity_edges,
@@ -29,6 +40,8 @@ from skdiffuse.metrics.intensity import (
     wet_fraction,
     wet_fraction_bias,
 )
+from skdiffuse.metrics.novelty import NearestDistance, nearest_training_distance
+from skdiffuse.metrics.object_based import SAL, sal
 from skdiffuse.metrics.probabilities import (
     BrierDecomposition,
     ReliabilityCurve,
@@ -60,6 +73,8 @@ from skdiffuse.metrics.spectra import (
     spatial_psd,
     temporal_psd,
 )
+from skdiffuse.metrics.spells import SpellLengths, spell_lengths
+from skdiffuse.metrics.structure import Anisotropy, anisotropy, coherence
 from skdiffuse.metrics.uncertainty import (
     BootstrapResult,
     PermutationResult,
@@ -69,26 +84,36 @@ from skdiffuse.metrics.uncertainty import (
 )
 
 __all__ = [
+    "SAL",
+    "Anisotropy",
     "BiasSummary",
     "BootstrapResult",
     "BrierDecomposition",
     "ContingencyTable",
     "IntensityHistogram",
+    "NearestDistance",
     "PermutationResult",
     "PowerSpectrum",
     "QuantileRatios",
     "ReliabilityCurve",
+    "ReturnLevels",
     "RocCurve",
     "ScorecardEntry",
+    "SpellLengths",
     "SpreadSkill",
+    "anisotropy",
+    "areal_reduction_factor",
+    "autocorrelation",
     "bias_pattern_correlation",
     "bias_summary",
     "bootstrap",
     "bootstrap_difference",
     "brier_decomposition",
     "brier_score",
+    "coherence",
     "contingency_table",
     "crps_ensemble",
+    "decorrelation_time",
     "energy_score",
     "extreme_quantile_levels",
     "fss",
@@ -97,12 +122,14 @@ __all__ = [
     "intensity_edges",
     "intensity_histogram",
     "jensen_shannon_divergence",
+    "lagrangian_autocorrelation",
     "log_spectral_distance",
     "make_forecast_scorer",
     "make_interpolation_scorer",
     "make_sample_scorer",
     "mean_bias",
     "mean_normalised_bias",
+    "nearest_training_distance",
     "pattern_correlation",
     "perkins_skill_score",
     "permutation_test",
@@ -112,10 +139,14 @@ __all__ = [
     "quantiles",
     "rank_histogram",
     "reliability_curve",
+    "return_levels",
     "roc_curve",
+    "sal",
     "scorecard",
     "spatial_psd",
+    "spell_lengths",
     "spread_skill",
+    "tail_dependence",
     "temporal_psd",
     "threshold_weighted_crps",
     "variogram_score",

@@ -89,7 +89,8 @@ def _jensen_shannon(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _quantile_error(a: np.ndarray, b: np.ndarray, n: int) -> float:
-    levels = extreme_quantile_levels(n)
+    # Ten values beyond the highest level: bins cannot place a single one.
+    levels = extreme_quantile_levels(n // 10)
     quantile = [
         # Interpolated in the logarithm of the rate; the dry atom stands at the first edge.
         np.interp(levels, np.cumsum(_mass(counts)), np.log(_EDGES))

@@ -1,0 +1,205 @@
+"""The tail: return levels, extremes that come together, and how they thin out over areas."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from scipy.stats import genextreme, genpareto
+from sklearn.utils import check_random_state
+
+from skdiffuse.metrics._arrays import check_ndim, to_numpy, valid_values
+from skdiffuse.metrics.quantiles import _quantiles
+
+
+class ReturnLevels(NamedTuple):
+    """Rates that are exceeded once in a return period, on average.
+
+    Attributes
+    ----------
+    period : ndarray of shape (n_periods,)
+        Return periods, in blocks.
+    level, low, high : ndarray of shape (n_periods,)
+        Return level in mm/h with its confidence interval.
+    shape : float
+        Shape parameter xi of the fitted law; positive for heavy tails.
+    n : int
+        Number of maxima or exceedances fitted.
+    """
+
+    period: np.ndarray
+    level: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    shape: float
+    n: int
+
+
+def return_levels(
+    X: Any,
+    periods: Any,
+    *,
+    method: Literal["gev", "pot"] = "gev",
+    per_block: int | None = None,
+    threshold_level: float = 0.95,
+    n_resamples: int = 200,
+    confidence: float = 0.95,
+    random_state: Any = None,
+) -> ReturnLevels:
+    """Estimate return levels with intervals from the parametric bootstrap.
+
+    ``gev``: X holds one maximum a block, to which the generalised extreme-value law is fitted by
+    maximum likelihood; the level of period T is its quantile 1 - 1/T. ``pot``: X holds single
+    independent values, `per_block` of which make up a block; the generalised Pareto law is fitted
+    to the excesses over a high quantile u, and ``level(T) = u + (sigma/xi) ((T n zeta)^xi - 1)``
+    with zeta the share above u (Coles 2001, An Introduction to Statistical Modeling of Extreme
+    Values, chapters 3 and 4).
+
+    Parameters
+    ----------
+    X : array-like
+        Block maxima, or independent values, in mm/h; NaN is ignored. Values that follow each
+        other in a storm are not independent: decluster them (take the maximum of each) first.
+    periods : array-like
+        Return periods in blocks, greater than 1.
+    method : {"gev", "pot"}, default="gev"
+        Block maxima or peaks over threshold.
+    per_block : int
+        Values in a block; needed for ``pot``.
+    threshold_level : float, default=0.95
+        Quantile level of the threshold u of ``pot``.
+    n_resamples, confidence, random_state
+        Of the parametric bootstrap.
+
+    Raises
+    ------
+    ValueError
+        With fewer than 20 maxima or excesses.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdiffuse.metrics import return_levels
+    >>> maxima = np.random.default_rng(0).gumbel(20, 5, size=300)
+    >>> r = return_levels(maxima, [10, 100], n_resamples=20, random_state=0)
+    >>> bool(np.all((r.low < r.level) & (r.level < r.high)))
+    True
+    """
+    values = valid_values(X).astype(np.float64)
+    T = np.atleast_1d(np.asarray(periods, dtype=np.float64))
+    if np.any(T <= 1):
+        raise ValueError(f"periods must be greater than one block; got {periods!r}.")
+    if method == "gev":
+        law, base, data, exceeding = genextreme, 0.0, values, 1 / T
+    elif method == "pot":
+        if per_block is None:
+            raise ValueError("method='pot' needs per_block, the number of values in a block.")
+        base = float(_quantiles(values, threshold_level))
+        data = values[values > base] - base
+        law, exceeding = genpareto, 1 / (T * per_block * data.size / values.size)
+        if np.any(exceeding >= 1):
+            raise ValueError("A return level lies below the threshold: lower threshold_level.")
+    else:
+        raise ValueError(f"method must be 'gev' or 'pot'; got {method!r}.")
+    if data.size < 20:
+        raise ValueError(
+            f"{data.size} {'maxima' if method == 'gev' else 'excesses'} are too few to fit a tail: "
+            "20 are the least."
+        )
+
+    def fit(sample):
+        return law.fit(sample) if law is genextreme else law.fit(sample, floc=0)
+
+    found = fit(data)
+    rng = check_random_state(random_state)
+    draws = np.array(
+        [
+            law.isf(exceeding, *fit(law.rvs(*found, size=data.size, random_state=rng)))
+            for _ in range(n_resamples)
+        ]
+    )
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
+    # scipy's GEV has the shape with the opposite sign.
+    shape = -found[0] if law is genextreme else found[0]
+    level = base + law.isf(exceeding, *found)
+    return ReturnLevels(T, level, base + low, base + high, float(shape), int(data.size))
+
+
+def tail_dependence(X: Any, distance: int, *, level: float = 0.99) -> float:
+    """Return how often a cell is extreme given that another some cells away is.
+
+    ``chi(u) = P(F(B) > u | F(A) > u)`` with F the distribution of all cells, over pairs of cells
+    `distance` rows or columns apart (Coles, Heffernan and Tawn 1999, Extremes 2, 339). ``1 - u``
+    for independent cells, 1 for cells that are extreme together.
+
+    Parameters
+    ----------
+    X : array-like of shape (..., y, x)
+        Rain rate in mm/h; NaN is left out.
+    distance : int
+        Cells between the two.
+    level : float, default=0.99
+        Quantile level u of what is extreme.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdiffuse.metrics import tail_dependence
+    >>> noise = np.random.default_rng(0).gamma(0.5, size=(100, 32, 32))
+    >>> round(tail_dependence(noise, 1, level=0.9), 2)
+    0.1
+    """
+    check_ndim(X, 2, "X")
+    X = to_numpy(X)
+    if not 1 <= distance < min(X.shape[-2:]):
+        raise ValueError(
+            f"distance must lie between 1 and {min(X.shape[-2:]) - 1}; got {distance}."
+        )
+    u = float(_quantiles(valid_values(X), level))
+    both = extreme = 0
+    for a, b in (
+        (X[..., distance:, :], X[..., :-distance, :]),
+        (X[..., distance:], X[..., :-distance]),
+    ):
+        known = ~np.isnan(a) & ~np.isnan(b)
+        # Either cell of a pair may be the one that is given.
+        both += 2 * np.count_nonzero((a > u) & (b > u))
+        extreme += np.count_nonzero((a > u) & known) + np.count_nonzero((b > u) & known)
+    return float(both / extreme) if extreme else float("nan")
+
+
+def areal_reduction_factor(X: Any, size: int, *, level: float = 0.999) -> float:
+    """Return how much less extreme the mean over an area is than rain at a point.
+
+    The quantile of means over squares of `size` x `size` cells, over the quantile of single
+    cells, at one level: 1 where extremes are wider than the area, small where they are points
+    (after the fixed-area factor of the US Weather Bureau, Technical Paper 29, 1957).
+
+    Parameters
+    ----------
+    X : array-like of shape (..., y, x)
+        Rain rate in mm/h. Squares with missing cells are left out.
+    size : int
+        Side of the squares, which do not overlap.
+    level : float, default=0.999
+        Quantile level.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdiffuse.metrics import areal_reduction_factor
+    >>> flat = np.random.default_rng(0).gamma(0.5, size=(500, 1, 1)) * np.ones((8, 8))
+    >>> round(areal_reduction_factor(flat, 4), 6)
+    1.0
+    """
+    check_ndim(X, 2, "X")
+    X = to_numpy(X)
+    ny, nx = X.shape[-2:]
+    if not 1 <= size <= min(ny, nx):
+        raise ValueError(f"size must lie between 1 and {min(ny, nx)}; got {size}.")
+    whole = X[..., : ny // size * size, : nx // size * size]
+    areas = whole.reshape(*X.shape[:-2], ny // size, size, nx // size, size)
+    area = _quantiles(valid_values(areas.mean(axis=(-3, -1), dtype=np.float64)), level)
+    point = _quantiles(valid_values(whole), level)
+    return float(area / point) if point > 0 else float("nan")

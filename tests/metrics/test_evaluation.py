@@ -1,0 +1,125 @@
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from skdiffuse import metrics
+from skdiffuse.plotting import evaluation_report
+
+
+@pytest.fixture(scope="module")
+def rain():
+    rng = np.random.default_rng(0)
+    strength = rng.gamma(2.0, size=(120, 1, 1, 1))
+    X = strength * rng.gamma(0.3, size=(120, 4, 12, 12))
+    return X[:40], X[40:80], X[80:]
+
+
+def test_scores_are_those_of_the_functions(rain):
+    obs, sim, _ = rain
+    card = {e.score: e for e in metrics.scorecard(obs, {"m": 1.3 * sim}, n_resamples=20)}
+    for name, function, tolerance in (
+        ("mean_bias", metrics.mean_bias, 1e-9),
+        ("wet_fraction_bias", metrics.wet_fraction_bias, 1e-9),
+        ("jensen_shannon_divergence", metrics.jensen_shannon_divergence, 1e-9),
+        ("perkins_skill_score", metrics.perkins_skill_score, 1e-9),
+        ("log_spectral_distance", metrics.log_spectral_distance, 1e-6),
+        ("power_deficit", metrics.power_deficit, 1e-6),
+    ):
+        assert card[name].value == pytest.approx(function(obs, 1.3 * sim), rel=tolerance), name
+    assert card["quantile_error"].value == pytest.approx(
+        metrics.quantile_error(obs, 1.3 * sim, metrics.extreme_quantile_levels(obs.size // 10)),
+        rel=0.05,
+    )
+
+
+def test_a_wrong_model_is_caught_and_a_right_one_is_not(rain):
+    obs, good, other = rain
+    bad = other.mean() + 0.7 * (other - other.mean())  # half the variance
+    card = metrics.scorecard(obs, {"good": good}, baselines={"bad": bad}, n_resamples=200)
+    p = {(e.simulation, e.score): e.p_value for e in card}
+    # The variance of rain is in its spectra, extremes and distribution, not in its mean.
+    for score in ("jensen_shannon_divergence", "perkins_skill_score", "wet_fraction_bias"):
+        assert p["bad", score] < 0.05
+    assert p["bad", "mean_bias"] > 0.05
+    assert sum(p["good", e.score] < 0.05 for e in card if e.simulation == "good") <= 1
+    versus = {e.score: e.versus["bad"] for e in card if e.simulation == "good"}
+    assert versus["jensen_shannon_divergence"] == "better"
+    assert "worse" not in versus.values()
+
+
+def test_series_are_cut_and_grids_are_checked(rain):
+    obs, sim, _ = rain
+    series = obs.reshape(-1, 12, 12)
+    cut = metrics.scorecard(series, {"m": sim}, n_resamples=10)
+    whole = metrics.scorecard(obs, {"m": sim}, n_resamples=10)
+    assert [e.value for e in cut] == pytest.approx([e.value for e in whole])
+    with pytest.raises(ValueError, match=r"\(12, 12\) in obs and \(12, 11\) in m"):
+        metrics.scorecard(obs, {"m": sim[..., :-1]})
+    with pytest.raises(ValueError, match="repeated"):
+        metrics.scorecard(obs, {"m": sim}, baselines={"m": sim})
+    with pytest.raises(ValueError, match="too few blocks"):
+        metrics.scorecard(obs[:1], {"m": sim})
+
+
+def test_dry_and_missing_cubes_do_not_break_it(rain):
+    obs, sim, _ = rain
+    holes = obs.copy()
+    holes[:, :, :2, :2] = np.nan
+    entries = metrics.scorecard(holes, {"dry": 0 * sim}, n_resamples=10)
+    values = {e.score: e for e in entries}
+    assert values["mean_bias"].value == -1
+    assert values["log_spectral_distance"].reading.startswith("undefined")
+
+
+def test_report_is_one_page_with_json_and_csv(rain, tmp_path):
+    xr = pytest.importorskip("xarray")
+    obs, sim, other = rain
+    cube = xr.DataArray(
+        obs.reshape(160, 12, 12).astype("float32"),
+        dims=("time", "y", "x"),
+        coords={
+            "time": xr.date_range(
+                "2000-01-01", periods=160, freq="h", calendar="360_day", use_cftime=True
+            )
+        },
+        attrs={"units": "mm h-1"},
+    )
+    result = evaluation_report(
+        cube,
+        {"model <1>": sim},
+        tmp_path / "report.html",
+        baselines={"other": other},
+        cards={"model <1>": {"parameters": "a & b"}},
+        n_resamples=10,
+        n_frames=4,
+    )
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/png") == 3 and page.count("data:image/gif") == 1
+    assert "model &lt;1&gt;" in page and "a &amp; b" in page and "360_day" in page
+    assert (
+        "vs other" in page and "http" not in page.split("</style>")[1].replace("base64", "")[:2000]
+    )
+    scores = json.loads((tmp_path / "report.json").read_text())["scores"]
+    assert len(scores) == 20 == len(result.entries)
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "report.csv").read_text())))
+    assert len(rows) == 20 and rows[0]["baseline"] == "other"
+    assert float(rows[0]["value"]) == pytest.approx(scores[0]["value"])
+
+
+def test_report_reads_files(rain, tmp_path):
+    xr = pytest.importorskip("xarray")
+    for name, X in zip(("obs", "sim"), rain, strict=False):
+        xr.DataArray(
+            X.reshape(160, 12, 12),
+            dims=("time", "y", "x"),
+            coords={"time": xr.date_range("2000-01-01", periods=160, freq="h")},
+            name="precipitation_rate",
+            attrs={"units": "mm h-1"},
+        ).to_netcdf(tmp_path / f"{name}.nc")
+    result = evaluation_report(
+        tmp_path / "obs.nc", [tmp_path / "sim.nc"], n_resamples=10, animation=False
+    )
+    assert {e.simulation for e in result.entries} == {"sim"}

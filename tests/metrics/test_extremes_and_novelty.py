@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+from scipy.stats import genextreme, genpareto
+
+from skdiffuse import metrics
+
+
+def test_return_levels_of_known_laws():
+    maxima = genextreme.rvs(-0.1, 20, 5, size=600, random_state=0)
+    found = metrics.return_levels(maxima, [10, 100], n_resamples=25, random_state=0)
+    true = genextreme.isf([0.1, 0.01], -0.1, 20, 5)
+    np.testing.assert_allclose(found.level, true, rtol=0.1)
+    assert np.all((found.low < true) & (true < found.high))
+    assert found.shape == pytest.approx(0.1, abs=0.1) and found.n == 600
+
+    values = genpareto.rvs(0.15, 0, 2, size=20_000, random_state=1)
+    tail = metrics.return_levels(
+        values, [10, 100], method="pot", per_block=100, n_resamples=25, random_state=0
+    )
+    true = genpareto.isf([1e-3, 1e-4], 0.15, 0, 2)
+    np.testing.assert_allclose(tail.level, true, rtol=0.15)
+    assert np.all((tail.low < true) & (true < tail.high))
+    assert tail.n == 1000
+
+
+def test_errors_of_return_levels():
+    with pytest.raises(ValueError, match="too few"):
+        metrics.return_levels(np.arange(10.0), [5])
+    with pytest.raises(ValueError, match="greater than one block"):
+        metrics.return_levels(np.arange(100.0), [1])
+    with pytest.raises(ValueError, match="per_block"):
+        metrics.return_levels(np.arange(100.0), [5], method="pot")
+
+
+def test_tail_dependence_of_independence_and_identity():
+    rng = np.random.default_rng(0)
+    noise = rng.gamma(0.5, size=(200, 16, 16))
+    assert metrics.tail_dependence(noise, 2, level=0.95) == pytest.approx(0.05, abs=0.005)
+    same = rng.gamma(0.5, size=(2000, 1, 1)) * np.ones((4, 4))
+    assert metrics.tail_dependence(same, 2, level=0.95) == 1
+    with pytest.raises(ValueError, match="distance"):
+        metrics.tail_dependence(noise, 16)
+
+
+def test_areal_reduction_falls_with_the_area(mrms):
+    point, small, large = (
+        metrics.areal_reduction_factor(mrms, size, level=0.99) for size in (1, 4, 32)
+    )
+    assert point == 1 and large < 0.9 * small < 1
+
+
+def test_copies_of_training_data_are_found():
+    rng = np.random.default_rng(0)
+    train, new = rng.gamma(0.5, size=(300, 3, 6, 6)), rng.gamma(0.5, size=(40, 3, 6, 6))
+    copies = train[rng.permutation(300)[:40]] * 1.001
+    copied = metrics.nearest_training_distance(copies, train)
+    held_out = metrics.nearest_training_distance(new, train)
+    assert copied.distance.max() < 0.1 * held_out.distance.min()
+    a, b = np.log1p(new[5]), np.log1p(train)
+    each = np.sqrt(((b - a) ** 2).mean(axis=(1, 2, 3)))
+    assert held_out.index[5] == each.argmin()
+    assert held_out.distance[5] == pytest.approx(each.min())
+    parts = metrics.nearest_training_distance(new, train, chunk=7)
+    np.testing.assert_array_equal(parts.index, held_out.index)
+    with pytest.raises(ValueError, match="one shape"):
+        metrics.nearest_training_distance(new[:, :2], train)
