@@ -12,6 +12,7 @@ _HOMES = {
     "BoxCoxTransform": "skdiffuse.preprocessing",
     "CubeRootTransform": "skdiffuse.preprocessing",
     "DiffusionPipeline": "skdiffuse.pipeline",
+    "DryCellTransform": "skdiffuse.preprocessing",
     "IdentityTransform": "skdiffuse.preprocessing",
     "LearntMonotoneTransform": "skdiffuse.preprocessing",
     "LogTransform": "skdiffuse.preprocessing",

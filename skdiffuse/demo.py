@@ -138,6 +138,7 @@ def run_demo(
         crop_size=CROP,
         max_time=60 * minutes,
         max_epochs=10**6,
+        n_steps=20,
         checkpoint_dir=out / "checkpoints",
         random_state=random_state,
     ).fit(train)

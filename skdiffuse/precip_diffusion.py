@@ -47,6 +47,9 @@ SAMPLERS: dict[str, Step] = {
 }
 CELLS_FOR_STATISTICS = 10_000_000
 BATCHES_FOR_SPECTRUM = 64
+# Backward passes for each evaluation of a guided network. On interpolated MRMS rain the CRPS was
+# 0.208, 0.198 and 0.188 mm/h with 1, 3 and 6, at 2.6, 5.3 and 7.6 times the cost of none.
+GUIDANCE_ITERATIONS = 3
 
 
 class PrecipDiffusion(BaseEstimator):
@@ -95,7 +98,7 @@ class PrecipDiffusion(BaseEstimator):
         Two deterministic solvers of the probability-flow equation: a multistep method of fourth
         order, and Heun's of second at two evaluations a step; and ancestral sampling, which needs
         hundreds of steps.
-    n_steps : int, default=24
+    n_steps : int, default=32
         Steps of the sampler.
     checkpoint_dir : str, Path or None, default=None
         Folder for checkpoints, written about once a minute and at the end, also when training is
@@ -160,7 +163,7 @@ class PrecipDiffusion(BaseEstimator):
         max_steps=None,
         max_time=None,
         sampler="adams",
-        n_steps=24,
+        n_steps=32,
         checkpoint_dir=None,
         warm_start=False,
         device="auto",
@@ -594,7 +597,9 @@ class PrecipDiffusion(BaseEstimator):
                 known = torch.isfinite(batch).to(device)
                 if known.any():
                     latent = self.latent_.encode(batch).to(device)
-                    denoiser = ReconstructionGuidance(denoiser, latent, known, w_r)
+                    denoiser = ReconstructionGuidance(
+                        denoiser, latent, known, w_r, GUIDANCE_ITERATIONS
+                    )
                 denoiser = ClampedDenoiser(denoiser, *self.latent_.bounds)
                 x = run_sampler(
                     denoiser,

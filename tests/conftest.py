@@ -1,6 +1,10 @@
 """What all tests share."""
 
 import os
+
+# Before anything imports SciPy: scikit-learn's array-API checks are skipped without it.
+os.environ.setdefault("SCIPY_ARRAY_API", "1")
+
 from pathlib import Path
 
 import matplotlib

@@ -7,6 +7,8 @@ from skdiffuse.plotting.frames import FramesDisplay, animate
 from skdiffuse.plotting.html_report import HtmlReport
 from skdiffuse.plotting.maps import BiasMapDisplay
 from skdiffuse.plotting.power_spectrum import PowerSpectrumDisplay
+from skdiffuse.plotting.reliability import RankHistogramDisplay, ReliabilityDisplay
+from skdiffuse.plotting.transform_display import TransformDisplay
 
 __all__ = [
     "RAIN_LEVELS",
@@ -17,6 +19,9 @@ __all__ = [
     "IntensityHistogramDisplay",
     "PowerSpectrumDisplay",
     "QuantileQuantileDisplay",
+    "RankHistogramDisplay",
+    "ReliabilityDisplay",
+    "TransformDisplay",
     "animate",
     "evaluation_report",
     "rain_colormap",
