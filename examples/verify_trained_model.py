@@ -1,9 +1,9 @@
-"""Train a small model on rain of one region and evaluate it on rain it has never seen.
+"""Train a small model for some minutes and evaluate it on hours it has never seen.
 
-Reads hourly MRMS precipitation, trains on crops of the
-first 48 hours and evaluates against crops of the last 24 hours.
-A smoothed copy of real training rain serves as the baseline. Writes ``report.html`` with
-``report.json`` and ``report.csv``.
+Reads hourly MRMS precipitation, trains on wet crops of the first 48 hours and evaluates against
+wet crops of the last 24 hours. Smoothed and untouched training rain serve as baselines: the
+second shows how far apart the two periods are. Writes ``report.html`` with ``report.json`` and
+``report.csv``.
 
     python examples/verify_trained_model.py MRMS_FILE.nc out/report.html --minutes 3
 """

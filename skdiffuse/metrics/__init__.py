@@ -14,13 +14,12 @@ from skdiffuse.metrics.correlation import (
     decorrelation_time,
     lagrangian_autocorrelation,
 )
+from skdiffuse.metrics.crps import crps_ensemble, threshold_weighted_crps
 from skdiffuse.metrics.ensemble import (
     SpreadSkill,
-    crps_ensemble,
     energy_score,
     rank_histogram,
     spread_skill,
-    threshold_weighted_crps,
     variogram_score,
 )
 from skdiffuse.metrics.evaluation import ScorecardEntry, scorecard

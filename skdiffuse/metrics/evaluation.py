@@ -168,7 +168,7 @@ def _scores(n: int) -> list[_Score]:
         ),
         _Score(
             "quantile_error", "1", "histogram", 0, lambda a, b: _quantile_error(a, b, n),
-            lambda v: f"extreme quantiles are off by about {_per_cent(np.expm1(v))}",
+            lambda v: f"extreme quantiles are off by a factor of about {np.exp(v):.2f}",
         ),
         _Score("log_spectral_distance", "dB", "spatial", 0, _log_spectral, spectral),
         _Score(

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skdiffuse.metrics.ensemble import check_ensemble
+from skdiffuse.metrics.crps import check_ensemble
 
 
 class BrierDecomposition(NamedTuple):

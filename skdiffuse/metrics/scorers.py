@@ -11,7 +11,8 @@ import numpy as np
 
 from skdiffuse.metrics._arrays import to_numpy
 from skdiffuse.metrics.bias import mean_bias, pattern_correlation
-from skdiffuse.metrics.ensemble import crps_ensemble, energy_score, variogram_score
+from skdiffuse.metrics.crps import crps_ensemble
+from skdiffuse.metrics.ensemble import energy_score, variogram_score
 from skdiffuse.metrics.intensity import (
     jensen_shannon_divergence,
     perkins_skill_score,

@@ -91,13 +91,14 @@ def test_coherence_is_lost_at_small_scales_first():
         metrics.coherence(X, lag=4)
 
 
-def test_sal_agrees_with_pysteps(mrms):
-    pytest.importorskip("pysteps.verification.salscores")
+def test_sal_of_real_rain(mrms):
     obs = np.nan_to_num(mrms.values[10]).astype(float)
     sim = np.roll(np.nan_to_num(mrms.values[11]).astype(float), 4, axis=0)
     found = metrics.sal(obs, sim, threshold=1.0)
     mean = 2 * (sim.mean() - obs.mean()) / (sim.mean() + obs.mean())
     assert found.amplitude == pytest.approx(mean, abs=1e-9)
+    back = metrics.sal(sim, obs, threshold=1.0)
+    np.testing.assert_allclose(back, [-found.structure, -found.amplitude, found.location])
 
 
 def test_sal_of_known_cases():

@@ -169,3 +169,21 @@ def test_animation_plays_and_is_written_whole(rain, tmp_path):
     assert "<script" in page.read_text()
     with pytest.raises(ValueError, match=r"\.gif, \.html or \.mp4"):
         plotting.animate(sequences, tmp_path / "film.avi")
+
+
+def test_ensembles_are_drawn_beside_each_other():
+    rng = np.random.default_rng(0)
+    centre = rng.gamma(0.5, size=(20, 16, 16))
+    obs = centre * rng.lognormal(0, 0.5, centre.shape)
+    ens = {
+        name: centre * rng.lognormal(0, width, (9, *centre.shape))
+        for name, width in (("reliable", 0.5), ("overconfident", 0.1))
+    }
+    ranks = plotting.RankHistogramDisplay.from_samples(obs, ens)
+    ends = {name: (s[0] + s[-1]) / 2 for name, s in ranks.shares.items()}
+    assert ends["overconfident"] > 2 * ends["reliable"]
+    curves = plotting.ReliabilityDisplay.from_samples(obs, ens, threshold=1.0)
+    assert curves.ax_.get_title() == "at least 1 mm/h"
+    for display in (ranks, curves):
+        labels = [t.get_text() for t in display.ax_.get_legend().get_texts()]
+        assert labels == ["reliable", "overconfident"]
