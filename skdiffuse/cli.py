@@ -35,6 +35,17 @@ def main(arguments: list[str] | None = None) -> int:
     demo.add_argument("--seed", type=int, default=0, help="random state (default: %(default)s)")
     demo.set_defaults(run=_demo)
 
+    evaluate = commands.add_parser(
+        "evaluate", help="compare simulated with observed rain and write a report"
+    )
+    evaluate.add_argument("obs", metavar="OBS", help="file of observed rain")
+    evaluate.add_argument("sims", metavar="SIM", nargs="+", help="files of simulated rain")
+    evaluate.add_argument(
+        "--baseline", action="append", metavar="FILE", help="rain to do better than (repeatable)"
+    )
+    evaluate.add_argument("--out", default="report.html", help="page (default: %(default)s)")
+    evaluate.set_defaults(run=_evaluate)
+
     options = parser.parse_args(arguments)
     try:
         options.run(options)
@@ -61,6 +72,13 @@ def _demo(options: argparse.Namespace) -> None:
         methods = ", ".join(f"{k} {v:.3f}" for k, v in scores[f"{what}_crps"].items())
         print(f"CRPS, {what} (mm/h): {methods}")
     print(f"Look at {options.out}/report.html ({result.minutes:.1f} minutes in all).")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from skdiffuse.plotting import evaluation_report
+
+    evaluation_report(options.obs, options.sims, options.out, baselines=options.baseline)
+    print(f"Look at {options.out}.")
 
 
 if __name__ == "__main__":

@@ -93,6 +93,16 @@ def test_short_cube(tmp_path, capsys):
     assert "needs at least 16" in capsys.readouterr().err
 
 
+def test_evaluate(rain_file, demo, tmp_path, capsys):
+    out = tmp_path / "report.html"
+    samples = str(demo[1] / "samples.nc")
+    arguments = ["evaluate", str(rain_file), samples, "--baseline", str(rain_file)]
+    assert main([*arguments, "--out", str(out)]) == 0, capsys.readouterr().err
+    assert "data:image/png;base64" in out.read_text()
+    assert main(["evaluate", "absent.nc", samples, "--out", str(out)]) == 1
+    assert "absent.nc" in capsys.readouterr().err
+
+
 def test_command_line_help_does_not_wait_for_torch():
     code = (
         "import sys; from skdiffuse.cli import main\n"
