@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 from skdiffuse import plotting
-
-if TYPE_CHECKING:
-    from skdiffuse.demo import DemoResult
+from skdiffuse.demo_result import DemoResult
 
 __all__ = ["write_report"]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 
 from skdiffuse._version import __version__
 from skdiffuse.cubes import GridMetadata
@@ -16,16 +16,13 @@ from skdiffuse.networks import build_network
 from skdiffuse.preprocessing import transformer_from_arrays, transformer_to_arrays
 from skdiffuse.training.checkpoints import flatten, read_tensors, unflatten, write_tensors
 
-if TYPE_CHECKING:
-    from skdiffuse.precip_diffusion import PrecipDiffusion
-
 __all__ = ["load_model", "save_model"]
 
 # Increased when a file of an earlier version can no longer be read.
 FORMAT = 1
 
 
-def save_model(model: PrecipDiffusion, path: str | Path) -> None:
+def save_model(model: BaseEstimator, path: str | Path) -> None:
     """Write a fitted model, atomically."""
     transformer_config, transformer_arrays = transformer_to_arrays(model.transformer_)
     params = model.get_params(deep=False)
@@ -58,7 +55,7 @@ def save_model(model: PrecipDiffusion, path: str | Path) -> None:
     )
 
 
-def load_model(cls: type[PrecipDiffusion], path: str | Path) -> PrecipDiffusion:
+def load_model(cls: type[BaseEstimator], path: str | Path) -> BaseEstimator:
     """Read what `save_model` wrote."""
     tensors, content = read_tensors(path)
     if content.get("kind") != "PrecipDiffusion":
