@@ -23,7 +23,7 @@ class Persistence(BaseEstimator):
     >>> import numpy as np
     >>> past = np.arange(12.0).reshape(3, 2, 2)
     >>> Persistence().fit(past).forecast(past, horizon=2)[0, :, 0, 0]
-    array([8., 8.])
+    array([8., 8.], dtype=float32)
     """
 
     def fit(self, X, y=None) -> Self:
