@@ -120,7 +120,9 @@ def _newest_first(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     found = [path for path in folder.iterdir() if _PATTERN.fullmatch(path.name)]
-    return sorted(found, reverse=True)
+    # By the time of writing and not by the step: a folder may hold the later steps of an earlier
+    # training that has since been begun anew.
+    return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
 
 
 def flatten(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

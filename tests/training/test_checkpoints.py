@@ -39,6 +39,12 @@ def test_only_the_newest_are_kept_and_recovered(tmp_path):
     assert metadata["step"] == tensors["step"].item() == 5000
 
 
+def test_later_steps_of_an_earlier_training_are_older(tmp_path):
+    for step in (900, 1000, 1, 2, 3):
+        save_checkpoint(tmp_path, step, {"step": torch.tensor(step)}, {})
+        assert recover_checkpoint(tmp_path)[1]["step"] == step
+
+
 @pytest.mark.parametrize("damage", ["truncated", "empty", "foreign", "garbage"])
 def test_damaged_checkpoint_is_passed_over(tmp_path, damage):
     save_checkpoint(tmp_path, 1, {"step": torch.tensor(1)}, {})
