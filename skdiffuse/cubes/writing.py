@@ -24,6 +24,9 @@ def write_cube(
 ) -> Path:
     """Write a cube to CF NetCDF, or to Zarr where ``path`` ends in ``.zarr``.
 
+    pysteps reads the NetCDF file too if the cube is named as it expects:
+    ``write_cube(nowcast.rename("precip_intensity"), path)``.
+
     The file appears under its name only when it is complete: it is written beside it first and
     then renamed, so that neither a reader nor an interrupted run ever meets half a file.
 
