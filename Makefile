@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	$(BIN)/skdiffuse demo --out demo $(DEMO_ARGS)
 
 test: $(VENV)/.installed-dev lint
-	$(BIN)/python -m pytest -n 2 $(TEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(TEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
