@@ -139,10 +139,8 @@ def _windows(cube: xr.DataArray, shape: tuple[int, int]) -> np.ndarray:
     """Windows side by side, without overlap, that lack no value: (n, time, y, x)."""
     checked = validate_cube(cube, n_frames=N_FRAMES)
     windows = [
-        checked.window(sequence, start, N_FRAMES, slice(y, y + shape[0]), slice(x, x + shape[1]))
-        for sequence, start in checked.window_starts(N_FRAMES, stride=N_FRAMES)
-        for y in range(0, checked.field_shape[0] - shape[0] + 1, shape[0])
-        for x in range(0, checked.field_shape[1] - shape[1] + 1, shape[1])
+        checked.window(sequence, start, N_FRAMES, y, x)
+        for sequence, start, y, x in checked.tiles(N_FRAMES, shape)
     ]
     whole = [window for window in windows if np.isfinite(window).all()]
     if not whole:

@@ -297,32 +297,15 @@ class PrecipDiffusion(RainGenerator, BaseEstimator):
         """
         check_is_fitted(self)
         cube = validate_cube(X, n_frames=self.n_frames)
-        rows, columns = (
-            min(a, b) for a, b in zip(self.field_shape_, cube.field_shape, strict=True)
-        )
-        corners = [
-            (top, left)
-            for top in range(0, cube.field_shape[0] - rows + 1, rows)
-            for left in range(0, cube.field_shape[1] - columns + 1, columns)
-        ]
-        jobs = [
-            (*start, top, left)
-            for start in cube.window_starts(self.n_frames, stride=self.n_frames)
-            for top, left in corners
-            for _ in range(n_draws)
-        ]
+        shape = tuple(min(a, b) for a, b in zip(self.field_shape_, cube.field_shape, strict=True))
+        jobs = [job for job in cube.tiles(self.n_frames, shape) for _ in range(n_draws)]
         generator = torch.Generator().manual_seed(integer_seed(random_state))
         log_snr = self.schedule_.draw(len(jobs), generator)
         total = weight = 0.0
         for first in range(0, len(jobs), self.batch_size):
             batch = jobs[first : first + self.batch_size]
             rain = np.stack(
-                [
-                    cube.window(
-                        n, start, self.n_frames, slice(top, top + rows), slice(left, left + columns)
-                    )
-                    for n, start, top, left in batch
-                ]
+                [cube.window(n, start, self.n_frames, y, x) for n, start, y, x in batch]
             )
             latent = self.latent_.encode(torch.from_numpy(rain))
             noise = torch.randn(latent.shape, generator=generator)

@@ -95,6 +95,30 @@ class Cube:
         sequences = np.repeat(np.arange(self.n_sequences), starts.size)
         return np.column_stack([sequences, np.tile(starts, self.n_sequences)])
 
+    def tiles(self, n_frames: int, shape: tuple[int, int]) -> list[tuple[int, int, slice, slice]]:
+        """Windows side by side, without overlap, as arguments of :meth:`window`.
+
+        Parameters
+        ----------
+        n_frames : int
+        shape : tuple of int
+            Rows and columns of a window; what is left over at the far edges is left out.
+
+        Returns
+        -------
+        list of (sequence, start, y, x)
+        """
+        rows, columns = (
+            [slice(first, first + part) for first in range(0, whole - part + 1, part)]
+            for whole, part in zip(self.field_shape, shape, strict=True)
+        )
+        return [
+            (int(sequence), int(start), y, x)
+            for sequence, start in self.window_starts(n_frames, stride=n_frames)
+            for y in rows
+            for x in columns
+        ]
+
     def window(
         self,
         sequence: int,
