@@ -9,6 +9,7 @@ import cftime
 import netCDF4
 import numpy as np
 import xarray as xr
+from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
 
 # Frames of one block: few enough that reading one window of a large domain stays cheap.
 _BLOCK_BYTES = 16 * 2**20
@@ -173,7 +174,12 @@ def _blocks(paths: list[Path], lengths: list[int], array: xr.DataArray, time_dim
     def read(block_info=None):
         path, start, stop = pieces[block_info[None]["chunk-location"][0]]
         try:
-            with xr.open_dataset(path, engine="netcdf4", decode_times=False) as file:
+            # xarray locks reading but not opening, and the netCDF library is not thread-safe: two
+            # blocks that are opened at once crash the process. So its lock is held throughout.
+            with (
+                NETCDF4_PYTHON_LOCK,
+                xr.open_dataset(path, engine="netcdf4", decode_times=False, lock=False) as file,
+            ):
                 part = file[name].isel({time_dim: slice(start, stop)})
                 return part.transpose(time_dim, ...).values.astype(array.dtype, copy=False)
         except (OSError, RuntimeError) as error:

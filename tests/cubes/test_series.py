@@ -79,6 +79,15 @@ def test_a_gap_between_files_is_a_break(tmp_path):
     assert cube.window_starts(24).tolist() == [[0, 0], [0, 24]]
 
 
+def test_many_threads_read_many_files(tmp_path):
+    """The netCDF library is not thread-safe: files opened side by side used to crash Python."""
+    whole = write_days(tmp_path, 30)
+    cube = open_cube(tmp_path / "*.nc")
+    for _ in range(20):
+        read = cube.compute(scheduler="threads", num_workers=8)
+        np.testing.assert_array_equal(read, whole)
+
+
 def test_file_that_vanishes(tmp_path):
     write_days(tmp_path, 2)
     cube = open_cube(tmp_path / "*.nc")
