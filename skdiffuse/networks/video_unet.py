@@ -37,6 +37,11 @@ class VideoUNet(nn.Module):
         network about ``patch_size**2`` times cheaper.
     in_channels, out_channels : int, default=1
         Fields given and returned for each frame.
+    n_covariates : int, default=0
+        Further fields that may be given for each frame: what is known of it, the mask of what is,
+        pressure, the height of the land.
+    n_labels : int, default=0
+        Classes that a sequence may be said to be of: seasons, regimes, scenarios.
     field_shape : tuple of int or None, default=None
         If given, the network learns features of each place of a field of this shape ``(y, x)``, so
         that it can know where it rains. On a field of another shape their mean is used.
@@ -45,6 +50,7 @@ class VideoUNet(nn.Module):
     ----------
     Ho et al., "Video Diffusion Models" (2022): the factorised space-time U-Net.
     Hoogeboom et al., "Simple diffusion" (2023): patches at the ends of the U-Net.
+    Ho & Salimans, "Classifier-free diffusion guidance" (2021): one network with and without label.
 
     Examples
     --------
@@ -63,6 +69,8 @@ class VideoUNet(nn.Module):
         patch_size: int = 1,
         in_channels: int = 1,
         out_channels: int = 1,
+        n_covariates: int = 0,
+        n_labels: int = 0,
         field_shape: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
@@ -71,7 +79,15 @@ class VideoUNet(nn.Module):
         channels = [width * m for m in multipliers]
         embedding_channels = 4 * width
         self.embed_log_snr = LogSNREmbedding(embedding_channels)
-        self.stem = nn.Conv2d(in_channels * patch_size**2, width, 3, padding=1)
+        self.n_covariates = n_covariates
+        self.n_labels = n_labels
+        self.embed_label = None
+        if n_labels:
+            # The first row is that of sequences without a label.
+            self.embed_label = nn.Embedding(n_labels + 1, embedding_channels)
+            nn.init.zeros_(self.embed_label.weight)
+        channels_in = (in_channels + n_covariates) * patch_size**2
+        self.stem = nn.Conv2d(channels_in, width, 3, padding=1)
         self.location = None
         if field_shape is not None:
             coarse = [-(-n // patch_size) for n in field_shape]
@@ -115,7 +131,13 @@ class VideoUNet(nn.Module):
         nn.init.zeros_(self.head.bias)
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, z: Tensor, log_snr: Tensor) -> Tensor:
+    def forward(
+        self,
+        z: Tensor,
+        log_snr: Tensor,
+        covariates: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> Tensor:
         """Predict v.
 
         Parameters
@@ -124,18 +146,31 @@ class VideoUNet(nn.Module):
             Noisy latent, and what else is given.
         log_snr : Tensor of shape () or (n,)
             Log signal-to-noise ratio of each sequence.
+        covariates : Tensor of shape (n, frames, n_covariates, y, x), optional
+            Further fields; n or frames may be 1 where all are alike. None is the same as zeros.
+        labels : int64 Tensor of shape (n,), optional
+            Class of each sequence; -1, or None for all, where there is none.
 
         Returns
         -------
         v : Tensor of shape (n, frames, y, x) or (n, frames, out_channels, y, x)
+
+        Raises
+        ------
+        ValueError
+            If `covariates` or `labels` are not those that the network was made for.
         """
         n, n_frames, *_, height, width = z.shape
-        embedding = F.silu(self.embed_log_snr(log_snr.reshape(-1).expand(n)))
-        embedding = embedding.repeat_interleave(n_frames, dim=0)
+        embedding = self.embed_log_snr(log_snr.reshape(-1).expand(n))
+        if self.embed_label is not None or labels is not None:
+            embedding = embedding + self._embedded_labels(labels, n, z.device)
+        embedding = F.silu(embedding).repeat_interleave(n_frames, dim=0)
 
         multiple = self.patch_size * 2 ** (self.n_levels - 1)
         pad_y, pad_x = -height % multiple, -width % multiple
         x = z.reshape(n * n_frames, -1, height, width)
+        if self.n_covariates or covariates is not None:
+            x = torch.cat([x, self._folded_covariates(covariates, z)], dim=1)
         x = F.pad(x, (0, pad_x, 0, pad_y), mode="replicate") if pad_y or pad_x else x
         x = F.pixel_unshuffle(x, self.patch_size).contiguous(memory_format=torch.channels_last)
         x = self.stem(x)
@@ -156,6 +191,44 @@ class VideoUNet(nn.Module):
         x = F.pixel_shuffle(self.head(F.silu(self.norm_out(x))), self.patch_size)
         x = x[..., :height, :width].reshape(n, n_frames, -1, height, width)
         return x.squeeze(2)
+
+    def _embedded_labels(self, labels: Tensor | None, n: int, device: torch.device) -> Tensor:
+        if labels is None:
+            labels = torch.full((n,), -1, device=device)
+        elif labels.shape != (n,) or labels.is_floating_point():
+            raise ValueError(
+                f"labels must be {n} integers, one for each sequence of z, got "
+                f"{labels.dtype} of shape {tuple(labels.shape)}."
+            )
+        elif not torch.compiler.is_compiling() and not bool(
+            ((labels >= -1) & (labels < self.n_labels)).all()
+        ):
+            raise ValueError(
+                f"labels must lie between -1 (none) and {self.n_labels - 1}, got "
+                f"{labels.tolist()}; the network was made with n_labels={self.n_labels}."
+            )
+        if self.embed_label is None:
+            return torch.zeros(1, 1, device=device)
+        return self.embed_label(labels + 1)
+
+    def _folded_covariates(self, covariates: Tensor | None, z: Tensor) -> Tensor:
+        """Covariates as channels, zeros if there are none."""
+        n, n_frames, *_, height, width = z.shape
+        shape = (n, n_frames, self.n_covariates, height, width)
+        if covariates is None:
+            return z.new_zeros(n * n_frames, *shape[2:])
+        fits = covariates.ndim == 5 and covariates.shape[2:] == shape[2:]
+        if (
+            not fits
+            or covariates.shape[0] not in (1, n)
+            or covariates.shape[1] not in (1, n_frames)
+        ):
+            raise ValueError(
+                f"covariates must have the shape (n, frames, n_covariates, y, x) = {shape}, got "
+                f"{tuple(covariates.shape)}; the network was made with "
+                f"n_covariates={self.n_covariates}."
+            )
+        return covariates.to(z.dtype).expand(shape).reshape(n * n_frames, *shape[2:])
 
     def _location_features(self, shape: Sequence[int]) -> Tensor:
         """Learnt features of each place, padded as the field is, or their mean elsewhere."""

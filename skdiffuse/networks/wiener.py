@@ -31,12 +31,13 @@ class WienerSkip(nn.Module):
         v_hat = v + addition + gain_z z + gain_x x
 
     Gains are needed because rain is heavy-tailed: the norms inside the network take away how
-    strong a storm is, a product brings it back.
+    strong a storm is, a product brings it back. For the same reason each covariate has a gain, so
+    that a known value can be passed on as it is.
 
     Parameters
     ----------
     network : VideoUNet
-        With two input and three output channels.
+        With two input channels, and three output channels and one more for each covariate.
     power : Tensor of shape (frames, y, x)
         Mean square S of the cosine coefficients of training windows; see `mean_power`. For
         sequences of another size it is read at the same frequencies.
@@ -62,8 +63,28 @@ class WienerSkip(nn.Module):
         self.network = network
         self.register_buffer("power", power.to(torch.float32))
 
-    def forward(self, z: Tensor, log_snr: Tensor) -> Tensor:
-        """Predict v from z of shape (n, frames, y, x) and log_snr of shape () or (n,)."""
+    def forward(
+        self,
+        z: Tensor,
+        log_snr: Tensor,
+        covariates: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> Tensor:
+        """Predict v.
+
+        Parameters
+        ----------
+        z : Tensor of shape (n, frames, y, x)
+            Noisy latent.
+        log_snr : Tensor of shape () or (n,)
+            Log signal-to-noise ratio of each sequence.
+        covariates, labels
+            What `VideoUNet.forward` takes.
+
+        Returns
+        -------
+        v : Tensor of shape (n, frames, y, x)
+        """
         log_snr = log_snr.reshape(-1, 1, 1, 1)
         a, s = alpha(log_snr), sigma(log_snr)
         power = self._power_at(z.shape[1:]).double()
@@ -71,10 +92,14 @@ class WienerSkip(nn.Module):
         coefficients = cosine_transform(z)
         x = cosine_transform((scale * power).to(z.dtype) * coefficients, inverse=True)
         v = cosine_transform((scale * s * (1 - power)).to(z.dtype) * coefficients, inverse=True)
-        addition, gain_z, gain_x = self.network(
-            torch.stack([z, x], dim=2), log_snr.reshape(-1)
+        addition, gain_z, gain_x, *gains = self.network(
+            torch.stack([z, x], dim=2), log_snr.reshape(-1), covariates, labels
         ).unbind(2)
-        return v + addition + gain_z * z + gain_x * x
+        v_hat = v + addition + gain_z * z + gain_x * x
+        if covariates is not None:
+            for gain, covariate in zip(gains, covariates.to(z.dtype).unbind(2), strict=True):
+                v_hat = v_hat + gain * covariate
+        return v_hat
 
     def _power_at(self, shape: Iterable[int]) -> Tensor:
         """Power at the frequencies of sequences of any shape, linear between those known."""
@@ -93,7 +118,14 @@ class WienerSkip(nn.Module):
         return power
 
 
-def build_network(preset: str, *, power: Tensor | None = None, **options) -> nn.Module:
+def build_network(
+    preset: str,
+    *,
+    power: Tensor | None = None,
+    n_covariates: int = 0,
+    n_labels: int = 0,
+    **options,
+) -> nn.Module:
     """Make a network of a named size.
 
     Parameters
@@ -101,6 +133,8 @@ def build_network(preset: str, *, power: Tensor | None = None, **options) -> nn.
     preset : {"tiny", "small", "base"}
     power : Tensor of shape (frames, y, x), optional
         If given, the U-Net gets a `WienerSkip`.
+    n_covariates, n_labels : int, default=0
+        Fields and classes that may be given as conditions; see `VideoUNet`.
     **options
         Further parameters of `VideoUNet`.
 
@@ -117,10 +151,11 @@ def build_network(preset: str, *, power: Tensor | None = None, **options) -> nn.
     """
     if preset not in PRESETS:
         raise ValueError(f"network={preset!r} is unknown; choose one of {sorted(PRESETS)}.")
-    options = {**PRESETS[preset], **options}
+    options = {**PRESETS[preset], "n_covariates": n_covariates, "n_labels": n_labels, **options}
     if power is None:
         return VideoUNet(**options)
-    return WienerSkip(VideoUNet(**options, in_channels=2, out_channels=3), power)
+    unet = VideoUNet(**options, in_channels=2, out_channels=3 + n_covariates)
+    return WienerSkip(unet, power)
 
 
 def cosine_transform(x: Tensor, inverse: bool = False) -> Tensor:
