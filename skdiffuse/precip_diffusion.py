@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Self
@@ -22,7 +23,7 @@ from skdiffuse.generation import SAMPLERS, RainGenerator, integer_seed
 from skdiffuse.latent import LatentSpace
 from skdiffuse.networks import build_network, mean_power
 from skdiffuse.preprocessing import resolve_transformer
-from skdiffuse.training import Budget, Trainer, WindowBatches, masked_v_loss
+from skdiffuse.training import Budget, LatentCurve, Trainer, WindowBatches, masked_v_loss
 
 __all__ = ["PrecipDiffusion"]
 
@@ -39,7 +40,11 @@ class PrecipDiffusion(RainGenerator, BaseEstimator):
     Parameters
     ----------
     transformer : None, str or transformer, default="sqrt"
-        Transform of rain: None, "sqrt", or an element-wise transformer instance.
+        Transform of rain: None, "sqrt", "learnt", another name that `resolve_transformer` knows,
+        or an element-wise transformer instance.
+    train_transformer : bool, default=True
+        Whether a transform that can be learnt, such as "learnt", goes on learning together with the
+        network from where its own fit ends; False leaves it there. Others are never changed.
     n_frames : int, default=10
         Frames of a sequence.
     crop_size : int, default=64
@@ -94,7 +99,7 @@ class PrecipDiffusion(RainGenerator, BaseEstimator):
     Attributes
     ----------
     transformer_ : transformer
-        The fitted transform.
+        The fitted transform; a trained one frozen as training left it, averaged as the network is.
     latent_ : LatentSpace
         Transform and scaling.
     network_ : torch.nn.Module
@@ -126,6 +131,7 @@ class PrecipDiffusion(RainGenerator, BaseEstimator):
         self,
         transformer="sqrt",
         *,
+        train_transformer=True,
         n_frames=10,
         crop_size=64,
         network="tiny",
@@ -149,6 +155,7 @@ class PrecipDiffusion(RainGenerator, BaseEstimator):
         verbose=True,
     ):
         self.transformer = transformer
+        self.train_transformer = train_transformer
         self.n_frames = n_frames
         self.crop_size = crop_size
         self.network = network
@@ -205,7 +212,10 @@ class PrecipDiffusion(RainGenerator, BaseEstimator):
             trainer.run(Budget(max_steps, self.max_time))
         finally:
             self._trainer = trainer
-            self.network_ = trainer.average.network
+            self.network_ = trainer.averaged_network
+            if trainer.averaged_curve is not None:
+                # latent_ holds the same object, and its centre and scale are the trained curve's.
+                self.transformer_.freeze(trainer.averaged_curve)
             self.history_ = trainer.history
             self.n_iter_ = trainer.step
         return self
@@ -231,7 +241,10 @@ class PrecipDiffusion(RainGenerator, BaseEstimator):
             return trainer
 
         statistics = torch.from_numpy(_sample_of_rain(cube, seed))
-        self.transformer_ = resolve_transformer(self.transformer).fit(statistics)
+        transformer = resolve_transformer(self.transformer)
+        if getattr(transformer, "random_state", 0) is None:
+            transformer.set_params(random_state=seed % 2**32)
+        self.transformer_ = transformer.fit(statistics)
         self.latent_ = LatentSpace.fit(
             self.transformer_, statistics, self.latent_scaling, self.trace
         )
@@ -250,9 +263,10 @@ class PrecipDiffusion(RainGenerator, BaseEstimator):
         trainer = Trainer(
             network,
             windows,
-            self.latent_.encode,
+            self._encoder(),
             self.schedule_,
             learning_rate=self.learning_rate,
+            curve_learning_rate=getattr(self.transformer_, "joint_learning_rate", 0.0),
             seed=seed,
             device=self._device(),
             checkpoint_dir=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
@@ -263,6 +277,7 @@ class PrecipDiffusion(RainGenerator, BaseEstimator):
                 "geography": geography,
                 "wiener_skip": self.wiener_skip,
                 "transformer": repr(self.transformer_),
+                "train_transformer": self.train_transformer,
                 "latent_centre": self.latent_.centre,
                 "latent_scale": self.latent_.scale,
                 "log_snr_range": list(self.log_snr_range),
@@ -350,6 +365,13 @@ class PrecipDiffusion(RainGenerator, BaseEstimator):
         return persistence.load_model(cls, path)
 
     # Details
+
+    def _encoder(self) -> LatentCurve | Callable[[Tensor], Tensor]:
+        """What takes rain to the latent in training: with a curve of its own, or fixed."""
+        if not (self.train_transformer and hasattr(self.transformer_, "trainable_module")):
+            return self.latent_.encode
+        curve = self.transformer_.trainable_module()
+        return LatentCurve(curve, self.latent_.centre, self.latent_.scale)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")

@@ -11,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 from skdiffuse import PrecipDiffusion
 from skdiffuse.cubes import open_cube
 from skdiffuse.datasets import make_precipitation
-from skdiffuse.preprocessing import SqrtTransform
+from skdiffuse.preprocessing import LearntMonotoneTransform, SqrtTransform
 
 pytestmark = pytest.mark.usefixtures("global_generators_stay_untouched")
 
@@ -388,3 +388,50 @@ def test_real_rain(real_data):
     check_rain(forecast)
     assert forecast.shape == (1, 2, 32, 40)
     assert "lat" in forecast.coords
+
+
+class TestJointTraining:
+    """The learnt transform trained together with the network."""
+
+    OPTIONS = OPTIONS | {"transformer": LearntMonotoneTransform(max_iter=50, mask_below=0.1)}
+
+    def test_transform_moves_and_is_frozen(self, cube):
+        fixed = PrecipDiffusion(**self.OPTIONS, train_transformer=False).fit(cube)
+        joint = PrecipDiffusion(**self.OPTIONS).fit(cube)
+        # The start of the one is the other: same seed, same fit.
+        assert joint.latent_.centre == fixed.latent_.centre
+        assert joint.latent_.scale == fixed.latent_.scale
+        assert np.abs(joint.transformer_.raw2_ - fixed.transformer_.raw2_).max() > 1e-5
+        assert joint.latent_.transformer is joint.transformer_
+        curve = joint._trainer.averaged_curve
+        rates = torch.tensor([[0.0, 0.02, 0.5, 3.0, 40.0]])
+        np.testing.assert_allclose(
+            joint.transformer_.transform(rates), curve(rates)[0].detach(), rtol=1e-4
+        )
+        assert "stretch_loss" in joint.history_[0]
+        assert "stretch_loss" not in fixed.history_[0]
+        check_rain(joint.sample(1))
+
+    def test_by_name_and_reproducible(self, cube):
+        options = {**OPTIONS, "transformer": "learnt", "max_steps": 1, "latent_scaling": "range"}
+        first, again = (PrecipDiffusion(**options).fit(cube) for _ in range(2))
+        np.testing.assert_array_equal(first.sample(1), again.sample(1))
+        low, high = first.latent_.bounds
+        assert (low, high) == (pytest.approx(-1), pytest.approx(1))
+
+    def test_resumed_training_ends_with_the_same_bits(self, cube, tmp_path):
+        straight = PrecipDiffusion(**self.OPTIONS).fit(cube)
+        options = {**self.OPTIONS, "checkpoint_dir": tmp_path, "warm_start": True}
+        PrecipDiffusion(**{**options, "max_steps": 2}).fit(cube)
+        resumed = PrecipDiffusion(**options).fit(cube)
+        assert resumed.n_iter_ == 3
+        np.testing.assert_array_equal(resumed.transformer_.raw1_, straight.transformer_.raw1_)
+        np.testing.assert_array_equal(resumed.sample(1), straight.sample(1))
+
+    def test_saved_as_frozen(self, cube, tmp_path):
+        model = PrecipDiffusion(**self.OPTIONS).fit(cube)
+        model.save(tmp_path / "m")
+        back = PrecipDiffusion.load(tmp_path / "m")
+        np.testing.assert_array_equal(
+            back.sample(1, random_state=1), model.sample(1, random_state=1)
+        )

@@ -8,12 +8,15 @@ from skdiffuse.training.checkpoints import (
     write_tensors,
 )
 from skdiffuse.training.ema import PowerAverage
-from skdiffuse.training.loop import Budget, Trainer, masked_v_loss
+from skdiffuse.training.loop import Budget, Trainer
+from skdiffuse.training.objective import LatentCurve, TrainingObjective, masked_v_loss
 
 __all__ = [
     "Budget",
+    "LatentCurve",
     "PowerAverage",
     "Trainer",
+    "TrainingObjective",
     "WindowBatches",
     "masked_v_loss",
     "read_tensors",

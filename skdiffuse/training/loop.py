@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from skdiffuse.diffusion import NoiseSchedule, v_loss
+from skdiffuse.diffusion import NoiseSchedule
+from skdiffuse.preprocessing import MonotoneNetwork
 from skdiffuse.training.batches import WindowBatches, step_seed
 from skdiffuse.training.checkpoints import (
     flatten,
@@ -20,16 +21,12 @@ from skdiffuse.training.checkpoints import (
     unflatten,
 )
 from skdiffuse.training.ema import PowerAverage
+from skdiffuse.training.objective import LatentCurve, TrainingObjective
 
-__all__ = ["Budget", "Trainer", "masked_v_loss"]
+__all__ = ["Budget", "Trainer"]
 
 MAX_BAD_STEPS = 20
 LOG_EVERY = 20
-
-
-def masked_v_loss(network: nn.Module, latent: Tensor, log_snr: Tensor, noise: Tensor) -> Tensor:
-    """v-loss of each sequence over its known cells; NaN in `latent` marks the others."""
-    return v_loss(network, latent, log_snr, noise, mask=torch.isfinite(latent))
 
 
 @dataclass(frozen=True)
@@ -58,10 +55,13 @@ class Trainer:
         Predicts v from ``(z, log_snr)``; trained in place.
     windows : WindowBatches
         Batches in mm/h, NaN where missing.
-    encode : callable
-        From mm/h to the latent, element-wise; passes NaN through.
+    encode : LatentCurve or callable
+        From mm/h to the latent, element-wise; passes NaN through. A `LatentCurve` is trained
+        together with the network, in place.
     schedule : NoiseSchedule
     learning_rate : float
+    curve_learning_rate : float
+        Of a `LatentCurve`; warms up and falls as the network's does.
     warmup_steps : int
         Steps over which the learning rate rises from nothing.
     gradient_clip : float
@@ -84,17 +84,19 @@ class Trainer:
         Steps done.
     average : PowerAverage
     history : list of dict
-        ``step``, ``loss`` (mean since the entry before), ``gradient_norm`` (likewise) and
-        ``seconds`` of training.
+        ``step``, ``loss`` (the v-loss: mean since the entry before), ``gradient_norm`` (of the
+        network, likewise), ``stretch_loss`` where the transform is trained, and ``seconds`` of
+        training.
     skipped_steps : int
         Steps that were skipped because loss or gradient was not finite.
     """
 
     network: nn.Module
     windows: WindowBatches
-    encode: Callable[[Tensor], Tensor]
+    encode: LatentCurve | Callable[[Tensor], Tensor]
     schedule: NoiseSchedule
     learning_rate: float = 1e-3
+    curve_learning_rate: float = 1e-3
     warmup_steps: int = 100
     gradient_clip: float = 1.0
     average_width: float = 0.1
@@ -106,15 +108,39 @@ class Trainer:
     verbose: bool = False
 
     def __post_init__(self) -> None:
-        self.network.to(self.device)
-        self.average = PowerAverage(self.network, self.average_width)
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=self.learning_rate, betas=(0.9, 0.99), weight_decay=1e-2
-        )
+        self.objective = TrainingObjective(self.network, self.encode).to(self.device)
+        self.average = PowerAverage(self.objective, self.average_width)
+        groups = [
+            {
+                "params": list(self.network.parameters()),
+                "peak_lr": self.learning_rate,
+                "weight_decay": 1e-2,
+            }
+        ]
+        if self.objective.curve is not None:
+            # Decay would pull the curve to a shape that nothing asks for.
+            groups.append(
+                {
+                    "params": list(self.objective.curve.parameters()),
+                    "peak_lr": self.curve_learning_rate,
+                    "weight_decay": 0.0,
+                }
+            )
+        self.optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, betas=(0.9, 0.99))
         self.step = 0
         self.seconds = 0.0
         self.skipped_steps = 0
         self.history: list[dict] = []
+
+    @property
+    def averaged_network(self) -> nn.Module:
+        """The network with averaged weights."""
+        return self.average.network.network
+
+    @property
+    def averaged_curve(self) -> MonotoneNetwork | None:
+        """The transform that was trained along, averaged as the network is."""
+        return self.average.network.curve
 
     def run(self, budget: Budget) -> None:
         """Train until the budget is spent.
@@ -125,7 +151,7 @@ class Trainer:
             If loss or gradient was not finite many times in a row.
         """
         self._bad_in_a_row = 0
-        recent: list[tuple[float, float]] = []
+        recent: list[dict[str, float]] = []
         start = last_checkpoint = time.monotonic()
         seconds_before = self.seconds
         bar = tqdm(
@@ -139,7 +165,9 @@ class Trainer:
                 now = time.monotonic()
                 self.seconds = seconds_before + now - start
                 bar.n = min(1.0, budget.spent(self.step, self.seconds))
-                bar.set_postfix_str(f"step {self.step}, loss {recent[-1][0]:.3f}", refresh=False)
+                bar.set_postfix_str(
+                    f"step {self.step}, loss {recent[-1]['loss']:.3f}", refresh=False
+                )
                 bar.update(0)
                 if self.step % LOG_EVERY == 0:
                     self._log(recent)
@@ -154,25 +182,29 @@ class Trainer:
             if self.checkpoint_dir and self.step:
                 self.save()
 
-    def _one_step(self) -> tuple[float, float]:
-        rain, weights = self.windows(self.step)
-        latent, weights = self.encode(rain).to(self.device), weights.to(self.device)
+    def _one_step(self) -> dict[str, float]:
+        rain, weights = (part.to(self.device) for part in self.windows(self.step))
         generator = torch.Generator().manual_seed(step_seed(self.seed, self.step, purpose=1))
-        log_snr = self.schedule.draw(len(latent), generator).to(self.device)
-        noise = torch.randn(latent.shape, generator=generator).to(self.device)
+        log_snr = self.schedule.draw(len(rain), generator).to(self.device)
+        noise = torch.randn(rain.shape, generator=generator).to(self.device)
 
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate * min(1.0, (self.step + 1) / self.warmup_steps)
-        self.network.train()
-        loss = (weights * masked_v_loss(self.network, latent, log_snr, noise)).mean()
+            group["lr"] = group["peak_lr"] * min(1.0, (self.step + 1) / self.warmup_steps)
+        self.objective.train()
+        losses = [(weights * part).mean() for part in self.objective(rain, log_snr, noise)]
+        loss = sum(losses)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
-        loss_value, norm_value = loss.item(), norm.item()
+        # Each by itself: a steep curve must not brake the network, nor the other way round.
+        norms = [
+            nn.utils.clip_grad_norm_(group["params"], self.gradient_clip)
+            for group in self.optimizer.param_groups
+        ]
+        finite = all(bool(value.isfinite()) for value in [loss, *norms])
         self.step += 1
-        if norm.isfinite() and loss.isfinite():
+        if finite:
             self.optimizer.step()
-            self.average.update(self.network, self.step)
+            self.average.update(self.objective, self.step)
             self._bad_in_a_row = 0
         else:
             self.skipped_steps += 1
@@ -183,21 +215,22 @@ class Trainer:
                     f"was step {self.step}); lower learning_rate={self.learning_rate!r} or look "
                     "for absurd values in X."
                 )
-        return loss_value, norm_value
+        entry = {"loss": losses[0].item(), "gradient_norm": norms[0].item()}
+        if self.objective.curve is not None:
+            entry["stretch_loss"] = losses[1].item()
+        return entry
 
-    def _log(self, recent: list[tuple[float, float]]) -> None:
+    def _log(self, recent: list[dict[str, float]]) -> None:
         if not recent:
             return
-        loss, norm = (sum(column) / len(recent) for column in zip(*recent, strict=True))
-        self.history.append(
-            {"step": self.step, "loss": loss, "gradient_norm": norm, "seconds": self.seconds}
-        )
+        means = {key: sum(one[key] for one in recent) / len(recent) for key in recent[0]}
+        self.history.append({"step": self.step, **means, "seconds": self.seconds})
         recent.clear()
 
     def save(self) -> None:
         """Write a checkpoint with everything that a resumed training needs."""
         tensors = (
-            flatten("network", self.network.state_dict())
+            flatten("objective", self.objective.state_dict())
             | flatten("average", self.average.network.state_dict())
             | flatten("optimizer", optimizer_tensors(self.optimizer))
         )
@@ -232,7 +265,7 @@ class Trainer:
                 f"training ({listed}). Use the same data and parameters, another checkpoint_dir, "
                 "or warm_start=False to begin anew."
             )
-        self.network.load_state_dict(unflatten("network", tensors))
+        self.objective.load_state_dict(unflatten("objective", tensors))
         self.average.network.load_state_dict(unflatten("average", tensors))
         restore_optimizer(self.optimizer, unflatten("optimizer", tensors))
         self.step = metadata["step"]

@@ -81,7 +81,9 @@ def test_time_budget():
 def test_a_bad_step_is_skipped_and_counted(monkeypatch):
     trainer = make_trainer()
     # An infinite latent would count as missing; a huge one overflows.
-    monkeypatch.setattr(trainer, "encode", lambda rain: rain + (1e38 if trainer.step == 2 else 0.0))
+    monkeypatch.setattr(
+        trainer.objective, "encode", lambda rain: rain + (1e38 if trainer.step == 2 else 0.0)
+    )
     trainer.run(Budget(5))
     assert trainer.skipped_steps == 1
     assert torch.isfinite(weights_of(trainer)).all()
@@ -89,7 +91,7 @@ def test_a_bad_step_is_skipped_and_counted(monkeypatch):
 
 def test_many_bad_steps_end_the_training(monkeypatch):
     trainer = make_trainer()
-    monkeypatch.setattr(trainer, "encode", lambda rain: rain + 1e38)
+    monkeypatch.setattr(trainer.objective, "encode", lambda rain: rain + 1e38)
     with pytest.raises(FloatingPointError, match="20 steps in a row"):
         trainer.run(Budget(100))
 

@@ -1,0 +1,127 @@
+"""What training minimises: the loss of a batch of rain, through transform and network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from skdiffuse.diffusion import v_loss
+from skdiffuse.preprocessing import MonotoneNetwork
+
+__all__ = ["LatentCurve", "TrainingObjective", "masked_v_loss"]
+
+
+def masked_v_loss(network: nn.Module, latent: Tensor, log_snr: Tensor, noise: Tensor) -> Tensor:
+    """v-loss of each sequence over its known cells; NaN in `latent` marks the others."""
+    return v_loss(network, latent, log_snr, noise, mask=torch.isfinite(latent))
+
+
+class LatentCurve(nn.Module):
+    """Rain to scaled latent by a curve that is trained together with the network.
+
+    `centre` and `scale` are those of the curve at its start and do not change in training. They
+    need not: the curve keeps its ends, 0 at no rain and 2 at its scale in mm/h, so that the range
+    of the latent is the same at every step, and a constant scale adds a constant to the
+    log-Jacobian, which moves no gradient. Were they estimated anew at the end, the network would
+    be handed a latent at other signal-to-noise ratios than it was trained on.
+
+    Parameters
+    ----------
+    curve : MonotoneNetwork
+        Trained in place.
+    centre, scale : float
+        In units of the curve's latent.
+    """
+
+    def __init__(self, curve: MonotoneNetwork, centre: float, scale: float) -> None:
+        super().__init__()
+        self.curve = curve
+        self.centre = centre
+        self.scale = scale
+
+    def forward(self, rain: Tensor) -> tuple[Tensor, Tensor]:
+        """Latent, and the stretch loss of each sequence: minus the mean of m log h'.
+
+        Parameters
+        ----------
+        rain : Tensor of shape (n, frames, y, x)
+            mm/h, NaN where missing.
+
+        Returns
+        -------
+        latent : Tensor, shape of rain
+        stretch_loss : Tensor of shape (n,)
+            Means over the known cells of each sequence, as the v-loss is; 0 without any.
+        """
+        latent, log_slope = self.curve(rain)
+        known = torch.isfinite(rain)
+        share = known / known.flatten(1).sum(1).clamp(min=1).reshape(-1, 1, 1, 1)
+        stretch = [
+            self.curve.stretch_loss(*one) for one in zip(rain, log_slope, share, strict=True)
+        ]
+        return (latent - self.centre) / self.scale, torch.stack(stretch)
+
+
+class TrainingObjective(nn.Module):
+    r"""Loss of a batch: v-loss, and minus the mean of m log h' where the transform is trained.
+
+    Both terms are means over the known cells of each sequence (dissertation eq. 4.15, whose printed
+    form sums the second and so scales it by the number of cells).
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Predicts v from ``(z, log_snr)``.
+    encode : LatentCurve or callable
+        From mm/h to the latent, element-wise; passes NaN through. A `LatentCurve` is trained too.
+
+    Examples
+    --------
+    >>> import torch
+    >>> class Zero(torch.nn.Module):
+    ...     def forward(self, z, log_snr):
+    ...         return torch.zeros_like(z)
+    >>> objective = TrainingObjective(Zero(), torch.sqrt)
+    >>> rain, noise = torch.ones(1, 2, 4, 4), torch.ones(1, 2, 4, 4)
+    >>> v, stretch = objective(rain, torch.tensor([30.0]), noise)
+    >>> v, stretch
+    (tensor([1.0000]), tensor([0.]))
+    """
+
+    def __init__(
+        self, network: nn.Module, encode: LatentCurve | Callable[[Tensor], Tensor]
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.encode = encode
+
+    @property
+    def curve(self) -> MonotoneNetwork | None:
+        """The transform that is trained, if one is."""
+        return self.encode.curve if isinstance(self.encode, LatentCurve) else None
+
+    def forward(self, rain: Tensor, log_snr: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Losses of each sequence.
+
+        Parameters
+        ----------
+        rain : Tensor of shape (n, frames, y, x)
+            mm/h, NaN where missing.
+        log_snr : Tensor of shape (n,)
+        noise : Tensor, shape of rain
+            Standard normal.
+
+        Returns
+        -------
+        v_loss, stretch_loss : Tensor of shape (n,)
+            The loss is their sum.
+        """
+        encoded = self.encode(rain)
+        latent, stretch = (
+            encoded
+            if isinstance(self.encode, LatentCurve)
+            else (encoded, rain.new_zeros(len(rain)))
+        )
+        return masked_v_loss(self.network, latent, log_snr, noise), stretch

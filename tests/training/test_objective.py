@@ -1,0 +1,141 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from skdiffuse.cubes import validate_cube
+from skdiffuse.diffusion import TruncatedCosineSchedule
+from skdiffuse.networks import VideoUNet
+from skdiffuse.preprocessing import LearntMonotoneTransform, water_filling
+from skdiffuse.training import Budget, LatentCurve, Trainer, TrainingObjective, WindowBatches
+
+
+class LinearNetwork(torch.nn.Module):
+    """v_hat = a z: enough for the loss to depend on the latent in both of its places."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.tensor(factor, dtype=torch.float64))
+
+    def forward(self, z, log_snr):
+        return self.factor.to(z) * z
+
+
+@pytest.fixture(scope="module")
+def rain():
+    random = np.random.default_rng(0)
+    rain = random.gamma(0.5, 4.0, (40, 8, 8)) * (random.random((40, 8, 8)) < 0.4)
+    rain[3, :2] = np.nan
+    return rain.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def transform(rain):
+    return LearntMonotoneTransform(max_iter=150, random_state=0).fit(rain)
+
+
+def test_both_terms_are_means_over_known_cells(rain, transform):
+    """Against the sum of eq. 4.15 written out cell by cell, with h and h' of the frozen table."""
+    batch = torch.from_numpy(rain[:6].reshape(2, 3, 8, 8)).double()
+    encoder = LatentCurve(transform.trainable_module().double(), 0.3, 0.2)
+    log_snr = torch.tensor([-1.0, 2.0], dtype=torch.float64)
+    noise = torch.randn(batch.shape, generator=torch.Generator().manual_seed(1)).double()
+    v, stretch = TrainingObjective(LinearNetwork(-0.7), encoder)(batch, log_snr, noise)
+
+    latent = (transform.transform(batch) - 0.3) / 0.2
+    slope = transform.derivative(batch) * transform.scale_ / 2  # per unit of [-1, 1]
+    for i in range(2):
+        a2 = 1 / (1 + math.exp(-float(log_snr[i])))
+        a, s = a2**0.5, (1 - a2) ** 0.5
+        v_terms, stretch_terms = [], []
+        for x, e, r, h in zip(
+            *(t[i].flatten().tolist() for t in (latent, noise, batch, slope)), strict=True
+        ):
+            if math.isnan(r):
+                continue
+            v_terms.append((a * e - s * x + 0.7 * (a * x + s * e)) ** 2)
+            stretch_terms.append(-math.log(h) if 0.01 <= r <= transform.scale_ else 0.0)
+        assert v[i].item() == pytest.approx(np.mean(v_terms), rel=1e-4)
+        # The frozen table's slope is that of chords.
+        assert stretch[i].item() == pytest.approx(np.mean(stretch_terms), abs=5e-3)
+
+
+def test_gradient_of_the_joint_loss_is_its_finite_difference(rain, transform):
+    batch = torch.from_numpy(rain[:6].reshape(2, 3, 8, 8)).double()
+    curve = transform.trainable_module().double()
+    objective = TrainingObjective(LinearNetwork(-0.7), LatentCurve(curve, 0.3, 0.2))
+    log_snr = torch.tensor([-1.0, 2.0], dtype=torch.float64)
+    noise = torch.randn(batch.shape, generator=torch.Generator().manual_seed(1)).double()
+
+    def loss():
+        return sum(part.mean() for part in objective(batch, log_snr, noise))
+
+    loss().backward()
+    for parameter in objective.parameters():
+        direction = torch.randn(
+            parameter.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64
+        )
+        expected = (parameter.grad * direction).sum().item()
+        step = 1e-6
+        with torch.no_grad():
+            parameter += step * direction
+            up = loss()
+            parameter -= 2 * step * direction
+            down = loss()
+            parameter += step * direction
+        assert ((up - down) / (2 * step)).item() == pytest.approx(expected, rel=1e-5, abs=1e-9)
+
+
+def test_missing_cells_move_nothing(rain, transform):
+    batch = torch.full((1, 3, 8, 8), torch.nan)
+    encoder = LatentCurve(transform.trainable_module(), 0.0, 1.0)
+    objective = TrainingObjective(LinearNetwork(1.0), encoder)
+    parts = objective(batch, torch.zeros(1), torch.ones_like(batch))
+    assert all(part.item() == 0 for part in parts)
+    sum(part.sum() for part in parts).backward()
+    for parameter in objective.parameters():
+        assert torch.isfinite(parameter.grad).all()
+
+
+def make_trainer(rain, transform, **options):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = VideoUNet(width=8, multipliers=(1, 2))
+    windows = WindowBatches(validate_cube(rain), 3, (8, 8), batch_size=4, seed=0)
+    encoder = LatentCurve(transform.trainable_module(), 0.3, 0.2)
+    return Trainer(network, windows, encoder, TruncatedCosineSchedule(), **options)
+
+
+def test_without_the_network_the_curve_is_that_of_water_filling(rain, transform):
+    """Only the stretch loss asks for anything, if the latent is scaled to nothing: v_hat = v."""
+    start = LearntMonotoneTransform(max_iter=0, random_state=0).fit(rain)
+    trainer = make_trainer(rain, start, curve_learning_rate=0.05, warmup_steps=1)
+    # A latent of scale 1e6 leaves v = alpha eps whatever the curve.
+    trainer.objective.encode.scale = 1e6
+    trainer.run(Budget(250))
+    curve = trainer.averaged_curve.double()
+    values = torch.from_numpy(rain[np.isfinite(rain)]).double()[None]
+    reached = curve.stretch_loss(values, curve(values)[1]).item()
+
+    edges = np.concatenate([[0.0], np.geomspace(0.01, start.scale_, 25)])
+    p = np.histogram(values, edges)[0] / values.numel()
+    p[0] = 0.0
+    best = water_filling(p, np.diff(edges) * 2 / start.scale_, start.min_gradient)
+    assert reached == pytest.approx(-np.sum(p * np.log(best)), rel=0.05)
+
+
+def test_resumed_joint_training_ends_with_the_same_bits(rain, transform, tmp_path):
+    def all_of(trainer):
+        states = [trainer.objective.state_dict(), trainer.average.network.state_dict()]
+        return torch.cat([p.flatten() for state in states for p in state.values()])
+
+    straight = make_trainer(rain, transform)
+    straight.run(Budget(6))
+    make_trainer(rain, transform, checkpoint_dir=tmp_path).run(Budget(3))
+    resumed = make_trainer(rain, transform, checkpoint_dir=tmp_path)
+    assert resumed.resume()
+    resumed.run(Budget(6))
+    assert torch.equal(all_of(resumed), all_of(straight))
+    moved = straight.objective.curve.raw2 - transform.trainable_module().raw2
+    assert moved.abs().max() > 1e-5
