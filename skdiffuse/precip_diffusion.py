@@ -21,6 +21,7 @@ from skdiffuse.diffusion import (
 )
 from skdiffuse.generation import SAMPLERS, RainGenerator, integer_seed
 from skdiffuse.latent import LatentSpace
+from skdiffuse.likelihood import RainLikelihood
 from skdiffuse.networks import build_network, mean_power
 from skdiffuse.preprocessing import resolve_transformer
 from skdiffuse.training import Budget, LatentCurve, Trainer, WindowBatches, masked_v_loss
@@ -31,7 +32,7 @@ CELLS_FOR_STATISTICS = 10_000_000
 BATCHES_FOR_SPECTRUM = 64
 
 
-class PrecipDiffusion(RainGenerator, BaseEstimator):
+class PrecipDiffusion(RainGenerator, RainLikelihood, BaseEstimator):
     """Diffusion model of time-evolving precipitation.
 
     Learns the distribution of sequences of rain fields without conditions; every conditional

@@ -55,6 +55,8 @@ def elbo(
     log_snr_max: float = 20.0,
     n_levels: int = 64,
     n_noise: int = 4,
+    mask: Tensor | None = None,
+    below: Tensor | None = None,
 ) -> Elbo:
     r"""Evidence lower bound of the log-density of continuous data, integrated over the log-SNR.
 
@@ -77,6 +79,12 @@ def elbo(
         Nodes of the Gauss-Legendre quadrature over the log-SNR.
     n_noise : int
         Draws of noise per node; the denoiser is evaluated n_levels * n_noise times.
+    mask : Tensor of bool, shape of `x`, optional
+        Cells that count; the others are pure noise to the denoiser, as in `v_loss`, and left out of
+        all sums.
+    below : Tensor of the shape of `x`, optional
+        Where it is finite, the decoder is asked only for the probability to lie below this limit
+        and not for a density at `x`: so an atom of the data (a dry cell) has a likelihood.
 
     Returns
     -------
@@ -97,7 +105,8 @@ def elbo(
     >>> terms.bound.shape
     torch.Size([1])
     """
-    d = x[0].numel()
+    counted = torch.ones_like(x, dtype=torch.bool) if mask is None else mask
+    d = counted.flatten(1).sum(1)
     nodes, weights = np.polynomial.legendre.leggauss(n_levels)
     half = 0.5 * (log_snr_max - log_snr_min)
     total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
@@ -111,7 +120,7 @@ def elbo(
                 eps = streams.normal(x.shape[1:], dtype=x.dtype).to(x.device)
             else:
                 eps = -eps
-            errors.append(_squared_eps_error(denoiser, x, eps, log_snr))
+            errors.append(_squared_eps_error(denoiser, x, eps, log_snr, counted))
         errors = torch.stack(errors)
         if n_pairs:
             errors = errors.reshape(n_pairs, 2, -1).mean(1)
@@ -120,11 +129,9 @@ def elbo(
         variance += (0.5 * half * float(weight)) ** 2 * spread / len(errors)
     alpha2 = alpha(log_snr_min) ** 2
     prior_variance = -logsigmoid(torch.tensor(-log_snr_min, dtype=torch.float64)) - alpha2
-    squared = x.double().flatten(1).square().sum(1)
+    squared = torch.where(counted, x.double(), 0.0).flatten(1).square().sum(1)
     prior = 0.5 * (float(alpha2) * squared + d * float(prior_variance))
-    reconstruction = torch.full_like(
-        prior, 0.5 * d * (math.log(2 * math.pi * math.e) - log_snr_max)
-    )
+    reconstruction = _reconstruction(x, counted, below, log_snr_max)
     return Elbo(prior, total, reconstruction, variance.sqrt())
 
 
@@ -263,10 +270,30 @@ def bits_per_dim(nats: Tensor, n_cells: int, cell_width: float = 1.0) -> Tensor:
     return nats / (n_cells * math.log(2)) - math.log2(cell_width)
 
 
-def _squared_eps_error(denoiser: Denoiser, x: Tensor, eps: Tensor, log_snr: Tensor) -> Tensor:
-    z = diffuse(x, eps, log_snr)
+def _squared_eps_error(
+    denoiser: Denoiser, x: Tensor, eps: Tensor, log_snr: Tensor, counted: Tensor
+) -> Tensor:
+    z = torch.where(counted, diffuse(x, eps, log_snr), eps)
     eps_hat = convert(denoiser(z, log_snr), z, log_snr, source="x", target="eps")
-    return (eps - eps_hat).double().flatten(1).square().sum(1)
+    error = torch.where(counted, (eps - eps_hat).double(), 0.0)
+    return error.flatten(1).square().sum(1)
+
+
+def _reconstruction(x: Tensor, counted: Tensor, below: Tensor | None, log_snr_max: float) -> Tensor:
+    """``E[-log p(x | z)]`` with the decoder N(z / alpha, sigma^2 / alpha^2) of each cell."""
+    per_cell = torch.full_like(
+        x, 0.5 * (math.log(2 * math.pi * math.e) - log_snr_max), dtype=torch.float64
+    )
+    if below is not None:
+        nodes, weights = np.polynomial.hermite_e.hermegauss(32)
+        # (limit - z / alpha) / (sigma / alpha) with z = alpha x + sigma eps
+        margin = (below - x).double() * math.exp(0.5 * log_snr_max)
+        log_probability = sum(
+            float(w) * torch.special.log_ndtr(margin - float(eps))
+            for eps, w in zip(nodes, weights / weights.sum(), strict=True)
+        )
+        per_cell = torch.where(torch.isfinite(below), -log_probability, per_cell)
+    return torch.where(counted, per_cell, 0.0).flatten(1).sum(1)
 
 
 def _v_and_divergence(
