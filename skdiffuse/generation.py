@@ -21,6 +21,7 @@ from skdiffuse.diffusion import (
     AncestralStep,
     ClampedDenoiser,
     HeunStep,
+    KnownCells,
     RandomStreams,
     ReconstructionGuidance,
     Step,
@@ -279,11 +280,10 @@ class RainGenerator:
                 batch = rain[first : first + batch_size]
                 streams = RandomStreams(seeds[first : first + batch_size])
                 denoiser = VDenoiser(network)
-                known = torch.isfinite(batch).to(device)
-                if known.any():
+                if torch.isfinite(batch).any():
                     latent = self.latent_.encode(batch).to(device)
                     denoiser = ReconstructionGuidance(
-                        denoiser, latent, known, w_r, GUIDANCE_ITERATIONS
+                        denoiser, KnownCells(latent), w_r, GUIDANCE_ITERATIONS
                     )
                 denoiser = ClampedDenoiser(denoiser, *self.latent_.bounds)
                 x = run_sampler(

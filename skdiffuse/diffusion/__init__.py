@@ -30,7 +30,12 @@ from skdiffuse.diffusion.exact import (
     GaussianMixtureDenoiser,
 )
 from skdiffuse.diffusion.guidance import (
+    HoGuidance,
+    MomentMatching,
+    ObservationGuidance,
+    PiGDM,
     ReconstructionGuidance,
+    Replacement,
 )
 from skdiffuse.diffusion.likelihood import (
     Elbo,
@@ -142,6 +147,7 @@ __all__ = [
     "GaussianDenoiser",
     "GaussianMixtureDenoiser",
     "HeunStep",
+    "HoGuidance",
     "InterpolatedVariance",
     "JointObservation",
     "KnownCells",
@@ -150,13 +156,17 @@ __all__ = [
     "LinearLogSNRSchedule",
     "LogSNR",
     "LowerVariance",
+    "MomentMatching",
     "NetworkDenoiser",
     "NoiseLevel",
     "NoiseSchedule",
     "Observation",
+    "ObservationGuidance",
+    "PiGDM",
     "PosteriorVariance",
     "RandomStreams",
     "ReconstructionGuidance",
+    "Replacement",
     "ReverseVariance",
     "RungeKuttaStep",
     "ShiftedCosineSchedule",

@@ -44,13 +44,14 @@ class Linearisation:
         with torch.enable_grad():
             field = field.detach().requires_grad_()
             residual = misfit(operator(field))
+            explained = -residual
             probe = torch.zeros_like(residual, requires_grad=True)
-            (pulled,) = torch.autograd.grad(-residual, field, probe, create_graph=True)
+            (pulled,) = torch.autograd.grad(explained, field, probe, create_graph=True)
 
         def forward(w: Tensor) -> Tensor:
             return torch.autograd.grad(pulled, probe, w, retain_graph=True)[0]
 
         def adjoint(u: Tensor) -> Tensor:
-            return torch.autograd.grad(-residual, field, u, retain_graph=True)[0]
+            return torch.autograd.grad(explained, field, u, retain_graph=True)[0]
 
         return cls(residual.detach(), forward, adjoint)

@@ -6,6 +6,7 @@ from skdiffuse.diffusion import (
     AncestralStep,
     GaussianDenoiser,
     HeunStep,
+    KnownCells,
     RandomStreams,
     ReconstructionGuidance,
     TruncatedCosineSchedule,
@@ -30,7 +31,7 @@ def prior():
 
 
 def guided(prior, w_r, mask=KNOWN, values=VALUES, n=1):
-    return ReconstructionGuidance(prior, values.expand(n, -1), mask.expand(n, -1), w_r)
+    return ReconstructionGuidance(prior, KnownCells(values.expand(n, -1), mask.expand(n, -1)), w_r)
 
 
 @pytest.mark.parametrize("log_snr", [-4.0, 0.0, 3.0])
@@ -86,10 +87,7 @@ def sampled_error(prior, w_r, n_steps=256, **options):
     )
     noise = RandomStreams(range(512)).normal((D,), torch.float64)
     noise = torch.cat([noise, -noise])
-    shape = len(noise), -1
-    denoiser = ReconstructionGuidance(
-        prior, VALUES.expand(shape), KNOWN.expand(shape), w_r, **options
-    )
+    denoiser = ReconstructionGuidance(prior, KnownCells(VALUES[None], KNOWN), w_r, **options)
     grid = sampling_grid(TruncatedCosineSchedule(), n_steps)
     x = run_sampler(denoiser, noise, grid, HeunStep())
     return (x[:, u].mean(0) - exact).norm().item()
