@@ -3,12 +3,25 @@
 from skdiffuse.diffusion.adaptive import (
     integrate_adaptive,
 )
+from skdiffuse.diffusion.amortised import (
+    AmortisedDenoiser,
+    known_as_covariates,
+)
+from skdiffuse.diffusion.class_guidance import (
+    ClassifierFreeGuidance,
+    ClassifierGuidance,
+    SimilarityGuidance,
+)
 from skdiffuse.diffusion.classic_schedules import (
     DiscreteBetaSchedule,
     EDMSigmaSchedule,
     EDMTrainingSchedule,
     LinearBetaSchedule,
     VarianceExplodingSchedule,
+)
+from skdiffuse.diffusion.conditioning import (
+    CONDITIONING_METHODS,
+    condition,
 )
 from skdiffuse.diffusion.coordinates import (
     Angle,
@@ -79,6 +92,10 @@ from skdiffuse.diffusion.parameterizations import (
 from skdiffuse.diffusion.random import (
     RandomStreams,
 )
+from skdiffuse.diffusion.resampling import (
+    ReplaceKnown,
+    ResampledStep,
+)
 from skdiffuse.diffusion.samplers import (
     Step,
     Trajectory,
@@ -121,14 +138,18 @@ from skdiffuse.diffusion.weightings import (
 )
 
 __all__ = [
+    "CONDITIONING_METHODS",
     "PARAMETERIZATIONS",
     "AdamsBashforthStep",
     "AdamsStep",
+    "AmortisedDenoiser",
     "AnalyticVariance",
     "AncestralStep",
     "Angle",
     "ArealMean",
     "ClampedDenoiser",
+    "ClassifierFreeGuidance",
+    "ClassifierGuidance",
     "Coordinate",
     "DDIMStep",
     "DPMSolverStep",
@@ -166,10 +187,13 @@ __all__ = [
     "PosteriorVariance",
     "RandomStreams",
     "ReconstructionGuidance",
+    "ReplaceKnown",
     "Replacement",
+    "ResampledStep",
     "ReverseVariance",
     "RungeKuttaStep",
     "ShiftedCosineSchedule",
+    "SimilarityGuidance",
     "Step",
     "TaperedLogSNR",
     "TemporalMean",
@@ -181,6 +205,7 @@ __all__ = [
     "Weighting",
     "alpha",
     "bits_per_dim",
+    "condition",
     "convert",
     "decode",
     "diffuse",
@@ -193,6 +218,7 @@ __all__ = [
     "flow_log_density",
     "integrate",
     "integrate_adaptive",
+    "known_as_covariates",
     "min_snr_weighting",
     "npr_loss",
     "posterior_variance_from_data",

@@ -1,0 +1,90 @@
+"""Conditioning by a network that was trained to be told what is known."""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from skdiffuse.diffusion.denoisers import NetworkDenoiser
+from skdiffuse.diffusion.observations import Observation
+
+__all__ = ["AmortisedDenoiser", "known_as_covariates"]
+
+
+def known_as_covariates(values: Tensor, covariates: Tensor | None = None) -> Tensor:
+    """What a network is told of known cells: their values, 0 elsewhere, and where they are.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n, frames, y, x)
+        NaN where unknown.
+    covariates : Tensor of shape (n, frames, c, y, x), optional
+        Further fields; they come after the two.
+
+    Returns
+    -------
+    Tensor of shape (n, frames, 2 + c, y, x)
+
+    Examples
+    --------
+    >>> known_as_covariates(torch.tensor([[[[3.0, torch.nan]]]]))[0, 0, :, 0]
+    tensor([[3., 0.],
+            [1., 0.]])
+    """
+    known = torch.isfinite(values)
+    told = torch.stack([torch.where(known, values, 0.0), known.to(values.dtype)], dim=2)
+    if covariates is None:
+        return told
+    shape = (*told.shape[:2], covariates.shape[2], *told.shape[3:])
+    return torch.cat([told, covariates.to(told).expand(shape)], dim=2)
+
+
+class AmortisedDenoiser(NetworkDenoiser):
+    """Denoiser of a network that is told the known cells; needs no gradient.
+
+    The network was trained with random cells known, and with none in some of the sequences, so that
+    it still denoises without being told anything. It may be wrapped in guidance by another
+    observation, say of a coarse grid, as any denoiser.
+
+    Parameters
+    ----------
+    network : callable
+        ``network(z, log_snr, covariates=...)``, of the shape of z; see `known_as_covariates`.
+    observation : Observation
+        What it pins down without error is what the network is told, `KnownCells` above all; the
+        rest is left to guidance.
+    parameterization : {"x", "eps", "v", "score"}, default="v"
+        What the network predicts.
+    covariates : Tensor of shape (n, frames, c, y, x), optional
+        Further fields that it is told.
+    **told
+        Further arguments of the network, such as ``labels``.
+
+    Examples
+    --------
+    >>> from skdiffuse.diffusion import KnownCells
+    >>> network = lambda z, log_snr, covariates: covariates[:, :, 1]
+    >>> denoiser = AmortisedDenoiser(
+    ...     network, KnownCells(torch.tensor([[[[3.0, torch.nan]]]])), "x")
+    >>> denoiser(torch.ones(1, 1, 1, 2), torch.tensor(0.0))
+    tensor([[[[3., 0.]]]])
+    """
+
+    def __init__(
+        self,
+        network,
+        observation: Observation,
+        parameterization: str = "v",
+        *,
+        covariates: Tensor | None = None,
+        **told,
+    ) -> None:
+        super().__init__(partial(network, **told), parameterization)
+        self.observation = observation
+        self.covariates = covariates
+
+    def __call__(self, z: Tensor, log_snr: Tensor) -> Tensor:
+        known = self.observation.pin(torch.full_like(z, torch.nan))
+        told = known_as_covariates(known, self.covariates)
+        informed = NetworkDenoiser(partial(self.network, covariates=told), self.parameterization)
+        return self.observation.pin(informed(z, log_snr))
