@@ -136,6 +136,9 @@ from skdiffuse.diffusion.weightings import (
     sigmoid_weighting,
     v_weighting,
 )
+from skdiffuse.diffusion.windows import (
+    WindowedNetwork,
+)
 
 __all__ = [
     "CONDITIONING_METHODS",
@@ -203,6 +206,7 @@ __all__ = [
     "VDenoiser",
     "VarianceExplodingSchedule",
     "Weighting",
+    "WindowedNetwork",
     "alpha",
     "bits_per_dim",
     "condition",
