@@ -58,6 +58,10 @@ class PrecipDiffusion(RainGenerator, RainLikelihood, BaseEstimator):
     wiener_skip : bool, default=True
         Start the network from the best linear filter for the spectrum of the training windows; see
         `skdiffuse.networks.WienerSkip`. Saves most of the training.
+    amortised : bool, default=False
+        Train the network on random tasks as well (the past known, every other frame, gaps, single
+        cells), so that it can be told what is known: conditional sampling then needs no gradient
+        through the network; see `condition`.
     latent_scaling : {"standard", "range"}, default="standard"
         Scale of the transformed rain: unit variance, or [-1, 1] with the largest rate of the
         training data as a limit that is never exceeded.
@@ -138,6 +142,7 @@ class PrecipDiffusion(RainGenerator, RainLikelihood, BaseEstimator):
         network="tiny",
         geography=None,
         wiener_skip=True,
+        amortised=False,
         latent_scaling="standard",
         trace=0.01,
         log_snr_range=(-20.0, 20.0),
@@ -162,6 +167,7 @@ class PrecipDiffusion(RainGenerator, RainLikelihood, BaseEstimator):
         self.network = network
         self.geography = geography
         self.wiener_skip = wiener_skip
+        self.amortised = amortised
         self.latent_scaling = latent_scaling
         self.trace = trace
         self.log_snr_range = log_snr_range
@@ -256,7 +262,11 @@ class PrecipDiffusion(RainGenerator, RainLikelihood, BaseEstimator):
         power = None
         if self.wiener_skip:
             power = _mean_power(windows, self.latent_)
-        self._network_options = {"field_shape": crop if geography else None}
+        self._network_options = {
+            "field_shape": crop if geography else None,
+            # What is known, and where it is.
+            "n_covariates": 2 if self.amortised else 0,
+        }
         # Weights are drawn from a stream of their own: fork_rng puts the global one back.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -268,6 +278,7 @@ class PrecipDiffusion(RainGenerator, RainLikelihood, BaseEstimator):
             self.schedule_,
             learning_rate=self.learning_rate,
             curve_learning_rate=getattr(self.transformer_, "joint_learning_rate", 0.0),
+            amortised=self.amortised,
             seed=seed,
             device=self._device(),
             checkpoint_dir=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
@@ -277,6 +288,7 @@ class PrecipDiffusion(RainGenerator, RainLikelihood, BaseEstimator):
                 "crop_shape": list(crop),
                 "geography": geography,
                 "wiener_skip": self.wiener_skip,
+                "amortised": self.amortised,
                 "transformer": repr(self.transformer_),
                 "train_transformer": self.train_transformer,
                 "latent_centre": self.latent_.centre,

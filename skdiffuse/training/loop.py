@@ -22,6 +22,7 @@ from skdiffuse.training.checkpoints import (
 )
 from skdiffuse.training.ema import PowerAverage
 from skdiffuse.training.objective import LatentCurve, TrainingObjective
+from skdiffuse.training.tasks import random_known_cells
 
 __all__ = ["Budget", "Trainer"]
 
@@ -68,6 +69,8 @@ class Trainer:
         Largest norm of a step's gradient.
     average_width : float
         See `PowerAverage`.
+    amortised : bool
+        Tell the network random cells, as two covariates; see `random_known_cells`.
     seed : int
     device : str or torch.device
     checkpoint_dir : Path or None
@@ -100,6 +103,7 @@ class Trainer:
     warmup_steps: int = 100
     gradient_clip: float = 1.0
     average_width: float = 0.1
+    amortised: bool = False
     seed: int = 0
     device: str | torch.device = "cpu"
     checkpoint_dir: Path | None = None
@@ -187,11 +191,15 @@ class Trainer:
         generator = torch.Generator().manual_seed(step_seed(self.seed, self.step, purpose=1))
         log_snr = self.schedule.draw(len(rain), generator).to(self.device)
         noise = torch.randn(rain.shape, generator=generator).to(self.device)
+        known = None
+        if self.amortised:
+            known = random_known_cells(rain.shape, step_seed(self.seed, self.step, purpose=2))
+            known = known.to(self.device)
 
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * min(1.0, (self.step + 1) / self.warmup_steps)
         self.objective.train()
-        losses = [(weights * part).mean() for part in self.objective(rain, log_snr, noise)]
+        losses = [(weights * part).mean() for part in self.objective(rain, log_snr, noise, known)]
         loss = sum(losses)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

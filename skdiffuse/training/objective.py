@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from skdiffuse.diffusion import v_loss
+from skdiffuse.diffusion import alpha, known_as_covariates, sigma, v_loss
+from skdiffuse.diffusion.parameterizations import like
 from skdiffuse.preprocessing import MonotoneNetwork
 
 __all__ = ["LatentCurve", "TrainingObjective", "masked_v_loss"]
@@ -102,7 +104,15 @@ class TrainingObjective(nn.Module):
         """The transform that is trained, if one is."""
         return self.encode.curve if isinstance(self.encode, LatentCurve) else None
 
-    def forward(self, rain: Tensor, log_snr: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        rain: Tensor,
+        log_snr: Tensor,
+        noise: Tensor,
+        known: Tensor | None = None,
+        covariates: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Losses of each sequence.
 
         Parameters
@@ -112,6 +122,11 @@ class TrainingObjective(nn.Module):
         log_snr : Tensor of shape (n,)
         noise : Tensor, shape of rain
             Standard normal.
+        known : Tensor of bool, shape of rain, optional
+            Cells that the network is told, as `known_as_covariates` says; of these it has nothing
+            to learn, and their error counts as 0.
+        covariates, labels : Tensor, optional
+            What else the network is told.
 
         Returns
         -------
@@ -124,4 +139,20 @@ class TrainingObjective(nn.Module):
             if isinstance(self.encode, LatentCurve)
             else (encoded, rain.new_zeros(len(rain)))
         )
-        return masked_v_loss(self.network, latent, log_snr, noise), stretch
+        network = self.network
+        if known is not None:
+            told = torch.where(known, latent, torch.nan)
+            covariates = known_as_covariates(told, covariates)
+        if covariates is not None:
+            network = partial(network, covariates=covariates)
+        if labels is not None:
+            network = partial(network, labels=labels)
+        if known is not None:
+            network = partial(_v_beside_known, network, told)
+        return masked_v_loss(network, latent, log_snr, noise), stretch
+
+
+def _v_beside_known(network: nn.Module, known: Tensor, z: Tensor, log_snr: Tensor) -> Tensor:
+    """v of the network where nothing is known, and the v that follows from z elsewhere."""
+    v = (like(alpha(log_snr), z) * z - known) / like(sigma(log_snr), z)
+    return torch.where(torch.isfinite(known), v, network(z, log_snr))
