@@ -3,14 +3,18 @@ import pytest
 import torch
 
 from skdiffuse.diffusion import (
+    CONDITIONING_METHODS,
     AncestralStep,
+    ArealMean,
     GaussianDenoiser,
     HeunStep,
+    JointObservation,
     KnownCells,
     RandomStreams,
     ReconstructionGuidance,
     TruncatedCosineSchedule,
     alpha,
+    condition,
     run_sampler,
     sampling_grid,
     sigma,
@@ -141,3 +145,132 @@ def test_missing_values_do_not_leak(prior):
 def test_negative_weight_is_refused(prior):
     with pytest.raises(ValueError, match=r"w_r=-1.0 must be at least 0"):
         guided(prior, -1.0)
+
+
+# Moment matching and what all methods share
+
+
+@pytest.mark.parametrize("method", sorted(CONDITIONING_METHODS))
+def test_batch_and_order_do_not_matter(prior, method):
+    """Sampled alone, or with others that know other cells, a sequence is the same."""
+    masks = torch.stack([KNOWN, ~KNOWN, torch.arange(D) < 5, torch.zeros(D, dtype=bool)])
+    values = torch.where(masks, torch.linspace(-1, 2, D, dtype=torch.float64), torch.nan)
+    grid = sampling_grid(TruncatedCosineSchedule(), 8)
+
+    def sample(rows):
+        streams = RandomStreams(range(4)[rows])
+        noise = streams.normal((D,), torch.float64)
+        denoiser = condition(prior, KnownCells(values).rows(rows), method)
+        return run_sampler(denoiser, noise, grid, AncestralStep(), streams=streams)
+
+    together = sample(slice(0, 4))
+    for i in range(4):
+        np.testing.assert_allclose(sample(slice(i, i + 1))[0], together[i], rtol=1e-9, atol=1e-12)
+        assert torch.equal(together[i, masks[i]], values[i, masks[i]])
+
+
+@pytest.mark.parametrize("step", [HeunStep(), AncestralStep("lower")])
+def test_forecast_of_an_autoregression_has_its_predictive_law(step):
+    """x_t = 1.2 x_t-1 - 0.5 x_t-2 + noise: the forecast from the last two frames is known."""
+    length, n = 10, 4000
+    phi = torch.eye(length, dtype=torch.float64)
+    for t in range(2, length):
+        phi[t, t - 1], phi[t, t - 2] = -1.2, 0.5
+    # stationary start: variance and lag-1 correlation of the process with unit innovations
+    lag_1 = 1.2 / 1.5
+    variance = 1 / (1 - 1.2 * lag_1 + 0.5 * (1.2 * lag_1 - 0.5))
+    innovations = torch.eye(length, dtype=torch.float64)
+    innovations[:2, :2] = variance * torch.tensor([[1, lag_1], [lag_1, 1]])
+    inverse = torch.linalg.inv(phi)
+    scale = variance**0.5
+    prior = GaussianDenoiser(torch.zeros(length), inverse @ innovations @ inverse.T / variance)
+    past = torch.tensor([0.4, -0.2, 0.9, 1.6, 1.3], dtype=torch.float64) / scale
+    mean, response = [past[-2], past[-1]], torch.zeros(5, 5, dtype=torch.float64)
+    for t in range(5):
+        mean.append(1.2 * mean[-1] - 0.5 * mean[-2])
+        response[t, t] = 1 / scale
+        if t > 0:
+            response[t] += 1.2 * response[t - 1]
+        if t > 1:
+            response[t] -= 0.5 * response[t - 2]
+    values = torch.cat([past, torch.full((5,), torch.nan)])[None, :, None, None]
+    streams = RandomStreams(range(n))
+    x = run_sampler(
+        condition(prior, KnownCells(values), "moment_matching"),
+        streams.normal((length, 1, 1), torch.float64),
+        sampling_grid(TruncatedCosineSchedule(), 400 if step.stochastic else 32, "tapered"),
+        step,
+        streams=streams,
+    ).flatten(1)
+    exact = response @ response.T
+    error = x[:, 5:].mean(0) - torch.stack(mean[2:])
+    assert (error.abs() < 4 * (exact.diagonal() / n).sqrt()).all()
+    found = x[:, 5:].T.cov()
+    # four standard errors of a sample covariance
+    spread = ((exact**2 + exact.diagonal()[:, None] * exact.diagonal()) / n).sqrt()
+    assert ((found - exact).abs() < 4 * spread + 0.02 * exact.diagonal().max()).all()
+
+
+def test_observation_error_is_respected(prior):
+    """The Gaussian regression on values of error variance R, nothing being pinned."""
+    error = 0.3
+    observation = KnownCells(VALUES[None], KNOWN, error_variance=error)
+    grid = sampling_grid(TruncatedCosineSchedule(), 64, "tapered")
+    noise = RandomStreams(range(300)).normal((D,), torch.float64)
+    x = run_sampler(
+        condition(prior, observation, "moment_matching"),
+        torch.cat([noise, -noise]),
+        grid,
+        HeunStep(),
+    )
+    k = KNOWN
+    gain = COVARIANCE[:, k] @ torch.linalg.inv(COVARIANCE[k][:, k] + error * torch.eye(3))
+    np.testing.assert_allclose(x.mean(0), MEAN + gain @ (VALUES - MEAN)[k], atol=1e-3)
+    exact = COVARIANCE - gain @ COVARIANCE[k]
+    assert (x.T.cov() - exact).norm() / exact.norm() < 0.15
+
+
+def test_contradiction_ends_between(prior):
+    """Two gauges in one cell that differ: finite, and between the two with equal errors."""
+    twice = JointObservation(
+        [KnownCells(VALUES[None] + d, KNOWN, error_variance=0.1) for d in (-0.5, 0.5)]
+    )
+    once = KnownCells(VALUES[None], KNOWN, error_variance=0.05)
+    log_snr = torch.tensor(0.0, dtype=torch.float64)
+    z = RandomStreams([0]).normal((D,), torch.float64)
+    both, one = (condition(prior, o, "moment_matching")(z, log_snr) for o in (twice, once))
+    np.testing.assert_allclose(both, one, rtol=1e-5)
+    exact = JointObservation([KnownCells(VALUES[None] + d, KNOWN) for d in (-0.5, 0.5)])
+    assert torch.isfinite(condition(prior, exact, "moment_matching")(z, log_snr)).all()
+
+
+@pytest.mark.parametrize("method", ["moment_matching", "reconstruction"])
+def test_no_jacobian_makes_it_diverge(method):
+    """A network's is neither symmetric nor positive: each step stays within the largest gain."""
+    jacobian = torch.randn(D, D, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for matrix in (jacobian, -torch.eye(D, dtype=torch.float64), 1e-9 * jacobian):
+        guided = condition(
+            lambda z, _, m=matrix: z @ m,
+            KnownCells(VALUES[None], KNOWN),
+            method,
+            n_iterations=1,
+            largest_gain=2.0,
+        )
+        z = torch.zeros(1, D, dtype=torch.float64)
+        x = guided(z, torch.tensor(-20.0, dtype=torch.float64))[0]
+        misfit = VALUES[KNOWN].square().mean().sqrt()
+        assert x[~KNOWN].square().mean().sqrt() <= 2.0 * misfit * (1 + 1e-9)
+
+
+def test_mean_of_rain_is_met_through_the_latent():
+    """Means over blocks of exp(x), observed without error, of which x_hat's is not the mean."""
+    y, x = (g.flatten() for g in torch.meshgrid(torch.arange(4), torch.arange(4), indexing="ij"))
+    distance = torch.hypot((y[:, None] - y).double(), (x[:, None] - x).double())
+    prior = GaussianDenoiser(torch.zeros(16), torch.exp(-distance / 3))
+    wanted = torch.tensor([[[[3.0, 0.5], [1.0, 0.1]]]], dtype=torch.float64)
+    seen = ArealMean(wanted, 2).through(torch.exp, torch.log)
+    noise = RandomStreams(range(20)).normal((1, 4, 4), torch.float64)
+    grid = sampling_grid(TruncatedCosineSchedule(), 64, "tapered")
+    sampled = run_sampler(condition(prior, seen, "moment_matching"), noise, grid, HeunStep())
+    found = ArealMean(wanted, 2).predict(torch.exp(sampled))
+    np.testing.assert_allclose(found, wanted.expand_as(found), rtol=1e-3)
