@@ -60,6 +60,7 @@ from skdiffuse.diffusion.likelihood import (
 )
 from skdiffuse.diffusion.objectives import (
     discrete_loss,
+    interpolated_variance_loss,
     npr_loss,
     sn_loss,
     v_loss,
@@ -222,6 +223,7 @@ __all__ = [
     "flow_log_density",
     "integrate",
     "integrate_adaptive",
+    "interpolated_variance_loss",
     "known_as_covariates",
     "min_snr_weighting",
     "npr_loss",

@@ -15,9 +15,17 @@ from torch import Tensor
 from skdiffuse.diffusion.denoisers import Denoiser
 from skdiffuse.diffusion.parameterizations import alpha, convert, diffuse, like, sigma
 from skdiffuse.diffusion.schedules import NoiseSchedule
+from skdiffuse.diffusion.variances import InterpolatedVariance, posterior_coefficients
 from skdiffuse.diffusion.weightings import Weighting
 
-__all__ = ["discrete_loss", "npr_loss", "sn_loss", "v_loss", "weighted_loss"]
+__all__ = [
+    "discrete_loss",
+    "interpolated_variance_loss",
+    "npr_loss",
+    "sn_loss",
+    "v_loss",
+    "weighted_loss",
+]
 
 
 def v_loss(
@@ -163,6 +171,50 @@ def sn_loss(variance_network: Denoiser, x: Tensor, log_snr: Tensor, noise: Tenso
     """
     z = diffuse(x, noise, log_snr)
     return _mean_square(variance_network(z, log_snr) - noise**2, None)
+
+
+def interpolated_variance_loss(
+    fraction: Denoiser,
+    denoiser: Denoiser,
+    x: Tensor,
+    log_snr: Tensor,
+    log_snr_next: Tensor,
+    noise: Tensor,
+) -> Tensor:
+    """Loss of the fraction of `InterpolatedVariance`, in nats per cell.
+
+    ``KL(q(z_s | z_t, x) || p(z_s | z_t))`` with the mean of p finished (Nichol and Dhariwal 2021,
+    section 3.1: the variance, and only it, learns from the likelihood bound). With the posterior
+    variance std^2, the squared error e of x_hat and the variance v of the step it is
+    ``((std^2 + c_x^2 e) / v - 1 + log(v / std^2)) / 2``, so that at the optimum v is
+    ``std^2 + c_x^2 E[e | z]``, the best variance there is.
+
+    Parameters
+    ----------
+    fraction : callable
+        ``(z, log_snr) -> f``, the network that is trained, of the shape of z.
+    denoiser : callable
+        ``(z, log_snr) -> x_hat``, finished.
+    x, noise : Tensor of shape (n, ...)
+        Data and standard normal noise.
+    log_snr, log_snr_next : Tensor of shape ()
+        Noisier and cleaner end of the step.
+
+    Returns
+    -------
+    Tensor of shape (n,)
+    """
+    log_snr, log_snr_next = (
+        torch.as_tensor(v, dtype=torch.float64) for v in (log_snr, log_snr_next)
+    )
+    z = diffuse(x, noise, log_snr)
+    with torch.no_grad():
+        x_hat = denoiser(z, log_snr)
+    _, c_x, std = posterior_coefficients(log_snr, log_snr_next)
+    variance = InterpolatedVariance(fraction)(z, x_hat, log_snr, log_snr_next)
+    spread = std**2 + c_x**2 * (x - x_hat).square()
+    divergence = 0.5 * (spread / variance - 1 + torch.log(variance / std**2))
+    return divergence.flatten(1).mean(1)
 
 
 def _finished_eps(denoiser: Denoiser, z: Tensor, log_snr: Tensor) -> Tensor:

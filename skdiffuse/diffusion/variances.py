@@ -105,7 +105,8 @@ class InterpolatedVariance(ReverseVariance):
     Parameters
     ----------
     fraction : callable
-        ``(z, log_snr) -> f``, of the shape of z, in [0, 1]; a network.
+        ``(z, log_snr) -> f``, of the shape of z, in [0, 1]; a network, trained with
+        `interpolated_variance_loss`.
     """
 
     def __init__(self, fraction: Denoiser):

@@ -12,11 +12,13 @@ from skdiffuse.diffusion import (
     PARAMETERIZATIONS,
     LinearLogSNRSchedule,
     TruncatedCosineSchedule,
+    UpperVariance,
     alpha,
     convert,
     discrete_loss,
     edm_weighting,
     elbo_weighting,
+    interpolated_variance_loss,
     npr_loss,
     sampling_grid,
     sigma,
@@ -24,6 +26,7 @@ from skdiffuse.diffusion import (
     v_loss,
     weighted_loss,
 )
+from skdiffuse.diffusion.variances import posterior_coefficients
 
 
 def zero(z, log_snr):
@@ -221,3 +224,36 @@ def test_second_stage_does_not_train_the_denoiser():
     )
     loss.sum().backward()
     assert weight.grad is None and network_weight.grad is not None
+
+
+def test_interpolated_variance_learns_the_best_variance_of_the_step():
+    """On x = +-1 the least loss is at v = std^2 + c_x^2 Var[x | z]; the mean is left alone."""
+    x, eps, weights = gauss_hermite_pairs()
+    t, s = (torch.tensor(v, dtype=torch.float64) for v in (-1.0, 0.5))
+    a, sd = float(alpha(t)), float(sigma(t))
+    z = a * x + sd * eps
+    scale = torch.ones(1, dtype=torch.float64, requires_grad=True)
+
+    def denoiser(z, at):
+        return torch.tanh(a / sd**2 * z) * scale
+
+    _, c_x, std = posterior_coefficients(t, s)
+    best = std**2 + c_x**2 * (1 - torch.tanh(a / sd**2 * z) ** 2)
+    upper = UpperVariance()(z, z, t, s)
+    exact = (torch.log(best) - 2 * math.log(std)) / (math.log(upper) - 2 * math.log(std))
+
+    def loss_of(fraction):
+        losses = interpolated_variance_loss(fraction, denoiser, x, t, s, eps)
+        return (weights * losses).sum()
+
+    f = exact.detach().clone().requires_grad_()
+    least = loss_of(lambda z, at: f)
+    direction = torch.sin(z)
+    (slope,) = torch.autograd.grad(least, f)
+    assert abs(float((slope * direction).sum())) < 1e-6
+    assert scale.grad is None
+    for size in (0.1, -0.1):
+        assert loss_of(lambda z, at, size=size: exact + size * direction) > least
+    # the minimum is the entropy of the step beyond that of the posterior
+    entropy = 0.5 * float((weights * torch.log(best / std**2)[:, 0]).sum())
+    assert float(least.detach()) == pytest.approx(entropy, rel=1e-6)
