@@ -289,10 +289,10 @@ def main():
     quick = parser.parse_args().quick
     torch.set_num_threads(1)
     start = time.perf_counter()
-    n_drawn = 512 if quick else 16384
+    n_drawn = 512 if quick else 6000
     all_problems = problems()
     reference = all_problems[0]
-    steps = [8, 32] if quick else [8, 12, 16, 24, 32, 64, 128, 256]
+    steps = [8, 32] if quick else [8, 12, 16, 24, 32, 64, 128]
     results = {
         "ancestral": table(reference, [256] if quick else [256, 1024]),
         "race": [row for p in all_problems for row in race(p, steps, n_drawn)],

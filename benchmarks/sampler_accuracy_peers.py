@@ -1,16 +1,22 @@
-"""Samplers of diffusers and azula, run on an exact denoiser ``(z, log_snr) -> x_hat``.
+"""Samplers of diffusers, azula and k-diffusion, run on an exact denoiser ``(z, log_snr) -> x_hat``.
 
 Each entry maps a name to ``run(denoiser, z, n_steps) -> x``, with the package's own schedule, grid
 and last step: what its users get. Only deterministic samplers are here, so that the law of their
 output follows from unit vectors.
 """
 
+import functools
+import importlib
+import importlib.util
+import sys
+import types
+
 import torch
 
 
 def peers():
     """All samplers of the packages that are installed."""
-    return {**_diffusers(), **_azula()}
+    return {**_diffusers(), **_azula(), **_k_diffusion()}
 
 
 def _diffusers():
@@ -123,6 +129,61 @@ def _azula():
         "azula zEAB 3": sampler(sample.zEABSampler, VPSchedule, order=3),
         "azula REAB": sampler(sample.REABSampler, VPSchedule),
     }
+
+
+def _k_diffusion():
+    sampling = _k_diffusion_sampling()
+    if sampling is None:
+        return {}
+
+    def run_with(sampler, sigmas_of):
+        def run(denoiser, z, n_steps):
+            # noise over signal of the linear schedule of the others
+            sigmas = sigmas_of(n_steps).double()
+
+            def model(y, sigma):
+                log_snr = -2 * torch.log(sigma)
+                scale = torch.sqrt(torch.sigmoid(log_snr))[:, None]
+                return denoiser(y * scale, log_snr[0])
+
+            return sampler(model, z * sigmas[0], sigmas, disable=True)
+
+        return run
+
+    def karras(n_steps):
+        return sampling.get_sigmas_karras(n_steps, 0.01, 157.0)
+
+    def exponential(n_steps):
+        return sampling.get_sigmas_exponential(n_steps, 0.01, 157.0)
+
+    return {
+        "k-diffusion Euler": run_with(sampling.sample_euler, karras),
+        "k-diffusion Heun": run_with(sampling.sample_heun, karras),
+        "k-diffusion DPM-2": run_with(sampling.sample_dpm_2, karras),
+        "k-diffusion LMS 4": run_with(sampling.sample_lms, karras),
+        "k-diffusion DPM-Solver++ 2M": run_with(sampling.sample_dpmpp_2m, karras),
+        "k-diffusion DPM-Solver++ 2M, uniform log-SNR": run_with(
+            sampling.sample_dpmpp_2m, exponential
+        ),
+    }
+
+
+@functools.cache
+def _k_diffusion_sampling():
+    """Its samplers alone: the package as a whole needs image libraries and more."""
+    package = importlib.util.find_spec("k_diffusion")
+    if package is None:
+        return None
+    stub = types.ModuleType("k_diffusion")
+    stub.__path__ = list(package.submodule_search_locations)
+    stub.utils = sys.modules["k_diffusion.utils"] = types.ModuleType("k_diffusion.utils")
+    stub.utils.append_dims = lambda x, n: x[(...,) + (None,) * (n - x.ndim)]
+    sys.modules.setdefault("torchsde", types.ModuleType("torchsde"))
+    sys.modules["k_diffusion"] = stub
+    try:
+        return importlib.import_module("k_diffusion.sampling")
+    except ImportError:
+        return None
 
 
 def _eps(denoiser, z, log_snr):

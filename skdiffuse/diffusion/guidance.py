@@ -32,7 +32,7 @@ __all__ = [
     "Replacement",
 ]
 
-Spread = Callable[[Tensor], float]
+Spread = Callable[[Tensor], Tensor | float]
 
 # Products with A alone, which cost nothing beside the network; one is enough for known cells and
 # for means over blocks.
@@ -49,8 +49,9 @@ class ObservationGuidance(ABC):
     observation : Observation
         In the denoiser's units; see `Observation.through`.
     spread : callable, optional
-        ``log_snr -> std``: how uncertain x_hat is in each cell, for the mean of what is observed
-        through a non-linear function. None: what is observed of x_hat is taken for the mean.
+        ``log_snr -> std``: how uncertain x_hat is in each cell, by which a `DecodedObservation`
+        tells the mean of what is observed from what is observed of the mean. None: sigma, as for
+        white data of unit variance. It is 0 at the end in any case.
     """
 
     needs_gradient = True
@@ -66,7 +67,7 @@ class ObservationGuidance(ABC):
         with torch.set_grad_enabled(self.needs_gradient):
             z = z.detach().requires_grad_(self.needs_gradient)
             x_hat = self.denoiser(z, log_snr)
-        std = 0.0 if self.spread is None else float(self.spread(log_snr))
+        std = self.spread(log_snr) if self.spread else like(sigma(log_snr), x_hat)
         tangent = self.observation.linearise(x_hat, std)
 
         def pull_back(field: Tensor) -> Tensor:

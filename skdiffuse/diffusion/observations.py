@@ -69,7 +69,7 @@ class Observation(ABC):
     def predict(self, field: Tensor) -> Tensor:
         """What would be observed of a field of shape (n, frames, y, x); differentiable."""
 
-    def expect(self, field: Tensor, std: float) -> Tensor:
+    def expect(self, field: Tensor, std: Tensor | float) -> Tensor:
         """What is observed on average if the field is uncertain by `std` in every cell.
 
         The same as `predict` for a linear operator.
@@ -80,7 +80,7 @@ class Observation(ABC):
         """Observed minus predicted, 0 where the observation is missing."""
         return self._misfit(self.predict(field))
 
-    def linearise(self, field: Tensor, std: float = 0.0) -> Linearisation:
+    def linearise(self, field: Tensor, std: Tensor | float = 0.0) -> Linearisation:
         """The operator's tangent at a field, and the residual there."""
         return Linearisation.of(lambda x: self.expect(x, std), field, self._misfit)
 
@@ -359,9 +359,7 @@ class DecodedObservation(Observation):
     def predict(self, field: Tensor) -> Tensor:
         return self.observation.predict(self.decode(field))
 
-    def expect(self, field: Tensor, std: float) -> Tensor:
-        if std == 0:
-            return self.predict(field)
+    def expect(self, field: Tensor, std: Tensor | float) -> Tensor:
         nodes, weights = np.polynomial.hermite_e.hermegauss(5)
         weights = weights / weights.sum()
         decoded = sum(
@@ -414,7 +412,7 @@ class JointObservation(Observation):
     def predict(self, field: Tensor) -> Tensor:
         return torch.cat([o.predict(field).flatten(1) for o in self.observations], dim=1)
 
-    def expect(self, field: Tensor, std: float) -> Tensor:
+    def expect(self, field: Tensor, std: Tensor | float) -> Tensor:
         return torch.cat([o.expect(field, std).flatten(1) for o in self.observations], dim=1)
 
     def pin(self, field: Tensor) -> Tensor:

@@ -4,12 +4,14 @@ import torch
 
 from skdiffuse.diffusion import (
     CONDITIONING_METHODS,
+    AdamsStep,
     AncestralStep,
     ArealMean,
     GaussianDenoiser,
     HeunStep,
     JointObservation,
     KnownCells,
+    Observation,
     RandomStreams,
     ReconstructionGuidance,
     TruncatedCosineSchedule,
@@ -274,3 +276,33 @@ def test_mean_of_rain_is_met_through_the_latent():
     sampled = run_sampler(condition(prior, seen, "moment_matching"), noise, grid, HeunStep())
     found = ArealMean(wanted, 2).predict(torch.exp(sampled))
     np.testing.assert_allclose(found, wanted.expand_as(found), rtol=1e-3)
+
+
+def test_mean_of_rain_is_not_the_rain_of_the_mean():
+    """Two cells, (exp(x_1) + exp(x_2)) / 2 observed: the conditional mean is an integral."""
+    covariance = torch.tensor([[1.0, 0.6], [0.6, 1.0]], dtype=torch.float64)
+    prior, wanted, error = GaussianDenoiser(torch.zeros(2), covariance), 2.0, 0.01
+    axis = torch.linspace(-6, 4, 2001, dtype=torch.float64)
+    grid_x = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), dim=-1)
+    log_prior = -0.5 * (grid_x @ torch.linalg.inv(covariance) * grid_x).sum(-1)
+    misfit = torch.exp(grid_x).mean(-1) - wanted
+    weight = torch.softmax((log_prior - misfit**2 / (2 * error)).flatten(), 0)
+    exact = float(weight @ grid_x[..., 0].flatten())
+
+    values = torch.full((1, 1, 1, 1), wanted, dtype=torch.float64)
+    grid = sampling_grid(TruncatedCosineSchedule(), 48, "tapered")
+    noise = RandomStreams(range(1000)).normal((1, 1, 2), torch.float64)
+    noise = torch.cat([noise, noise.flip(-1), -noise, -noise.flip(-1)])
+
+    def error_of_mean(**options):
+        seen = TwoCells(values, error_variance=error).through(torch.exp, torch.log)
+        guided = condition(prior, seen, "moment_matching", **options)
+        return abs(float(run_sampler(guided, noise, grid, AdamsStep()).mean()) - exact)
+
+    assert error_of_mean() < 0.05
+    assert error_of_mean() < 0.8 * error_of_mean(spread=lambda log_snr: 0.0)
+
+
+class TwoCells(Observation):
+    def predict(self, field):
+        return field.mean(-1, keepdim=True)
