@@ -35,26 +35,102 @@ def to_numpy(X: Any, name: str = "X") -> np.ndarray:
     return X.astype(np.float32) if X.dtype.itemsize < 4 else X
 
 
+def is_lazy(X: Any) -> bool:
+    """Return whether `X` is a dask array, or a DataArray that holds one."""
+    return hasattr(getattr(X, "data", X), "dask")
+
+
+def lazy_or_numpy(X: Any, name: str = "X") -> Any:
+    """Return a dask array as it is (out of its DataArray), everything else by `to_numpy`."""
+    if not is_lazy(X):
+        return to_numpy(X, name)
+    return X.data if hasattr(X, "dims") else X
+
+
+def _parts(X: Any, axis: int, cells_of_one: int) -> Iterator[slice]:
+    """Slices along an axis of a lazy array of about `BLOCK_CELLS` cells, or one of all.
+
+    They end where chunks end as far as possible: a chunk cut in two is computed twice.
+    """
+    n = X.shape[axis]
+    if not is_lazy(X):
+        yield slice(0, n)
+        return
+    most = max(1, BLOCK_CELLS // max(1, cells_of_one))
+    ends = np.cumsum(X.chunks[axis])
+    start = 0
+    while start < n:
+        fitting = ends[(ends > start) & (ends <= start + most)]
+        stop = int(fitting[-1]) if fitting.size else min(start + most, n)
+        yield slice(start, stop)
+        start = stop
+
+
 def blocks(X: Any, name: str = "X", item_ndim: int = 0) -> Iterator[np.ndarray]:
     """Yield `X` as NumPy blocks of whole items (its last `item_ndim` dimensions).
 
     An array in memory comes as one block; a lazy one (dask) in slices along its first
     dimension, of about `BLOCK_CELLS` cells, so that no more is ever loaded.
     """
-    shape = np.shape(X)
-    lazy = hasattr(getattr(X, "data", X), "dask")
-    if not lazy or len(shape) <= item_ndim:
+    X = lazy_or_numpy(X, name)
+    if X.ndim <= item_ndim:
         yield to_numpy(X, name)
         return
-    rows = max(1, BLOCK_CELLS // max(1, int(np.prod(shape[1:]))))
-    for start in range(0, shape[0], rows):
-        yield to_numpy(X[start : start + rows], name)
+    for part in _parts(X, 0, int(np.prod(X.shape[1:]))):
+        yield to_numpy(X[part], name)
+
+
+def whole_series(X: Any, name: str = "X") -> Iterator[np.ndarray]:
+    """Yield all of (..., time, y, x) in blocks (n, time, y, x) that keep whole series of cells.
+
+    One long lazy series comes in bands of rows.
+    """
+    X = lazy_or_numpy(X, name)
+    if X.ndim > 3:
+        for block in blocks(X, name, item_ndim=3):
+            yield block.reshape(-1, *block.shape[-3:])
+        return
+    T, ny, nx = X.shape
+    for part in _parts(X, 1, T * nx):
+        yield to_numpy(X[:, part], name)[None]
+
+
+def frames_with_next(X: Any, ahead: int, name: str = "X") -> Iterator[tuple[np.ndarray, int]]:
+    """Yield sequences (n, frames, y, x) with how many of their frames begin a pair.
+
+    One long lazy series comes in stretches that share `ahead` frames with the next, so that
+    every pair of frames up to `ahead` apart is in one stretch, begun by one of its first.
+    """
+    X = lazy_or_numpy(X, name)
+    if X.ndim > 3:
+        for block in whole_series(X, name):
+            yield block, block.shape[1]
+        return
+    for part in _parts(X, 0, int(np.prod(X.shape[1:]))):
+        stretch = to_numpy(X[part.start : part.stop + ahead], name)
+        yield stretch[None], part.stop - part.start
+
+
+def paired_blocks(
+    y: Any, x: Any, item_ndim: int = 0
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Yield where they stand, and matching NumPy blocks of y (S) and of x (m, ..., S).
+
+    Blocks are slices along the first dimension of y, and hold whole items.
+    """
+    if y.ndim <= item_ndim or not (is_lazy(y) or is_lazy(x)):
+        yield slice(None), to_numpy(y, "obs"), to_numpy(x, "ens")
+        return
+    axis = x.ndim - y.ndim
+    guide, guide_axis = (x, axis) if is_lazy(x) else (y, 0)
+    for part in _parts(guide, guide_axis, int(np.prod(x.shape)) // max(1, x.shape[axis])):
+        yield part, to_numpy(y[part], "obs"), to_numpy(x[(slice(None),) * axis + (part,)], "ens")
 
 
 def valid_values(X: Any, name: str = "X") -> np.ndarray:
     """Return the non-missing values of `X`, flattened; an error where there are none."""
-    values = to_numpy(X, name).ravel()
-    values = values[~np.isnan(values)]
+    parts = [block[~np.isnan(block)] for block in blocks(X, name)]
+    values = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.float32), *parts])
     if values.size == 0:
         raise ValueError(f"{name} has no valid value: it is empty or all NaN.")
     return values
@@ -92,20 +168,58 @@ def check_same_grid(obs: Any, sim: Any, names: tuple[str, str] = ("obs", "sim"))
                 f"{a} and {b} name their grid differently: {p!r} in {a} is {q!r} in {b}. "
                 "Rename or transpose one of them."
             )
-        if p in obs.coords and p in sim.coords:
-            u, v = np.asarray(obs[p]), np.asarray(sim[p])
-            if u.dtype.kind in "fiu" and v.dtype.kind in "fiu" and not np.allclose(u, v):
-                raise ValueError(
-                    f"{a} and {b} lie on different grids: coordinate {p!r} runs "
-                    f"{u[0]:g}..{u[-1]:g} in {a} and {v[0]:g}..{v[-1]:g} in {b}. "
-                    "Regrid or crop one of them."
-                )
+    _check_same_places(obs, sim, obs.dims[-2:], names)
+    _check_same_calendar(obs, sim, names)
+
+
+def _check_same_places(obs: Any, sim: Any, dims: Any, names: tuple[str, str]) -> None:
+    """Raise where two DataArrays give a dimension different numbers as coordinates."""
+    a, b = names
+    for dim in dims:
+        if dim not in obs.coords or dim not in sim.coords:
+            continue
+        u, v = np.asarray(obs[dim]), np.asarray(sim[dim])
+        numbers = u.dtype.kind in "fiu" and v.dtype.kind in "fiu" and u.size > 0
+        if numbers and u.shape == v.shape and not np.allclose(u, v):
+            raise ValueError(
+                f"{a} and {b} lie on different grids: coordinate {dim!r} runs "
+                f"{u[0]:g}..{u[-1]:g} in {a} and {v[0]:g}..{v[-1]:g} in {b}. "
+                "Regrid or crop one of them."
+            )
+
+
+def _check_same_calendar(obs: Any, sim: Any, names: tuple[str, str]) -> None:
     p, q = calendar(obs), calendar(sim)
     if p and q and p != q:
         raise ValueError(
-            f"{a} and {b} have different calendars: {p} and {q}. Convert one of them with "
-            "xarray's convert_calendar."
+            f"{names[0]} and {names[1]} have different calendars: {p} and {q}. Convert one of "
+            "them with xarray's convert_calendar."
         )
+
+
+def check_same_cases(obs: Any, sim: Any, names: tuple[str, str] = ("obs", "sim")) -> None:
+    """Raise unless a forecast is for the places and times of the observations, if they say.
+
+    Of two DataArrays the dimensions that both have are compared: numbers, times, calendars.
+    """
+    check_same_units(obs, sim, names)
+    if not (hasattr(obs, "dims") and hasattr(sim, "dims")):
+        return
+    a, b = names
+    _check_same_calendar(obs, sim, names)
+    shared = [d for d in obs.dims if d in sim.dims]
+    _check_same_places(obs, sim, shared, names)
+    for dim in shared:
+        if dim not in obs.coords or dim not in sim.coords:
+            continue
+        u, v = np.asarray(obs[dim]), np.asarray(sim[dim])
+        times = [w.dtype.kind == "M" or hasattr(w.flat[0], "calendar") for w in (u, v) if w.size]
+        if len(times) == 2 and all(times) and u.shape == v.shape and np.any(u != v):
+            raise ValueError(
+                f"{a} and {b} are of different times: {dim!r} runs {str(u[0])[:16]} to "
+                f"{str(u[-1])[:16]} in {a} and {str(v[0])[:16]} to {str(v[-1])[:16]} in {b}. "
+                "Select the same times from both."
+            )
 
 
 def check_same_units(obs: Any, sim: Any, names: tuple[str, str] = ("obs", "sim")) -> None:
@@ -118,6 +232,16 @@ def check_same_units(obs: Any, sim: Any, names: tuple[str, str] = ("obs", "sim")
             f"{names[0]} and {names[1]} differ in units: {units[0]!r} and {units[1]!r}. "
             "Convert both to mm h-1."
         )
+
+
+def like(obs: Any, values: np.ndarray, name: str, units: str, item_ndim: int = 0) -> Any:
+    """Return scores of the cells (or items) of `obs` as a DataArray where that is one."""
+    if not hasattr(obs, "dims"):
+        return values
+    first = obs.isel({d: 0 for d in obs.dims[obs.ndim - item_ndim :]}, drop=True)
+    coords = {c: v for c, v in first.coords.items() if set(v.dims) <= set(first.dims)}
+    attrs = {"long_name": name.replace("_", " "), "units": units}
+    return type(obs)(values, coords, first.dims, name=name, attrs=attrs)
 
 
 def calendar(X: Any) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skdiffuse.metrics._arrays import blocks, check_same_grid
+from skdiffuse.metrics._arrays import blocks, check_same_grid, like
 
 
 class BiasSummary(NamedTuple):
@@ -81,9 +81,7 @@ def mean_normalised_bias(obs: Any, sim: Any) -> Any:
     if not hasattr(obs, "dims"):
         return bias
     cell = obs.isel({d: 0 for d in obs.dims[:-2]}, drop=True)
-    result = cell.copy(data=bias).rename("mean_normalised_bias")
-    result.attrs = {"long_name": "mean-normalised bias", "units": "1"}
-    return result
+    return like(cell, bias, "mean_normalised_bias", "1")
 
 
 def bias_summary(obs: Any, sim: Any) -> BiasSummary:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skdiffuse.metrics._arrays import check_same_units, to_numpy
+from skdiffuse.metrics._arrays import check_same_cases, lazy_or_numpy, paired_blocks
 
 
 class ContingencyTable(NamedTuple):
@@ -90,16 +90,17 @@ def contingency_table(obs: Any, sim: Any, threshold: float) -> ContingencyTable:
     >>> table.pod, table.far
     (0.5, 0.5)
     """
-    check_same_units(obs, sim)
-    a, b = to_numpy(obs, "obs"), to_numpy(sim, "sim")
+    check_same_cases(obs, sim)
+    a, b = lazy_or_numpy(obs, "obs"), lazy_or_numpy(sim, "sim")
     if a.shape != b.shape:
         raise ValueError(f"obs and sim must have one shape; got {a.shape} and {b.shape}.")
-    known = ~(np.isnan(a) | np.isnan(b))
-    seen = a >= a.dtype.type(threshold)
-    made = b >= b.dtype.type(threshold)
-    hits = int(np.count_nonzero(seen & made))
-    misses = int(np.count_nonzero(seen & known)) - hits
-    false_alarms = int(np.count_nonzero(made & known)) - hits
-    return ContingencyTable(
-        hits, misses, false_alarms, int(known.sum()) - hits - misses - false_alarms
-    )
+    counts = np.zeros(4, dtype=np.int64)
+    for _, y, x in paired_blocks(a, b):
+        known = ~(np.isnan(y) | np.isnan(x))
+        seen = y >= y.dtype.type(threshold)
+        made = x >= x.dtype.type(threshold)
+        hits = np.count_nonzero(seen & made)
+        misses = np.count_nonzero(seen & known) - hits
+        false_alarms = np.count_nonzero(made & known) - hits
+        counts += hits, misses, false_alarms, known.sum() - hits - misses - false_alarms
+    return ContingencyTable(*map(int, counts))

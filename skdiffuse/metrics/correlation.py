@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from scipy import fft
 
-from skdiffuse.metrics._arrays import check_ndim, to_numpy
+from skdiffuse.metrics._arrays import check_ndim, frames_with_next
 
 
 def _pair_correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -22,15 +23,17 @@ def _pair_correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b / norm) if norm > 0 else float("nan")
 
 
-def _sequences(X: Any, max_lag: int) -> np.ndarray:
+def _stretches(X: Any, max_lag: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield sequences of ``log(1 + r)``, and how many of their frames begin a pair."""
     check_ndim(X, 3, "X")
-    X = to_numpy(X)
-    if not 1 <= max_lag < X.shape[-3]:
+    frames = np.shape(X)[-3]
+    if not 1 <= max_lag < frames:
         raise ValueError(
-            f"max_lag must lie between 1 and {X.shape[-3] - 1}, one less than the frames; "
-            f"got {max_lag}."
+            f"max_lag must lie between 1 and {frames - 1}, one less than the frames; got {max_lag}."
         )
-    return np.log1p(np.maximum(X, 0)).reshape(-1, *X.shape[-3:])
+    for stretches, beginning in frames_with_next(X, max_lag):
+        for S in np.log1p(np.maximum(stretches, 0)):
+            yield S, beginning
 
 
 def _mean_valid(pairs: list[float]) -> float:
@@ -64,21 +67,12 @@ def autocorrelation(X: Any, max_lag: int = 1) -> np.ndarray:
     >>> autocorrelation(still, max_lag=2).round(6)
     array([1., 1., 1.])
     """
-    sequences = _sequences(X, max_lag)
-    lags = range(1, max_lag + 1)
-    return np.array(
-        [1.0]
-        + [
-            _mean_valid(
-                [
-                    _pair_correlation(S[t], S[t + lag])
-                    for S in sequences
-                    for t in range(S.shape[0] - lag)
-                ]
-            )
-            for lag in lags
-        ]
-    )
+    pairs: list[list[float]] = [[] for _ in range(max_lag)]
+    for S, beginning in _stretches(X, max_lag):
+        for lag in range(1, max_lag + 1):
+            for t in range(min(beginning, len(S) - lag)):
+                pairs[lag - 1].append(_pair_correlation(S[t], S[t + lag]))
+    return np.array([1.0, *map(_mean_valid, pairs)])
 
 
 def _displacement(a: np.ndarray, b: np.ndarray) -> tuple[int, int]:
@@ -133,13 +127,12 @@ def lagrangian_autocorrelation(X: Any, max_lag: int = 1) -> np.ndarray:
     >>> lagrangian_autocorrelation(moving, max_lag=2).round(6)
     array([1., 1., 1.])
     """
-    sequences = _sequences(X, max_lag)
     pairs: list[list[float]] = [[] for _ in range(max_lag)]
-    for S in sequences:
+    for S, beginning in _stretches(X, max_lag):
         steps = [_displacement(a, b) for a, b in pairwise(S)]
-        path = np.concatenate([[(0, 0)], np.cumsum(steps, axis=0)])
+        path = np.cumsum([(0, 0), *steps], axis=0)
         for lag in range(1, max_lag + 1):
-            for t in range(len(S) - lag):
+            for t in range(min(beginning, len(S) - lag)):
                 dy, dx = (int(d) for d in path[t + lag] - path[t])
                 pairs[lag - 1].append(_pair_correlation(_moved(S[t], dy, dx), S[t + lag]))
     return np.array([1.0, *map(_mean_valid, pairs)])

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from skdiffuse.metrics._arrays import check_same_units, to_numpy
+from skdiffuse.metrics._arrays import check_same_cases, lazy_or_numpy, like, paired_blocks
 
 _CHUNK = 2**13  # cells sorted at once: 20 members of float32 stay in a second-level cache
+NOTHING_TO_SCORE = "No cell is valid in both obs and ens: there is nothing to score."
 _NETWORK_MEMBERS = 64  # from about here a comparison sort beats the network
 
 
@@ -44,10 +45,16 @@ def _sort_members(x: np.ndarray) -> None:
         x[i] = low
 
 
-def check_ensemble(obs: Any, ens: Any, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return obs and ens (members first) as arrays; an error where their shapes disagree."""
-    check_same_units(obs, ens, ("obs", "ens"))
-    y, x = to_numpy(obs, "obs"), to_numpy(ens, "ens")
+def check_ensemble(obs: Any, ens: Any, axis: int | str) -> tuple[Any, Any]:
+    """Return obs and ens (members first) as NumPy or dask arrays whose shapes agree."""
+    check_same_cases(obs, ens, ("obs", "ens"))
+    if isinstance(axis, str):
+        if axis not in getattr(ens, "dims", ()):
+            raise ValueError(
+                f"ens has no dimension {axis!r}; it has {getattr(ens, 'dims', np.shape(ens))}."
+            )
+        axis = ens.dims.index(axis)
+    y, x = lazy_or_numpy(obs, "obs"), lazy_or_numpy(ens, "ens")
     if x.ndim == 0:
         raise ValueError("ens must have a member axis; got a scalar.")
     x = np.moveaxis(x, axis, 0)
@@ -94,7 +101,9 @@ def _crps_chunk(y: np.ndarray, x: np.ndarray, fair: bool) -> np.ndarray:
     return distance / m - spread / (m * (m - 1.0 if fair else m))
 
 
-def _crps_cells(obs: Any, ens: Any, fair: bool, axis: int, chain: Callable | None) -> np.ndarray:
+def _crps_cells(
+    obs: Any, ens: Any, fair: bool, axis: int | str, chain: Callable | None, average: bool
+) -> Any:
     y, x = check_ensemble(obs, ens, axis)
     m = len(x)
     if fair and m < 2:
@@ -102,6 +111,23 @@ def _crps_cells(obs: Any, ens: Any, fair: bool, axis: int, chain: Callable | Non
             f"The fair CRPS needs at least 2 members; got {m}. Use fair=False (with one member "
             "it is the absolute error)."
         )
+    if not average:
+        out = np.empty(y.shape)
+        for part, a, b in paired_blocks(y, x):
+            out[part] = _crps_block(a, b, fair, chain)
+        return like(obs, out, "continuous_ranked_probability_score", "mm h-1")
+    total, count = 0.0, 0
+    for _, a, b in paired_blocks(y, x):
+        score = _crps_block(a, b, fair, chain)
+        known = ~np.isnan(score)
+        total += float(score.sum(where=known))
+        count += int(np.count_nonzero(known))
+    if count == 0:
+        raise ValueError(NOTHING_TO_SCORE)
+    return total / count
+
+
+def _crps_block(y: np.ndarray, x: np.ndarray, fair: bool, chain: Callable | None) -> np.ndarray:
     out = np.empty(y.shape)
     flat_y, flat_out = y.reshape(-1), out.reshape(-1)
     # Members are flattened one by one: flattening x itself would copy it where axis != 0.
@@ -123,12 +149,12 @@ def mean_of_valid(score: np.ndarray, average: bool) -> Any:
         return score
     valid = score[~np.isnan(score)]
     if valid.size == 0:
-        raise ValueError("No cell is valid in both obs and ens: there is nothing to score.")
+        raise ValueError(NOTHING_TO_SCORE)
     return float(valid.mean())
 
 
 def crps_ensemble(
-    obs: Any, ens: Any, *, fair: bool = True, axis: int = 0, average: bool = True
+    obs: Any, ens: Any, *, fair: bool = True, axis: int | str = 0, average: bool = True
 ) -> Any:
     """Return the continuous ranked probability score of an ensemble, in mm/h.
 
@@ -147,15 +173,15 @@ def crps_ensemble(
         (or one, in the fair form) is NaN.
     fair : bool, default=True
         Remove the bias of a small ensemble.
-    axis : int, default=0
-        Axis of the members in `ens`.
+    axis : int or str, default=0
+        Axis of the members in `ens`; of a DataArray also its name.
     average : bool, default=True
         Return the mean over valid cells, or the score of each cell.
 
     Returns
     -------
-    float or ndarray of shape S
-        The score, in mm/h.
+    float, ndarray or DataArray of shape S
+        The score, in mm/h. Lazy arrays are read block by block.
 
     Raises
     ------
@@ -170,7 +196,7 @@ def crps_ensemble(
     >>> crps_ensemble([0.0, 2.0], [[0.0, 1.0], [1.0, 3.0]], fair=False)
     0.375
     """
-    return mean_of_valid(_crps_cells(obs, ens, fair, axis, None), average)
+    return _crps_cells(obs, ens, fair, axis, None, average)
 
 
 def threshold_weighted_crps(
@@ -179,7 +205,7 @@ def threshold_weighted_crps(
     threshold: float,
     *,
     fair: bool = True,
-    axis: int = 0,
+    axis: int | str = 0,
     average: bool = True,
 ) -> Any:
     """Return the CRPS of what falls above a threshold, in mm/h.
@@ -205,4 +231,4 @@ def threshold_weighted_crps(
     def raised(r):
         return np.maximum(r, r.dtype.type(threshold))
 
-    return mean_of_valid(_crps_cells(obs, ens, fair, axis, raised), average)
+    return _crps_cells(obs, ens, fair, axis, raised, average)

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from skdiffuse.metrics.crps import check_ensemble, mean_of_valid
+from skdiffuse.metrics._arrays import like, paired_blocks
+from skdiffuse.metrics.crps import NOTHING_TO_SCORE, check_ensemble, mean_of_valid
 
 
-def _usable_fields(obs: Any, ens: Any, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Fields (n, y, x) and members (m, n, y, x) with missing cells set to 0, and their mask."""
+def _score_fields(
+    obs: Any, ens: Any, axis: int | str, average: bool, name: str, units: str, score: Callable
+) -> Any:
+    """Apply ``score(fields, members, known)`` to blocks of fields (n, y, x), gaps set to 0."""
     y, x = check_ensemble(obs, ens, axis)
     if y.ndim < 2:
         raise ValueError(f"obs must have shape (..., y, x); got {y.shape}.")
-    fields = y.reshape(-1, *y.shape[-2:]).astype(np.float64)
-    members = x.reshape(len(x), *fields.shape).astype(np.float64)
-    known = ~np.isnan(fields) & ~np.isnan(members).any(axis=0)
-    return np.where(known, fields, 0.0), np.where(known, members, 0.0), known
+    out = np.empty(y.shape[:-2])
+    for part, a, b in paired_blocks(y, x, item_ndim=2):
+        fields = a.reshape(-1, *a.shape[-2:]).astype(np.float64)
+        members = b.reshape(len(b), *fields.shape).astype(np.float64)
+        known = ~np.isnan(fields) & ~np.isnan(members).any(axis=0)
+        found = score(np.where(known, fields, 0.0), np.where(known, members, 0.0), known)
+        if out.ndim:
+            out[part] = found.reshape(a.shape[:-2])
+        else:
+            out[...] = found[0]
+    return mean_of_valid(out, True) if average else like(obs, out, name, units, item_ndim=2)
 
 
 def energy_score(
-    obs: Any, ens: Any, *, fair: bool = True, axis: int = 0, average: bool = True
+    obs: Any, ens: Any, *, fair: bool = True, axis: int | str = 0, average: bool = True
 ) -> Any:
     """Return the energy score of an ensemble of whole fields, in mm/h.
 
@@ -38,8 +49,8 @@ def energy_score(
         Ensemble in mm/h.
     fair : bool, default=True
         Remove the bias of a small ensemble.
-    axis : int, default=0
-        Axis of the members in `ens`.
+    axis : int or str, default=0
+        Axis of the members in `ens`; of a DataArray also its name.
     average : bool, default=True
         Return the mean over fields, or one score a field.
 
@@ -50,22 +61,23 @@ def energy_score(
     >>> energy_score(np.zeros((2, 2)), np.ones((3, 2, 2)))
     1.0
     """
-    y, x, known = _usable_fields(obs, ens, axis)
-    m = len(x)
-    if fair and m < 2:
-        raise ValueError(
-            f"The fair energy score needs at least 2 members; got {m}. Use fair=False."
-        )
 
     def norm(difference):
         return np.sqrt(np.einsum("nyx,nyx->n", difference, difference))
 
-    near = sum(norm(member - y) for member in x) / m
-    apart = sum(norm(x[i] - x[j]) for i in range(m) for j in range(i))
-    cells = known.sum(axis=(1, 2))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        score = (near - apart / (m * (m - 1 if fair else m))) / np.sqrt(cells)
-    return mean_of_valid(score.reshape(np.shape(obs)[:-2]), average)
+    def score(y, x, known):
+        m = len(x)
+        if fair and m < 2:
+            raise ValueError(
+                f"The fair energy score needs at least 2 members; got {m}. Use fair=False."
+            )
+        near = sum(norm(member - y) for member in x) / m
+        apart = sum(norm(x[i] - x[j]) for i in range(m) for j in range(i))
+        cells = known.sum(axis=(1, 2))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return (near - apart / (m * (m - 1 if fair else m))) / np.sqrt(cells)
+
+    return _score_fields(obs, ens, axis, average, "energy_score", "mm h-1", score)
 
 
 def variogram_score(
@@ -74,7 +86,7 @@ def variogram_score(
     *,
     p: float = 0.5,
     max_lag: int = 3,
-    axis: int = 0,
+    axis: int | str = 0,
     average: bool = True,
 ) -> Any:
     """Return the variogram score of an ensemble of fields: are neighbours related as they should?
@@ -102,26 +114,29 @@ def variogram_score(
     """
     if not p > 0:
         raise ValueError(f"p must be positive; got {p}.")
-    y, x, known = _usable_fields(obs, ens, axis)
-    ny, nx = y.shape[-2:]
-    score, weights = np.zeros(len(y)), np.zeros(len(y))
-    for dy in range(min(max_lag, ny - 1) + 1):
-        for dx in range(-min(max_lag, nx - 1), min(max_lag, nx - 1) + 1):
-            if dy == 0 and dx <= 0:  # each pair once
-                continue
-            here = (..., slice(0, ny - dy), slice(max(0, -dx), nx - max(0, dx)))
-            there = (..., slice(dy, ny), slice(max(0, dx), nx - max(0, -dx)))
-            both = known[here] & known[there]
-            seen = np.abs(y[here] - y[there]) ** p
-            made = np.mean(np.abs(x[here] - x[there]) ** p, axis=0)
-            w = 1.0 / np.hypot(dy, dx)
-            score += w * np.sum(np.where(both, (seen - made) ** 2, 0.0), axis=(1, 2))
-            weights += w * both.sum(axis=(1, 2))
-    with np.errstate(invalid="ignore"):
-        return mean_of_valid((score / weights).reshape(np.shape(obs)[:-2]), average)
+
+    def score(y, x, known):
+        ny, nx = y.shape[-2:]
+        total, weights = np.zeros(len(y)), np.zeros(len(y))
+        for dy in range(min(max_lag, ny - 1) + 1):
+            for dx in range(-min(max_lag, nx - 1), min(max_lag, nx - 1) + 1):
+                if dy == 0 and dx <= 0:  # each pair once
+                    continue
+                here = (..., slice(0, ny - dy), slice(max(0, -dx), nx - max(0, dx)))
+                there = (..., slice(dy, ny), slice(max(0, dx), nx - max(0, -dx)))
+                both = known[here] & known[there]
+                seen = np.abs(y[here] - y[there]) ** p
+                made = np.mean(np.abs(x[here] - x[there]) ** p, axis=0)
+                w = 1.0 / np.hypot(dy, dx)
+                total += w * np.sum(np.where(both, (seen - made) ** 2, 0.0), axis=(1, 2))
+                weights += w * both.sum(axis=(1, 2))
+        with np.errstate(invalid="ignore"):
+            return total / weights
+
+    return _score_fields(obs, ens, axis, average, "variogram_score", f"(mm h-1)^{2 * p:g}", score)
 
 
-def rank_histogram(obs: Any, ens: Any, *, axis: int = 0) -> np.ndarray:
+def rank_histogram(obs: Any, ens: Any, *, axis: int | str = 0) -> np.ndarray:
     """Return how often the observation takes each rank among the members.
 
     A reliable ensemble has a flat histogram; a U means too little spread, a dome too much, a
@@ -135,8 +150,8 @@ def rank_histogram(obs: Any, ens: Any, *, axis: int = 0) -> np.ndarray:
         Observed rain rate in mm/h.
     ens : array-like of shape S with a member axis
         Ensemble in mm/h. Cells missing in `obs` or in any member are left out.
-    axis : int, default=0
-        Axis of the members in `ens`.
+    axis : int or str, default=0
+        Axis of the members in `ens`; of a DataArray also its name.
 
     Returns
     -------
@@ -151,16 +166,18 @@ def rank_histogram(obs: Any, ens: Any, *, axis: int = 0) -> np.ndarray:
     """
     y, x = check_ensemble(obs, ens, axis)
     m = len(x)
-    known = ~np.isnan(y) & ~np.isnan(x).any(axis=0)
-    below = np.zeros(y.shape, dtype=np.int64)
-    equal = np.zeros(y.shape, dtype=np.int64)
-    for member in x:
-        below += member < y
-        equal += member == y
-    n = int(known.sum())
+    pairs = np.zeros((m + 1) ** 2, dtype=np.int64)
+    for _, a, b in paired_blocks(y, x):
+        known = ~np.isnan(a) & ~np.isnan(b).any(axis=0)
+        below = np.zeros(a.shape, dtype=np.int64)
+        equal = np.zeros(a.shape, dtype=np.int64)
+        for member in b:
+            below += member < a
+            equal += member == a
+        pairs += np.bincount((below * (m + 1) + equal)[known], minlength=(m + 1) ** 2)
+    n = int(pairs.sum())
     if n == 0:
         raise ValueError("No cell is valid in obs and in all members: there is nothing to rank.")
-    pairs = np.bincount((below * (m + 1) + equal)[known], minlength=(m + 1) ** 2)
     counts = np.zeros(m + 1)
     for pair in np.flatnonzero(pairs):
         low, ties = divmod(int(pair), m + 1)
@@ -186,7 +203,9 @@ class SpreadSkill(NamedTuple):
     ratio: Any
 
 
-def spread_skill(obs: Any, ens: Any, *, n_bins: int | None = None, axis: int = 0) -> SpreadSkill:
+def spread_skill(
+    obs: Any, ens: Any, *, n_bins: int | None = None, axis: int | str = 0
+) -> SpreadSkill:
     """Compare the spread of an ensemble with the error of its mean.
 
     For a reliable ensemble of m members ``E (mean(x) - y)^2 = (m + 1)/m E var(x)`` with the
@@ -200,8 +219,8 @@ def spread_skill(obs: Any, ens: Any, *, n_bins: int | None = None, axis: int = 0
         Ensemble in mm/h. Cells missing in `obs` or in any member are left out.
     n_bins : int, default=None
         Sort cells by spread into this many equally filled bins and return one value a bin.
-    axis : int, default=0
-        Axis of the members in `ens`.
+    axis : int or str, default=0
+        Axis of the members in `ens`; of a DataArray also its name.
 
     Examples
     --------
@@ -217,12 +236,15 @@ def spread_skill(obs: Any, ens: Any, *, n_bins: int | None = None, axis: int = 0
     m = len(x)
     if m < 2:
         raise ValueError(f"An ensemble of {m} has no spread: at least 2 members are needed.")
-    known = ~np.isnan(y) & ~np.isnan(x).any(axis=0)
-    if not known.any():
-        raise ValueError("No cell is valid in obs and in all members: there is nothing to score.")
-    x = x[:, known].astype(np.float64)
-    variance = x.var(axis=0, ddof=1) * (m + 1) / m
-    squared = (x.mean(axis=0) - y[known]) ** 2
+    variances, errors = [], []
+    for _, a, b in paired_blocks(y, x):
+        known = ~np.isnan(a) & ~np.isnan(b).any(axis=0)
+        b = b[:, known].astype(np.float64)
+        variances.append(b.var(axis=0, ddof=1) * (m + 1) / m)
+        errors.append((b.mean(axis=0) - a[known]) ** 2)
+    variance, squared = np.concatenate(variances), np.concatenate(errors)
+    if variance.size == 0:
+        raise ValueError(NOTHING_TO_SCORE)
     if n_bins is None:
         spread, error = np.sqrt(variance.mean()), np.sqrt(squared.mean())
     else:

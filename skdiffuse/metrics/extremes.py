@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import genextreme, genpareto
 from sklearn.utils import check_random_state
 
-from skdiffuse.metrics._arrays import check_ndim, to_numpy, valid_values
+from skdiffuse.metrics._arrays import blocks, check_ndim, valid_values
 from skdiffuse.metrics.quantiles import _quantiles
 
 
@@ -151,21 +151,20 @@ def tail_dependence(X: Any, distance: int, *, level: float = 0.99) -> float:
     0.1
     """
     check_ndim(X, 2, "X")
-    X = to_numpy(X)
-    if not 1 <= distance < min(X.shape[-2:]):
-        raise ValueError(
-            f"distance must lie between 1 and {min(X.shape[-2:]) - 1}; got {distance}."
-        )
+    shortest = min(np.shape(X)[-2:])
+    if not 1 <= distance < shortest:
+        raise ValueError(f"distance must lie between 1 and {shortest - 1}; got {distance}.")
     u = float(_quantiles(valid_values(X), level))
     both = extreme = 0
-    for a, b in (
-        (X[..., distance:, :], X[..., :-distance, :]),
-        (X[..., distance:], X[..., :-distance]),
-    ):
-        known = ~np.isnan(a) & ~np.isnan(b)
-        # Either cell of a pair may be the one that is given.
-        both += 2 * np.count_nonzero((a > u) & (b > u))
-        extreme += np.count_nonzero((a > u) & known) + np.count_nonzero((b > u) & known)
+    for block in blocks(X, item_ndim=2):
+        for a, b in (
+            (block[..., distance:, :], block[..., :-distance, :]),
+            (block[..., distance:], block[..., :-distance]),
+        ):
+            known = ~np.isnan(a) & ~np.isnan(b)
+            # Either cell of a pair may be the one that is given.
+            both += 2 * np.count_nonzero((a > u) & (b > u))
+            extreme += np.count_nonzero((a > u) & known) + np.count_nonzero((b > u) & known)
     return float(both / extreme) if extreme else float("nan")
 
 
@@ -194,12 +193,16 @@ def areal_reduction_factor(X: Any, size: int, *, level: float = 0.999) -> float:
     1.0
     """
     check_ndim(X, 2, "X")
-    X = to_numpy(X)
-    ny, nx = X.shape[-2:]
+    ny, nx = np.shape(X)[-2:]
     if not 1 <= size <= min(ny, nx):
         raise ValueError(f"size must lie between 1 and {min(ny, nx)}; got {size}.")
-    whole = X[..., : ny // size * size, : nx // size * size]
-    areas = whole.reshape(*X.shape[:-2], ny // size, size, nx // size, size)
-    area = _quantiles(valid_values(areas.mean(axis=(-3, -1), dtype=np.float64)), level)
-    point = _quantiles(valid_values(whole), level)
-    return float(area / point) if point > 0 else float("nan")
+    cells, means = [], []
+    for block in blocks(X, item_ndim=2):
+        whole = block[..., : ny // size * size, : nx // size * size]
+        squares = whole.reshape(*block.shape[:-2], ny // size, size, nx // size, size)
+        cells.append(whole.ravel())
+        means.append(squares.mean(axis=(-3, -1), dtype=np.float64).ravel())
+    area, point = (
+        float(_quantiles(valid_values(np.concatenate(part)), level)) for part in (means, cells)
+    )
+    return area / point if point > 0 else float("nan")

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skdiffuse.metrics.crps import check_ensemble
+from skdiffuse.metrics._arrays import paired_blocks
+from skdiffuse.metrics.crps import NOTHING_TO_SCORE, check_ensemble
 
 
 class BrierDecomposition(NamedTuple):
@@ -66,24 +67,50 @@ class RocCurve(NamedTuple):
     area: float
 
 
-def _events(
-    obs: Any, ens: Any, threshold: float, axis: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Valid cells as (event seen: bool, forecast probability, number of members)."""
+class _Forecasts(NamedTuple):
+    """Cells counted by how many of how many members had the event, all a score needs."""
+
+    probability: np.ndarray
+    members: np.ndarray
+    seen: np.ndarray
+    count: np.ndarray
+
+
+def _forecasts(obs: Any, ens: Any, threshold: float, axis: int | str) -> _Forecasts:
     y, x = check_ensemble(obs, ens, axis)
-    members = np.zeros(y.shape)
-    wet = np.zeros(y.shape)
-    for member in x:
-        members += ~np.isnan(member)
-        wet += member >= member.dtype.type(threshold)
-    known = ~np.isnan(y) & (members > 0)
-    if not known.any():
-        raise ValueError("No cell is valid in both obs and ens: there is nothing to score.")
-    seen = y[known] >= y.dtype.type(threshold)
-    return seen, wet[known] / members[known], members[known]
+    m = len(x)
+    table = np.zeros((2, (m + 1) ** 2), dtype=np.int64)
+    for _, a, b in paired_blocks(y, x):
+        members = np.zeros(a.shape, dtype=np.int64)
+        wet = np.zeros(a.shape, dtype=np.int64)
+        for member in b:
+            members += ~np.isnan(member)
+            wet += member >= member.dtype.type(threshold)
+        known = ~np.isnan(a) & (members > 0)
+        seen = known & (a >= a.dtype.type(threshold))
+        kind = members * (m + 1) + wet
+        table[0] += np.bincount(kind[known], minlength=table.shape[1])
+        table[1] += np.bincount(kind[seen], minlength=table.shape[1])
+    filled = np.flatnonzero(table[0])
+    if filled.size == 0:
+        raise ValueError(NOTHING_TO_SCORE)
+    members, wet = filled // (m + 1), filled % (m + 1)
+    order = np.argsort(wet / members, kind="stable")
+    return _Forecasts(
+        (wet / members)[order], members[order], table[1, filled][order], table[0, filled][order]
+    )
 
 
-def brier_score(obs: Any, ens: Any, threshold: float, *, fair: bool = True, axis: int = 0) -> float:
+def _by_probability(f: _Forecasts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct probabilities, events seen and cells of each."""
+    level, group = np.unique(f.probability, return_inverse=True)
+    seen, count = (np.bincount(group, weights=w) for w in (f.seen, f.count))
+    return level, seen, count
+
+
+def brier_score(
+    obs: Any, ens: Any, threshold: float, *, fair: bool = True, axis: int | str = 0
+) -> float:
     """Return the Brier score of the event "at least `threshold` mm/h".
 
     ``BS = mean (p - o)^2`` with p the share of members with the event; the fair form subtracts
@@ -99,8 +126,8 @@ def brier_score(obs: Any, ens: Any, threshold: float, *, fair: bool = True, axis
         Rain rate in mm/h.
     fair : bool, default=True
         Remove the bias of a small ensemble.
-    axis : int, default=0
-        Axis of the members in `ens`.
+    axis : int or str, default=0
+        Axis of the members in `ens`; of a DataArray also its name.
 
     Examples
     --------
@@ -108,18 +135,23 @@ def brier_score(obs: Any, ens: Any, threshold: float, *, fair: bool = True, axis
     >>> brier_score([0.0, 2.0], [[0.0, 0.0], [0.0, 2.0]], 1.0, fair=False)
     0.125
     """
-    seen, p, m = _events(obs, ens, threshold, axis)
-    score = (p - seen) ** 2
+    f = _forecasts(obs, ens, threshold, axis)
     if fair:
-        if np.any(m < 2):
-            if np.shape(ens)[axis] < 2:
-                raise ValueError("The fair Brier score needs at least 2 members; use fair=False.")
-            seen, p, m, score = (v[m > 1] for v in (seen, p, m, score))
-        score = score - p * (1 - p) / (m - 1)
-    return float(score.mean())
+        several = f.members > 1
+        if not several.any():
+            raise ValueError(
+                "The fair Brier score needs at least 2 valid members in some cell; use fair=False."
+            )
+        f = _Forecasts(*(v[several] for v in f))
+    p = f.probability
+    # (p - 1)^2 where the event was seen, p^2 where not.
+    total = np.sum(f.seen * (1 - p) ** 2 + (f.count - f.seen) * p**2)
+    if fair:
+        total -= np.sum(f.count * p * (1 - p) / (f.members - 1))
+    return float(total / f.count.sum())
 
 
-def brier_decomposition(obs: Any, ens: Any, threshold: float, *, axis: int = 0) -> Any:
+def brier_decomposition(obs: Any, ens: Any, threshold: float, *, axis: int | str = 0) -> Any:
     """Split the (not fair) Brier score into reliability, resolution and uncertainty.
 
     Cells are grouped by their exact forecast probability, so that the three parts add up
@@ -141,11 +173,10 @@ def brier_decomposition(obs: Any, ens: Any, threshold: float, *, axis: int = 0) 
     >>> brier_decomposition([0.0, 2.0], [[0.0, 0.0], [0.0, 2.0]], 1.0)
     BrierDecomposition(reliability=0.125, resolution=0.25, uncertainty=0.25)
     """
-    seen, p, _ = _events(obs, ens, threshold, axis)
-    level, group, count = np.unique(p, return_inverse=True, return_counts=True)
-    frequency = np.bincount(group, weights=seen) / count
-    climate = seen.mean()
-    share = count / seen.size
+    level, seen, count = _by_probability(_forecasts(obs, ens, threshold, axis))
+    frequency = seen / count
+    climate = seen.sum() / count.sum()
+    share = count / count.sum()
     return BrierDecomposition(
         float(np.sum(share * (level - frequency) ** 2)),
         float(np.sum(share * (frequency - climate) ** 2)),
@@ -154,7 +185,7 @@ def brier_decomposition(obs: Any, ens: Any, threshold: float, *, axis: int = 0) 
 
 
 def reliability_curve(
-    obs: Any, ens: Any, threshold: float, *, n_bins: int = 10, axis: int = 0
+    obs: Any, ens: Any, threshold: float, *, n_bins: int = 10, axis: int | str = 0
 ) -> ReliabilityCurve:
     """Return the observed frequency of an event for each class of forecast probability.
 
@@ -172,16 +203,15 @@ def reliability_curve(
     ReliabilityCurve(probability=array([0. , 0.5, 1. ]), frequency=array([0., 1., 1.]),
     count=array([1, 1, 1]))
     """
-    seen, p, _ = _events(obs, ens, threshold, axis)
+    p, seen, cells = _by_probability(_forecasts(obs, ens, threshold, axis))
     # The small shift keeps k/m in the class it starts, whatever its rounding.
     place = np.minimum((p * n_bins + 1e-9).astype(np.int64), n_bins - 1)
-    count = np.bincount(place, minlength=n_bins)
-    filled = count > 0
-    sums = [np.bincount(place, weights=w, minlength=n_bins)[filled] for w in (p, seen)]
-    return ReliabilityCurve(sums[0] / count[filled], sums[1] / count[filled], count[filled])
+    sums = np.array([np.bincount(place, weights=w) for w in (p * cells, seen, cells)])
+    sums = sums[:, sums[2] > 0]
+    return ReliabilityCurve(sums[0] / sums[2], sums[1] / sums[2], sums[2].astype(np.int64))
 
 
-def roc_curve(obs: Any, ens: Any, threshold: float, *, axis: int = 0) -> RocCurve:
+def roc_curve(obs: Any, ens: Any, threshold: float, *, axis: int | str = 0) -> RocCurve:
     """Return how well the forecast probability tells events from non-events.
 
     Parameters
@@ -205,16 +235,14 @@ def roc_curve(obs: Any, ens: Any, threshold: float, *, axis: int = 0) -> RocCurv
     >>> roc_curve([0.0, 0.0, 2.0], [[0.0, 2.0, 2.0], [0.0, 0.0, 2.0]], 1.0).area
     1.0
     """
-    seen, p, _ = _events(obs, ens, threshold, axis)
-    events = int(seen.sum())
-    if events in (0, seen.size):
+    _, hits, count = _by_probability(_forecasts(obs, ens, threshold, axis))
+    events, cells = int(hits.sum()), int(count.sum())
+    if events in (0, cells):
         raise ValueError(
-            f"The event of at least {threshold} mm/h occurred in {events} of {seen.size} cells: "
+            f"The event of at least {threshold} mm/h occurred in {events} of {cells} cells: "
             "a ROC curve needs both events and non-events. Choose another threshold."
         )
-    _, group, count = np.unique(p, return_inverse=True, return_counts=True)
-    hits = np.bincount(group, weights=seen)
     hit_rate = np.concatenate([[0.0], np.cumsum(hits[::-1]) / events])
-    false_rate = np.concatenate([[0.0], np.cumsum((count - hits)[::-1]) / (seen.size - events)])
+    false_rate = np.concatenate([[0.0], np.cumsum((count - hits)[::-1]) / (cells - events)])
     area = float(np.trapezoid(hit_rate, false_rate))
     return RocCurve(false_rate, hit_rate, area)

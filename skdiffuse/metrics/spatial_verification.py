@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from skdiffuse.metrics._arrays import check_same_grid, to_numpy
+from skdiffuse.metrics._arrays import check_same_grid, lazy_or_numpy, paired_blocks
 
 
 def _window_sums(x: np.ndarray, width: int, axis: int) -> np.ndarray:
@@ -36,6 +36,47 @@ def _neighbourhood_counts(events: np.ndarray, scale: int, padding: str, most: in
     else:
         padded = events.astype(dtype)
     return _window_sums(_window_sums(padded, scale, 0), scale, 1).astype(np.float64).ravel()
+
+
+def _count_block(
+    a: np.ndarray, b: np.ndarray, levels: np.ndarray, sides: np.ndarray, padding: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of squared differences and of squares, (n_forecasts, n_frames, levels, sides).
+
+    Of observed frames (..., y, x) and members of forecasts (m, n_forecasts..., ..., y, x).
+    """
+    m, (ny, nx) = len(b), a.shape[-2:]
+    a = a.reshape(-1, ny, nx)
+    b = b.reshape(m, -1, len(a), ny, nx)
+    misses = np.empty((b.shape[1], len(a), levels.size, sides.size))
+    total = np.empty_like(misses)
+    for f, seen in enumerate(a):
+        dry = np.isnan(seen)
+        for t, level in enumerate(levels):
+            observed = seen >= seen.dtype.type(level)
+            # The truth is counted once for all forecasts that have nothing missing.
+            known = [_neighbourhood_counts(observed, int(s), padding, 1) for s in sides]
+            squares = [p @ p for p in known]
+            for e in range(b.shape[1]):
+                made = b[:, e, f]
+                forecast = made >= made.dtype.type(level)
+                bad = np.isnan(made).any(axis=0)
+                events = forecast[0] if m == 1 else forecast.sum(axis=0, dtype=np.uint32)
+                if dry.any():
+                    events = np.where(dry, 0, events)
+                if bad.any():
+                    events = np.where(bad, 0, events)
+                for s, side in enumerate(sides):
+                    p, pp = known[s], squares[s]
+                    if bad.any():
+                        p = _neighbourhood_counts(observed & ~bad, int(side), padding, 1)
+                        pp = p @ p
+                    q = _neighbourhood_counts(events, int(side), padding, m)
+                    # Sums of whole numbers: exact until they exceed 2^53.
+                    both = m * m * pp + q @ q
+                    total[e, f, t, s] = both
+                    misses[e, f, t, s] = both - 2 * m * (p @ q)
+    return misses, total
 
 
 def fss(
@@ -95,7 +136,7 @@ def fss(
     array([0.   , 0.333, 0.778])
     """
     check_same_grid(obs, sim)
-    a, b = to_numpy(obs, "obs"), to_numpy(sim, "sim")
+    a, b = lazy_or_numpy(obs, "obs"), lazy_or_numpy(sim, "sim")
     b = b[None] if member_axis is None else np.moveaxis(b, member_axis, 0)
     if b.shape[b.ndim - a.ndim :] != a.shape or b.ndim <= a.ndim:
         raise ValueError(
@@ -111,40 +152,17 @@ def fss(
     if padding == "valid" and np.any(sides > min(ny, nx)):
         raise ValueError(f"scales must fit into the {ny} x {nx} domain; got {scales!r}.")
 
-    frames = b.shape[1:-2]
-    a = a.reshape(-1, ny, nx)
-    m = len(b)
-    b = b.reshape(m, -1, len(a), ny, nx)
-    misses = np.empty((b.shape[1], len(a), levels.size, sides.size))
+    frames, extra = b.shape[1:-2], b.shape[1 : b.ndim - a.ndim]
+    misses = np.empty((*extra, *a.shape[:-2], levels.size, sides.size))
     total = np.empty_like(misses)
-    for f, seen in enumerate(a):
-        dry = np.isnan(seen)
-        for t, level in enumerate(levels.ravel()):
-            observed = seen >= seen.dtype.type(level)
-            # The truth is counted once for all forecasts that have nothing missing.
-            known = [_neighbourhood_counts(observed, int(s), padding, 1) for s in sides.ravel()]
-            squares = [p @ p for p in known]
-            for e in range(b.shape[1]):
-                made = b[:, e, f]
-                forecast = made >= made.dtype.type(level)
-                bad = np.isnan(made).any(axis=0)
-                events = forecast[0] if m == 1 else forecast.sum(axis=0, dtype=np.uint32)
-                if dry.any():
-                    events = np.where(dry, 0, events)
-                if bad.any():
-                    events = np.where(bad, 0, events)
-                for s, side in enumerate(sides.ravel()):
-                    p, pp = known[s], squares[s]
-                    if bad.any():
-                        p = _neighbourhood_counts(observed & ~bad, int(side), padding, 1)
-                        pp = p @ p
-                    q = _neighbourhood_counts(events, int(side), padding, m)
-                    # Sums of whole numbers: exact until they exceed 2^53.
-                    both = m * m * pp + q @ q
-                    total[e, f, t, s] = both
-                    misses[e, f, t, s] = both - 2 * m * (p @ q)
+    for part, seen, made in paired_blocks(a, b, item_ndim=2):
+        found = _count_block(seen, made, levels.ravel(), sides.ravel(), padding)
+        where = (slice(None),) * len(extra) + ((part,) if a.ndim > 2 else ())
+        shape = (*extra, *seen.shape[:-2], levels.size, sides.size)
+        misses[where], total[where] = (f.reshape(shape) for f in found)
     if average:
-        misses, total, frames = misses.sum(axis=(0, 1)), total.sum(axis=(0, 1)), ()
+        every = tuple(range(len(frames)))
+        misses, total, frames = misses.sum(axis=every), total.sum(axis=every), ()
     with np.errstate(invalid="ignore"):
         score = np.clip(1 - misses / total, 0.0, 1.0)
     score = score.reshape((*frames, *levels.shape, *sides.shape))

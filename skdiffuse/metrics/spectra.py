@@ -11,7 +11,7 @@ from scipy import fft
 from scipy.signal import get_window
 from scipy.sparse import csr_array
 
-from skdiffuse.metrics._arrays import blocks, check_ndim, check_same_units
+from skdiffuse.metrics._arrays import blocks, check_ndim, check_same_units, whole_series
 
 Missing = Literal["drop", "zero"]
 _CHUNK = 2**17  # cells transformed at once: what stays in a second-level cache
@@ -229,7 +229,7 @@ def temporal_psd(
     check_ndim(X, 3, "X")
     if missing not in ("drop", "zero"):
         raise ValueError(f"missing must be 'drop' or 'zero'; got {missing!r}.")
-    T, *grid = np.shape(X)[-3:]
+    T = np.shape(X)[-3]
     n = T if n_frames is None else int(n_frames)
     if not 1 <= n <= T:
         raise ValueError(f"n_frames must lie between 1 and the {T} frames of X; got {n_frames}.")
@@ -237,11 +237,10 @@ def temporal_psd(
     if window is not None:
         taper = get_window(window, n)
         taper = (taper / np.sqrt(np.mean(taper**2)))[:, None]
-    cells = int(np.prod(grid))
     total, zero, count = np.zeros(n // 2 + 1), 0.0, 0
-    for sequence in _sequences(X):
+    for sequence in (s for block in whole_series(X) for s in block):
         for start in range(0, T - n + 1, n):
-            series = sequence[start : start + n].reshape(n, cells).astype(np.float64)
+            series = sequence[start : start + n].reshape(n, -1).astype(np.float64)
             bad = np.isnan(series)
             if bad.any():
                 if missing == "zero":
@@ -264,15 +263,6 @@ def temporal_psd(
     P = total / n**2 / count
     P[0] += zero / count
     return PowerSpectrum(np.arange(P.size), P)
-
-
-def _sequences(X: Any) -> Iterator[np.ndarray]:
-    """Yield the sequences (time, y, x) of a cube one by one."""
-    if np.ndim(X) == 3:
-        yield np.concatenate(list(blocks(X, item_ndim=2)))
-        return
-    for block in blocks(X, item_ndim=3):
-        yield from block.reshape(-1, *block.shape[-3:])
 
 
 def last_whole_ring(ny: int, nx: int) -> int:

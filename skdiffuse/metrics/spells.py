@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from skdiffuse.metrics._arrays import check_ndim, to_numpy
+from skdiffuse.metrics._arrays import check_ndim, whole_series
 
 
 class SpellLengths(NamedTuple):
@@ -61,9 +61,17 @@ def spell_lengths(
     check_ndim(X, 3, "X")
     if kind not in ("wet", "dry"):
         raise ValueError(f"kind must be 'wet' or 'dry'; got {kind!r}.")
-    X = to_numpy(X)
-    T = X.shape[-3]
-    series = np.moveaxis(X, -3, -1).reshape(-1, T)
+    T = np.shape(X)[-3]
+    count = np.zeros(T, dtype=np.int64)
+    for block in whole_series(X):
+        count += _count_spells(np.moveaxis(block, 1, -1).reshape(-1, T), kind, threshold, complete)
+    length = np.arange(1, T + 1)
+    mean = float(length @ count / count.sum()) if count.any() else float("nan")
+    return SpellLengths(length, count, mean)
+
+
+def _count_spells(series: np.ndarray, kind: str, threshold: float, complete: bool) -> np.ndarray:
+    """Number of spells of each length in the rows of a table."""
     wet = series >= series.dtype.type(threshold)
     missing = np.isnan(series)
     inside = wet if kind == "wet" else ~wet & ~missing
@@ -75,7 +83,4 @@ def spell_lengths(
         beside = np.concatenate([edge + 1, missing, edge + 1], axis=1).astype(bool)
         whole = ~beside[row, start] & ~beside[row, end + 1]
         start, end = start[whole], end[whole]
-    lengths = end - start
-    count = np.bincount(lengths, minlength=T + 1)[1:]
-    mean = float(lengths.mean()) if lengths.size else float("nan")
-    return SpellLengths(np.arange(1, T + 1), count, mean)
+    return np.bincount(end - start, minlength=series.shape[1] + 1)[1:]

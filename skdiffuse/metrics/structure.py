@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import fft
 
-from skdiffuse.metrics._arrays import check_ndim, to_numpy
+from skdiffuse.metrics._arrays import blocks, check_ndim, frames_with_next
 from skdiffuse.metrics.spectra import PowerSpectrum, _folded, _rings
 
 
@@ -52,13 +52,15 @@ def anisotropy(X: Any) -> Anisotropy:
     (True, True)
     """
     check_ndim(X, 2, "X")
-    X = to_numpy(X)
-    frames = X.reshape(-1, *X.shape[-2:])
-    frames = frames[~np.isnan(frames).any(axis=(1, 2))]
-    if len(frames) == 0:
+    ny, nx = np.shape(X)[-2:]
+    P, found = np.zeros((ny, nx)), False
+    for block in blocks(X, item_ndim=2):
+        for frame in block.reshape(-1, ny, nx):
+            if not np.isnan(frame).any():
+                P += np.abs(fft.fft2(frame.astype(np.float64))) ** 2
+                found = True
+    if not found:
         raise ValueError("X has no frame without missing values: crop to a valid region.")
-    ny, nx = frames.shape[1:]
-    P = sum(np.abs(fft.fft2(f.astype(np.float64))) ** 2 for f in frames)
     fy, fx = np.meshgrid(fft.fftfreq(ny), fft.fftfreq(nx), indexing="ij")
     P = np.where((np.hypot(fy, fx) <= 0.25) & (np.hypot(fy, fx) > 0), P, 0.0)
     if not P.sum() > 0:
@@ -102,22 +104,22 @@ def coherence(X: Any, lag: int = 1) -> PowerSpectrum:
     True
     """
     check_ndim(X, 3, "X")
-    X = to_numpy(X)
-    T, ny, nx = X.shape[-3:]
+    T, ny, nx = np.shape(X)[-3:]
     if not 1 <= lag < T:
         raise ValueError(f"lag must lie between 1 and {T - 1}; got {lag}.")
     cross = np.zeros((ny, nx // 2 + 1), dtype=complex)
     first, second = np.zeros(cross.shape), np.zeros(cross.shape)
     pairs = 0
-    for S in X.reshape(-1, T, ny, nx):
-        F = fft.rfft2(S.astype(np.float64))
-        for t in range(T - lag):
-            a, b = F[t], F[t + lag]
-            if np.isfinite(a[0, 0]) and np.isfinite(b[0, 0]):
-                cross += a * np.conj(b)
-                first += np.abs(a) ** 2
-                second += np.abs(b) ** 2
-                pairs += 1
+    for stretches, beginning in frames_with_next(X, lag):
+        for S in stretches:
+            F = fft.rfft2(S.astype(np.float64))
+            for t in range(min(beginning, len(S) - lag)):
+                a, b = F[t], F[t + lag]
+                if np.isfinite(a[0, 0]) and np.isfinite(b[0, 0]):
+                    cross += a * np.conj(b)
+                    first += np.abs(a) ** 2
+                    second += np.abs(b) ** 2
+                    pairs += 1
     if pairs == 0:
         raise ValueError("X has no pair of frames without missing values.")
     rings = _rings(ny, nx)

@@ -150,3 +150,41 @@ def test_too_few_blocks():
         metrics.bootstrap(metrics.mean_bias, X[0], X[0], block_length=4)
     with pytest.raises(ValueError, match="one number of blocks"):
         metrics.bootstrap(metrics.mean_bias, np.ones((3, 2, 2)), np.ones((4, 2, 2)), paired=True)
+
+
+def test_a_score_decided_by_few_blocks_gets_a_wider_interval():
+    """Two heavy blocks of 40: the interval rests on two degrees of freedom, not on 39."""
+    from skdiffuse.metrics.uncertainty import _degrees_of_freedom
+
+    even, heavy = np.ones((40, 1)) + 0.1 * np.random.default_rng(0).normal(size=(40, 1)), None
+    heavy = even.copy()
+    heavy[:2] += 50
+    numbers = [np.arange(40)]
+    df = [
+        float(_degrees_of_freedom(lambda c, X=X: X[c[0]].mean(), numbers, True, np.array(0.0)))
+        for X in (even, heavy)
+    ]
+    assert df[0] > 30 and df[1] < 6
+
+
+def test_dry_resamples_are_left_out_and_dry_samples_refused():
+    rng = np.random.default_rng(3)
+    obs = np.zeros((6, 2, 4, 4))
+    obs[:2] = rng.gamma(1.0, size=(2, 2, 4, 4))  # a tenth of the resamples has no rain at all
+    sim = rng.gamma(1.0, size=(6, 2, 4, 4))
+    result = metrics.bootstrap(metrics.wet_fraction_bias, obs, sim, n_resamples=50, random_state=0)
+    assert np.isfinite([result.low, result.high]).all() and result.low <= result.value
+    test = metrics.permutation_test(
+        metrics.wet_fraction_bias, obs, 0 * sim, n_resamples=20, random_state=0
+    )
+    assert np.isfinite(test.expected)
+    calls = []
+
+    def defined_once(a, b):
+        calls.append(1)
+        if len(calls) > 1:
+            raise ValueError("not enough rain")
+        return 1.0
+
+    with pytest.raises(ValueError, match="undefined in 100 % of the resamples"):
+        metrics.bootstrap(defined_once, obs, sim, n_resamples=20, random_state=0)
