@@ -90,7 +90,7 @@ def whole_series(X: Any, name: str = "X") -> Iterator[np.ndarray]:
         for block in blocks(X, name, item_ndim=3):
             yield block.reshape(-1, *block.shape[-3:])
         return
-    T, ny, nx = X.shape
+    T, _, nx = X.shape
     for part in _parts(X, 1, T * nx):
         yield to_numpy(X[:, part], name)[None]
 

@@ -12,7 +12,6 @@ from sklearn.utils import check_random_state
 
 from skdiffuse.metrics._arrays import to_numpy
 
-
 _JACKKNIFE_GROUPS = 100  # more than these are left out in groups
 
 

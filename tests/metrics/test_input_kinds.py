@@ -171,7 +171,7 @@ def test_forecasts_of_other_times_and_places_are_refused(rain):
     late = ens.assign_coords(time=ens.time + np.timedelta64(1, "h"))
     with pytest.raises(ValueError, match="different times: 'time' runs 2020-01-01T00:00 to"):
         metrics.crps_ensemble(obs, late)
-    with pytest.raises(ValueError, match="coordinate 'y' runs 0..7 in obs and 1..8 in ens"):
+    with pytest.raises(ValueError, match=r"coordinate 'y' runs 0\.\.7 in obs and 1\.\.8 in ens"):
         metrics.crps_ensemble(obs, ens.assign_coords(y=np.arange(8.0) + 1))
     noleap = xr.date_range("2020-01-01", periods=6, freq="h", calendar="noleap", use_cftime=True)
     with pytest.raises(ValueError, match="calendars: standard and noleap"):
