@@ -35,12 +35,12 @@ def draw(race, path):
             for method, colour in COLOURS.items():
                 rows = [r for r in race if r["problem"] == problem and r["method"] == method]
                 cost = [r["evaluations"] + r["vector_jacobian_products"] for r in rows]
-                drawn = rows[0]["n_drawn"] is not None
+                drawn = rows[0]["n_drawn"]
                 ax.plot(
                     cost,
                     [r[quantity] for r in rows],
                     color=colour,
-                    label=method + (" (drawn)" if drawn else ""),
+                    label=method + (f"\n({drawn} samples drawn)" if drawn else ""),
                     marker="o",
                     ms=3,
                     lw=1.8,
@@ -51,9 +51,9 @@ def draw(race, path):
             ax.grid(axis="y", color="0.92")
             ax.spines[["top", "right"]].set_visible(False)
         column[0].set_title(TITLES[problem], fontsize=11, loc="left")
-        column[1].set_xlabel("passes through the network, forward and backward")
     for ax, label in zip(axes[:, 0], ROWS.values(), strict=True):
         ax.set_ylabel(label)
+    fig.supxlabel("passes through the network, forward and backward", fontsize=10)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside right center", frameon=False, fontsize=9)
     fig.savefig(path, dpi=110)

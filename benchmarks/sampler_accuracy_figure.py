@@ -19,6 +19,7 @@ PEERS = {
     "diffusers UniPC 3, uniform log-SNR": (0, (1, 1)),
     "diffusers DPM-Solver++ 2M": (0, (4, 1.5)),
     "diffusers DEIS 3": (0, (4, 1.5, 1, 1.5)),
+    "k-diffusion DPM-Solver++ 2M, uniform log-SNR": (0, (2, 2, 6, 2)),
     "azula vAB 3": (0, (7, 2)),
     "azula xEAB 3": "solid",
 }
