@@ -1,55 +1,48 @@
-"""What a fitted model does: new rain, gaps filled, frames in between, nowcasts."""
+"""How a fitted model generates: new rain, rain that fits what is known of it, long series."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import replace
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 import torch
-import xarray as xr
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
-from tqdm import tqdm
 
 from skdiffuse._version import __version__
-from skdiffuse.completion import complete, sample_seed
+from skdiffuse.batching import streamed
+from skdiffuse.completion import sample_seed
 from skdiffuse.cubes import Cube, dress, validate_cube
-from skdiffuse.diffusion import (
-    AdamsStep,
-    AncestralStep,
-    ClampedDenoiser,
-    HeunStep,
-    KnownCells,
-    RandomStreams,
-    ReconstructionGuidance,
-    Step,
-    VDenoiser,
-    run_sampler,
-    sampling_grid,
-)
+from skdiffuse.diffusion import KnownCells, Observation
+from skdiffuse.drawing import METHODS, SAMPLERS, WindowDrawing
 
-__all__ = ["SAMPLERS", "RainGenerator", "integer_seed"]
-
-SAMPLERS: dict[str, Step] = {
-    "adams": AdamsStep(),
-    "heun": HeunStep(),
-    "ancestral": AncestralStep("lower"),
-}
-# Backward passes for each evaluation of a guided network. On interpolated MRMS rain the CRPS was
-# 0.208, 0.198 and 0.188 mm/h with 1, 3 and 6, at 2.6, 5.3 and 7.6 times the cost of none.
-GUIDANCE_ITERATIONS = 3
+__all__ = ["METHODS", "SAMPLERS", "RainGenerator", "integer_seed"]
 
 
-class RainGenerator:
+class RainGenerator(WindowDrawing):
     """The generating half of `PrecipDiffusion`.
 
-    Needs its parameters `n_frames`, `n_steps`, `sampler`, `batch_size`, `random_state` and
-    `verbose`, and, fitted, `network_`, `latent_`, `schedule_`, `field_shape_` and `template_`.
+    Needs its parameters `n_frames`, `n_steps`, `sampler`, `batch_size`, `amortised`,
+    `random_state` and `verbose`, and, fitted, `network_`, `latent_`, `schedule_`, `field_shape_`
+    and `template_`.
     """
 
-    def sample(self, n_samples=1, *, shape=None, n_steps=None, batch_size=None, random_state=None):
+    def sample(
+        self,
+        n_samples=1,
+        *,
+        shape=None,
+        first=0,
+        n_steps=None,
+        batch_size=None,
+        tile_size=None,
+        random_state=None,
+        out=None,
+    ):
         """Generate sequences of rain.
 
         Parameters
@@ -57,245 +50,259 @@ class RainGenerator:
         n_samples : int, default=1
         shape : tuple of int or None, default=None
             Rows and columns; None: those of a training window.
+        first : int, default=0
+            Number of the first sequence: ``sample(100)`` is ``sample(60)`` followed by
+            ``sample(40, first=60)``, wherever these are made.
         n_steps : int or None, default=None
             Steps of the sampler; None: the model's `n_steps`.
         batch_size : int or None, default=None
-            Sequences per evaluation of the network; does not change the result.
+            Sequences per evaluation of the network; halved until the memory suffices. Does not
+            change the result.
+        tile_size : int or None, default=None
+            Side in cells of the overlapping squares in which a larger field is denoised; None: as
+            a whole.
         random_state : int, RandomState or None, default=None
             None: the model's own.
+        out : str, Path or None, default=None
+            File, NetCDF or ``.zarr``, to which batches are written as they come.
 
         Returns
         -------
         ndarray or DataArray of shape (n_samples, n_frames, y, x)
-            Rain in mm/h, at least 0; float32. A DataArray if the model was fitted to one.
+            Rain in mm/h, at least 0; float32. A DataArray if the model was fitted to one; with
+            `out`, that of the file, lazy.
         """
         check_is_fitted(self)
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
-        rows, columns = self.field_shape_ if shape is None else shape
+        check_scalar(first, "first", Integral, min_val=0)
+        window = (self.n_frames, *(self.field_shape_ if shape is None else shape))
         seed = self._sampling_seed(random_state)
-        drawn = self._draw(
-            torch.full((n_samples, self.n_frames, rows, columns), torch.nan),
-            seeds=[sample_seed(seed, i) for i in range(n_samples)],
-            n_steps=n_steps,
-            batch_size=batch_size,
-            label="sampling",
-        )
-        return dress(drawn.numpy(), self.template_, time="elapsed", history=self._history("sample"))
+        size = self._batch_size(batch_size)
 
-    def impute(
+        def draw(start: int, stop: int) -> np.ndarray:
+            seeds = [sample_seed(seed, first + i) for i in range(start, stop)]
+            return self._draw(
+                window, seeds, n_steps=n_steps, batch_size=size, tile_size=tile_size
+            ).numpy()
+
+        def dressed(values):
+            return dress(values, self.template_, time="elapsed", history=self._history("sample"))
+
+        if out is None:
+            return dressed(draw(0, n_samples))
+        edges = [*range(0, n_samples, size), n_samples]
+        spans = list(itertools.pairwise(edges))
+        parts = (draw(*span) for span in spans)
+        return streamed(parts, [(b - a, *window) for a, b in spans], 0, dressed, out)
+
+    def condition(
         self,
-        X,
-        mask=None,
+        observation,
         *,
-        w_r=1e6,
+        shape=None,
+        method=None,
+        w_r=None,
         n_samples=1,
         n_steps=None,
         batch_size=None,
+        tile_size=None,
         random_state=None,
+        **options,
     ):
-        """Fill in what is unknown, in space and in time.
+        """Generate rain of which something is known: the one conditional sampler.
+
+        `impute`, `interpolate`, `forecast` and `downscale` say what they know by an observation
+        and leave the rest to this.
 
         Parameters
         ----------
-        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
-            Rain in mm/h.
-        mask : ndarray or DataArray of bool, shape of `X` or broadcastable to it, optional
-            True where `X` is known. Missing values are unknown in any case. Default: all that is
-            finite.
-        w_r : float, default=1e6
-            Weight of what is known; see `ReconstructionGuidance`. 0 only replaces known cells.
-        n_samples : int or None, default=1
-            Number of realizations.
-        n_steps, batch_size, random_state
+        observation : Observation
+            What is known, in mm/h, with its error: `KnownCells`, `ArealMean`, `TemporalMean`,
+            `Gauges`, `FunctionObservation` or `JointObservation` of `skdiffuse.diffusion`.
+        shape : tuple of int or None, default=None
+            Frames, rows and columns. None: a training window's, or those of known cells. More
+            frames than a training window has are denoised jointly in overlapping windows.
+        method : str or None, default=None
+            "amortised" tells the network what is known, which costs no gradient; it needs
+            ``amortised=True`` in `fit`, and what cannot be told is left to "reconstruction".
+            The others, "replacement", "reconstruction", "moment_matching", "pigdm" and "ho",
+            guide a network that knows nothing: see `skdiffuse.diffusion.condition`. None:
+            "amortised" where everything can be told, "reconstruction" elsewhere.
+        w_r : float or None, default=None
+            Weight of what is known in "reconstruction" and "ho"; see `ReconstructionGuidance`.
+            None: 1e6. Giving one chooses "reconstruction" if `method` is None.
+        n_samples : int, default=1
+            Realizations for each sequence that is observed.
+        n_steps, batch_size, tile_size, random_state
             See `sample`.
+        **options
+            ``n_resampling`` (default 1): how often each step is repeated, as in RePaint.
+            Others go to the method: ``n_iterations``, the backward passes of the network in each
+            evaluation (default 3), ``mean_over_batch`` of "ho".
 
         Returns
         -------
-        ndarray or DataArray of shape (n_samples, *X.shape), or X.shape if `n_samples` is None
-            Known values are those of `X` to the bit.
+        ndarray of shape (n_samples, n, frames, y, x)
+            Rain in mm/h, at least 0; float32. Cells that are known without error come back to the
+            bit; contradictory observations end in a compromise.
+
+        Examples
+        --------
+        Two gauges that read 3 and 0 mm/h in the second frame, with an error of 0.5 mm/h:
+
+        >>> import torch
+        >>> from skdiffuse import PrecipDiffusion
+        >>> from skdiffuse.datasets import make_precipitation
+        >>> from skdiffuse.diffusion import Gauges
+        >>> cube = make_precipitation(n_frames=20, shape=(16, 16), random_state=0)
+        >>> model = PrecipDiffusion(
+        ...     n_frames=2, max_steps=2, n_steps=4, random_state=0, verbose=False).fit(cube)
+        >>> read = torch.tensor([[[torch.nan, torch.nan], [3.0, 0.0]]])
+        >>> gauges = Gauges(read, rows=[3.5, 10.0], columns=[4.0, 12.25], error_variance=0.25)
+        >>> model.condition(gauges, n_samples=3).shape
+        (3, 1, 2, 16, 16)
         """
-        cube = self._validate_context(X)
-        values = np.asarray(cube.values)
-        known = np.isfinite(values)
-        if mask is not None:
-            known = known & _checked_mask(mask, X, values.shape)
-        filled = self._complete(
-            np.where(known, values, np.nan),
-            cube,
-            1 if n_samples is None else n_samples,
+        check_is_fitted(self)
+        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        if not isinstance(observation, Observation):
+            raise TypeError(
+                "observation must be one of skdiffuse.diffusion's, such as KnownCells or "
+                f"ArealMean; got {type(observation).__name__}. For arrays with gaps use impute."
+            )
+        if shape is None:
+            known = isinstance(observation, KnownCells)
+            shape = observation.values.shape[1:] if known else (self.n_frames, *self.field_shape_)
+        n = len(observation.values)
+        seed = self._sampling_seed(random_state)
+        drawn = self._draw(
+            tuple(shape),
+            [sample_seed(seed, i, k) for i in range(n_samples) for k in range(n)],
+            observation=observation,
+            method=self._method(method, w_r, observation),
             w_r=w_r,
             n_steps=n_steps,
-            batch_size=batch_size,
-            random_state=random_state,
+            batch_size=self._batch_size(batch_size),
+            tile_size=tile_size,
+            **options,
         )
-        dtype = values.dtype if values.dtype.kind == "f" else np.float64
-        filled = np.where(known, values, filled).astype(dtype)
-        filled = filled[:, 0] if cube.is_series else filled
-        return dress(
-            filled[0] if n_samples is None else filled,
-            cube.template,
-            history=self._history("impute"),
-        )
+        known = observation.rows(torch.arange(len(drawn)) % n)
+        return known.pin(drawn).numpy().reshape(n_samples, n, *shape)
 
-    def interpolate(self, X, factor=2, *, n_samples=1, **options):
-        """Refine in time: generate the frames between the known ones.
-
-        Parameters
-        ----------
-        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
-            Rain in mm/h at every `factor`-th of the model's time steps.
-        factor : int, default=2
-            Steps to make of each step of `X`.
-        n_samples : int or None, default=1
-            Number of realizations.
-        **options
-            See `impute`.
-
-        Returns
-        -------
-        ndarray or DataArray of shape (n_samples, ..., (time - 1) * factor + 1, y, x)
-        """
-        check_scalar(factor, "factor", Integral, min_val=1)
-        cube = self._validate_context(X)
-        if cube.breaks.any():
-            raise ValueError(
-                "X has gaps in time, which cannot be refined evenly; interpolate each stretch "
-                "without a gap by itself."
-            )
-        values = np.asarray(cube.values)
-        n, length, *field = values.shape
-        refined = np.full((n, (length - 1) * factor + 1, *field), np.nan, values.dtype)
-        refined[:, ::factor] = values
-        filled = self.impute(
-            refined[0] if cube.is_series else refined, n_samples=n_samples, **options
-        )
-        return dress(
-            filled,
-            cube.template,
-            time="refined",
-            factor=factor,
-            history=self._history("interpolate"),
-        )
-
-    def forecast(
+    def simulate(
         self,
-        X,
-        horizon,
+        n_frames,
         *,
-        n_members=1,
-        w_r=1e6,
+        n_samples=1,
+        shape=None,
+        mode="autoregressive",
+        overlap=None,
         n_steps=None,
         batch_size=None,
+        tile_size=None,
         random_state=None,
+        out=None,
+        **options,
     ):
-        """Continue sequences of rain: a probabilistic nowcast.
+        """Generate series of any length.
 
         Parameters
         ----------
-        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
-            The past, in mm/h, up to the last frame before the forecast; only frames after the
-            last gap in time, and as many as fit into a window, are looked at.
-        horizon : int
-            Frames to forecast. Beyond a window, the forecast goes on from its own frames.
-        n_members : int, default=1
-            Size of the ensemble.
-        w_r, n_steps, batch_size, random_state
-            See `impute`.
+        n_frames : int
+        n_samples : int, default=1
+            Number of series.
+        shape : tuple of int or None, default=None
+            Rows and columns; None: those of a training window.
+        mode : {"autoregressive", "composed", "averaged"}, default="autoregressive"
+            Window after window, each going on from the last frames of the one before; or all
+            windows denoised at once, whose scores are composed or averaged where they overlap
+            (see `WindowedNetwork`), with the whole series in memory.
+        overlap : int or None, default=None
+            Frames that a window shares with the one before; None: half of them.
+        n_steps, batch_size, tile_size, random_state
+            See `sample`.
+        out : str, Path or None, default=None
+            File, NetCDF or ``.zarr``, to which the series are written as they come; memory then
+            does not grow with their length (autoregressive mode).
+        **options
+            Method and its options for the autoregressive mode; see `condition`.
 
         Returns
         -------
-        ndarray or DataArray of shape (n_members, ..., horizon, y, x)
-            Rain in mm/h, float32.
+        ndarray or DataArray of shape (n_samples, n_frames, y, x)
         """
-        check_scalar(horizon, "horizon", Integral, min_val=1)
-        cube = self._validate_context(X)
-        past = np.asarray(cube.values)[:, cube.runs()[-1][0] :]
-        context = max(self.n_frames - horizon, self.n_frames // 2, 1)
-        past = past[:, -context:]
-        if not np.isfinite(past).any():
-            raise ValueError(
-                f"X is missing in all of its last {past.shape[1]} frames, from which to forecast."
-            )
-        future = np.full((len(past), horizon, *cube.field_shape), np.nan, np.float32)
-        filled = self._complete(
-            np.concatenate([past, future], axis=1),
-            None,
-            n_members,
-            w_r=w_r,
-            n_steps=n_steps,
-            batch_size=batch_size,
-            random_state=random_state,
-        )[:, :, -horizon:]
-        return dress(
-            filled[:, 0] if cube.is_series else filled,
-            cube.template,
-            time="continued",
-            history=self._history("forecast"),
-        )
-
-    def _complete(
-        self, rain, cube, n_samples, *, w_r, n_steps, batch_size, random_state
-    ) -> np.ndarray:
-        """Fill in NaN: (n, time, y, x) -> (n_samples, n, time, y, x), stretch by stretch."""
+        check_is_fitted(self)
+        check_scalar(n_frames, "n_frames", Integral, min_val=1)
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
-        check_scalar(w_r, "w_r", Real, min_val=0)
+        if mode not in ("autoregressive", "composed", "averaged"):
+            raise ValueError(
+                f"mode={mode!r} is unknown; choose 'autoregressive', 'composed' or 'averaged'."
+            )
+        overlap = self.n_frames // 2 if overlap is None else overlap
+        check_scalar(overlap, "overlap", Integral, min_val=0, max_val=self.n_frames - 1)
+        field = tuple(self.field_shape_ if shape is None else shape)
         seed = self._sampling_seed(random_state)
-        n, length = rain.shape[:2]
-        members = np.repeat(rain[None].astype(np.float32), n_samples, axis=0)
-        members = torch.from_numpy(members.reshape(n_samples * n, *rain.shape[1:]))
-        numbers = [(i, k) for i in range(n_samples) for k in range(n)]
+        settings = {
+            "n_steps": n_steps,
+            "batch_size": self._batch_size(batch_size),
+            "tile_size": tile_size,
+        }
 
-        def draw(window, known, seeds):
-            return self._draw(
-                torch.where(known, window, torch.nan),
-                seeds=seeds,
-                w_r=w_r,
-                n_steps=n_steps,
-                batch_size=batch_size,
-                label="conditional sampling",
-            )
+        def dressed(values):
+            return dress(values, self.template_, time="elapsed", history=self._history("simulate"))
 
-        for first, end in [(0, length)] if cube is None else cube.runs():
-            members[:, first:end] = complete(
-                members[:, first:end],
-                draw,
-                n_frames=self.n_frames,
-                seeds=[(seed, first, *number) for number in numbers],
-            )
-        return members.numpy().reshape(n_samples, *rain.shape)
-
-    def _draw(self, rain: Tensor, *, seeds, w_r=0.0, n_steps, batch_size, label) -> Tensor:
-        """Draw sequences given what is not NaN in `rain`, in mm/h."""
-        n_steps = self.n_steps if n_steps is None else n_steps
-        batch_size = self.batch_size if batch_size is None else batch_size
-        check_scalar(n_steps, "n_steps", Integral, min_val=1)
-        check_scalar(batch_size, "batch_size", Integral, min_val=1)
-        device = self._device()
-        network = self.network_.to(device)
-        grid = sampling_grid(self.schedule_, n_steps)
-        drawn = []
-        n_batches = -(-len(rain) // batch_size)
-        with tqdm(total=n_batches * (n_steps + 1), desc=label, disable=not self.verbose) as bar:
-            for first in range(0, len(rain), batch_size):
-                batch = rain[first : first + batch_size]
-                streams = RandomStreams(seeds[first : first + batch_size])
-                denoiser = VDenoiser(network)
-                if torch.isfinite(batch).any():
-                    latent = self.latent_.encode(batch).to(device)
-                    denoiser = ReconstructionGuidance(
-                        denoiser, KnownCells(latent), w_r, GUIDANCE_ITERATIONS
-                    )
-                denoiser = ClampedDenoiser(denoiser, *self.latent_.bounds)
-                x = run_sampler(
-                    denoiser,
-                    streams.normal(batch.shape[1:]).to(device),
-                    grid,
-                    SAMPLERS[self.sampler],
-                    streams=streams,
-                    callback=lambda *_: bar.update(),
+        if mode != "autoregressive":
+            if options:
+                raise TypeError(
+                    f"mode={mode!r} conditions on nothing: {sorted(options)} is unused."
                 )
-                drawn.append(self.latent_.decode(x.cpu()))
-        return torch.cat(drawn)
+            seeds = [sample_seed(seed, i) for i in range(n_samples)]
+            length = max(n_frames, self.n_frames)
+            drawn = self._draw(
+                (length, *field), seeds, overlap=overlap, compose=mode == "composed", **settings
+            )
+            parts, lengths = iter([drawn[:, :n_frames].numpy()]), [n_frames]
+        else:
+            step = self.n_frames - overlap
+            lengths = [min(step, n_frames - start) for start in range(0, n_frames, step)]
+            windows = self._windows_in_turn(field, n_samples, overlap, seed, settings | options)
+            parts = (
+                window[:, :length].numpy() for window, length in zip(windows, lengths, strict=False)
+            )
+        if out is None:
+            return dressed(np.concatenate(list(parts), axis=1))
+        shapes = [(n_samples, length, *field) for length in lengths]
+        return streamed(parts, shapes, 1, dressed, out)
+
+    def _windows_in_turn(self, field, n_samples, overlap, seed, settings) -> Iterator[Tensor]:
+        """Windows without end, each of which begins with the last frames of the one before."""
+        past = torch.empty(n_samples, 0, *field)
+        number = 0
+        while True:
+            future = past.new_full((n_samples, self.n_frames - past.shape[1], *field), torch.nan)
+            window = self._fill(
+                torch.cat([past, future], dim=1),
+                [sample_seed(seed, number, i) for i in range(n_samples)],
+                **settings,
+            )
+            yield window
+            past = window[:, self.n_frames - overlap :]
+            number += 1
+
+    def _fill(self, rain: Tensor, seeds, *, method=None, w_r=None, **settings) -> Tensor:
+        """Draw what is NaN in windows of rain in mm/h, given the rest."""
+        observation = None
+        if torch.isfinite(rain).any():
+            observation = KnownCells(rain)
+            method = self._method(method, w_r, observation)
+        drawn = self._draw(
+            tuple(rain.shape[1:]),
+            seeds,
+            observation=observation,
+            method=method,
+            w_r=w_r,
+            **settings,
+        )
+        return torch.where(torch.isfinite(rain), rain, drawn)
 
     def _sampling_seed(self, random_state) -> int:
         return integer_seed(self.random_state if random_state is None else random_state)
@@ -319,18 +326,3 @@ def integer_seed(random_state) -> int:
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0] >> 1)
     return int(check_random_state(random_state).randint(2**31 - 1))
-
-
-def _checked_mask(mask, X, shape) -> np.ndarray:
-    if isinstance(mask, xr.DataArray) and isinstance(X, xr.DataArray):
-        mask = mask.broadcast_like(X).transpose(*X.dims)
-    mask = np.asarray(mask)
-    if mask.dtype != bool:
-        raise ValueError(f"mask must be boolean, True where X is known; got dtype {mask.dtype}.")
-    try:
-        return np.broadcast_to(mask, np.shape(X)).reshape(shape)
-    except ValueError:
-        raise ValueError(
-            f"mask of shape {mask.shape} does not fit X of shape {np.shape(X)}; it must have X's "
-            "shape or broadcast to it, e.g. mask[:, None, None] for whole frames."
-        ) from None

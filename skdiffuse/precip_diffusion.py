@@ -24,6 +24,7 @@ from skdiffuse.latent import LatentSpace
 from skdiffuse.likelihood import RainLikelihood
 from skdiffuse.networks import build_network, mean_power
 from skdiffuse.preprocessing import resolve_transformer
+from skdiffuse.tasks import RainTasks
 from skdiffuse.training import Budget, LatentCurve, Trainer, WindowBatches, masked_v_loss
 
 __all__ = ["PrecipDiffusion"]
@@ -32,7 +33,7 @@ CELLS_FOR_STATISTICS = 10_000_000
 BATCHES_FOR_SPECTRUM = 64
 
 
-class PrecipDiffusion(RainGenerator, RainLikelihood, BaseEstimator):
+class PrecipDiffusion(RainTasks, RainGenerator, RainLikelihood, BaseEstimator):
     """Diffusion model of time-evolving precipitation.
 
     Learns the distribution of sequences of rain fields without conditions; every conditional

@@ -43,7 +43,7 @@ def random_known_cells(
     False
     """
     random = np.random.default_rng(seed)
-    n, *window = shape
+    window = shape[1:]
     tasks = TASKS if tasks is None else tasks
     known = np.zeros(tuple(shape), bool)
     for mask in known:
