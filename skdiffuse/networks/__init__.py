@@ -1,6 +1,14 @@
 """Networks that denoise sequences of fields."""
 
+from skdiffuse.networks.compilation import compile_network
 from skdiffuse.networks.video_unet import PRESETS, VideoUNet
 from skdiffuse.networks.wiener import WienerSkip, build_network, mean_power
 
-__all__ = ["PRESETS", "VideoUNet", "WienerSkip", "build_network", "mean_power"]
+__all__ = [
+    "PRESETS",
+    "VideoUNet",
+    "WienerSkip",
+    "build_network",
+    "compile_network",
+    "mean_power",
+]

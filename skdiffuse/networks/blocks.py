@@ -1,9 +1,10 @@
 """Building blocks of the video U-Net.
 
 Every block works on frames folded into the batch, ``(batch * frames, channels, y, x)`` in
-channels-last memory, so that convolutions, norms and linear maps all run without a copy: a
+channels-last memory, so that convolutions, norms and attention all run without a copy: a
 convolution in space sees frames as independent pictures, a convolution in time sees the same memory
 as pictures of ``frames`` rows and ``y * x`` columns, and attention in time sees it as sequences.
+Linear maps are convolutions of one cell, which no library computes slower than a matrix product.
 """
 
 import math
@@ -12,12 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skdiffuse.networks.edges import Edges, SpatialConvolution
+
 __all__ = [
     "Attention",
-    "ChannelNorm",
     "LogSNREmbedding",
     "ResidualBlock",
     "TemporalConvolution",
+    "channel_norm",
 ]
 
 
@@ -27,21 +30,13 @@ def _zero_initialised(module: nn.Module) -> nn.Module:
     return module
 
 
-class ChannelNorm(nn.Module):
-    """Layer norm over the channels of each cell.
+def channel_norm(x: Tensor) -> Tensor:
+    """Layer norm over the channels of each cell, without weights: the layer after has its own.
 
     The statistics are those of one cell, so that the result does not depend on the field's size or
     on what it rains elsewhere, as it would with group norm.
     """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        normalised = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias)
-        return normalised.permute(0, 3, 1, 2)
+    return F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2]).permute(0, 3, 1, 2)
 
 
 class LogSNREmbedding(nn.Module):
@@ -63,20 +58,20 @@ class LogSNREmbedding(nn.Module):
 
 
 class TemporalConvolution(nn.Module):
-    """Convolution over three neighbouring frames, zero-initialised and added to its input."""
+    """Convolution over three neighbouring frames that is the identity at the start."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.convolution = _zero_initialised(
-            nn.Conv2d(channels, channels, kernel_size=(3, 1), padding=(1, 0))
-        )
+        self.convolution = nn.Conv2d(channels, channels, kernel_size=(3, 1), padding=(1, 0))
+        nn.init.zeros_(self.convolution.bias)
+        nn.init.dirac_(self.convolution.weight)
 
     def forward(self, x: Tensor, n_frames: int) -> Tensor:
         folded, channels, height, width = x.shape
         # (batch * t, c, y, x) and (batch, c, t, y * x) are the same channels-last memory.
         rows = x.permute(0, 2, 3, 1).reshape(-1, n_frames, height * width, channels)
         mixed = self.convolution(rows.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return x + mixed.reshape(folded, height, width, channels).permute(0, 3, 1, 2)
+        return mixed.reshape(folded, height, width, channels).permute(0, 3, 1, 2)
 
 
 class Attention(nn.Module):
@@ -86,14 +81,13 @@ class Attention(nn.Module):
         super().__init__()
         self.axis = axis
         self.n_heads = max(1, channels // head_channels)
-        self.norm = ChannelNorm(channels)
-        self.project_in = nn.Linear(channels, 3 * channels, bias=False)
-        self.project_out = _zero_initialised(nn.Linear(channels, channels))
+        self.project_in = nn.Conv2d(channels, 3 * channels, 1)
+        self.project_out = _zero_initialised(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Tensor, n_frames: int) -> Tensor:
         folded, channels, height, width = x.shape
         cells = height * width
-        projected = self.project_in(self.norm(x).permute(0, 2, 3, 1))
+        projected = self.project_in(channel_norm(x)).permute(0, 2, 3, 1)
         if self.axis == "time":
             # (batch, t, cell, ...) -> (batch, cell, head, t, d)
             sequences = projected.reshape(
@@ -109,8 +103,8 @@ class Attention(nn.Module):
             attended = attended.permute(0, 3, 1, 2, 4)
         else:
             attended = attended.permute(0, 2, 1, 3)
-        attended = self.project_out(attended.reshape(folded, height, width, channels))
-        return x + attended.permute(0, 3, 1, 2)
+        attended = attended.reshape(folded, height, width, channels).permute(0, 3, 1, 2)
+        return x + self.project_out(attended)
 
 
 class ResidualBlock(nn.Module):
@@ -120,15 +114,19 @@ class ResidualBlock(nn.Module):
     (or, where the number of channels changes, a linear map of its input).
     """
 
-    def __init__(self, channels_in: int, channels_out: int, embedding_channels: int) -> None:
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        embedding_channels: int,
+        edges: Edges = ("zero", "zero"),
+    ) -> None:
         super().__init__()
-        self.norm_in = ChannelNorm(channels_in)
-        self.convolution_in = nn.Conv2d(channels_in, channels_out, 3, padding=1)
-        self.norm_out = ChannelNorm(channels_out)
+        self.convolution_in = SpatialConvolution(channels_in, channels_out, edges=edges)
         self.modulation = _zero_initialised(nn.Linear(embedding_channels, 2 * channels_out))
         self.in_time = TemporalConvolution(channels_out)
         self.convolution_out = _zero_initialised(
-            nn.Conv2d(channels_out, channels_out, 3, padding=1)
+            SpatialConvolution(channels_out, channels_out, edges=edges)
         )
         self.shortcut = (
             nn.Identity()
@@ -137,8 +135,8 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, embedding: Tensor, n_frames: int) -> Tensor:
-        h = self.convolution_in(F.silu(self.norm_in(x)))
         scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
-        h = F.silu(torch.addcmul(shift, self.norm_out(h), 1 + scale))
+        h = self.convolution_in(F.silu(channel_norm(x)))
+        h = F.silu(torch.addcmul(shift, channel_norm(h), 1 + scale))
         h = self.convolution_out(self.in_time(h, n_frames))
         return self.shortcut(x) + h

@@ -5,15 +5,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
-from skdiffuse.networks.blocks import Attention, ChannelNorm, LogSNREmbedding, ResidualBlock
+from skdiffuse.networks.blocks import Attention, LogSNREmbedding, ResidualBlock, channel_norm
+from skdiffuse.networks.edges import Edges, SpatialConvolution, extend, resolve_edges
 
 __all__ = ["PRESETS", "VideoUNet"]
 
+# Channels in multiples of 16 fill the vector registers of processors and the tiles of GPUs.
 PRESETS: dict[str, dict] = {
-    "tiny": {"width": 24, "multipliers": (1, 2, 4), "patch_size": 2},
-    "small": {"width": 40, "multipliers": (1, 2, 4), "patch_size": 1},
-    "base": {"width": 64, "multipliers": (1, 2, 4, 8), "patch_size": 1, "n_blocks": 2},
+    "tiny": {"width": 32, "multipliers": (1, 2, 4), "patch_size": 2},
+    "small": {"width": 64, "multipliers": (1, 2, 4), "patch_size": 2},
+    "base": {"width": 64, "multipliers": (1, 2, 4, 8)},
+    "large": {"width": 96, "multipliers": (1, 2, 4, 8), "n_blocks": 2},
 }
 
 
@@ -31,7 +35,7 @@ class VideoUNet(nn.Module):
     multipliers : sequence of int, default=(1, 2, 4)
         Channels of each level in units of `width`; the resolution halves from level to level.
     n_blocks : int, default=1
-        Residual blocks per level on the way down; one more on the way up.
+        Residual blocks per level on the way down, and again on the way up.
     patch_size : int, default=1
         Cells are grouped into square patches of this side before the first level, which makes the
         network about ``patch_size**2`` times cheaper.
@@ -45,6 +49,14 @@ class VideoUNet(nn.Module):
     field_shape : tuple of int or None, default=None
         If given, the network learns features of each place of a field of this shape ``(y, x)``, so
         that it can know where it rains. On a field of another shape their mean is used.
+    edges : {"zero", "reflect", "periodic"} or a pair of them for y and x, default="zero"
+        What the network sees beyond the edge: nothing; the field mirrored; or its other side, as
+        on a torus or around a circle of latitude. A periodic axis should have a multiple of
+        ``patch_size * 2**(len(multipliers) - 1)`` cells: one that has not is continued to the next
+        multiple, and the seam moves there.
+    gradient_checkpointing : bool, default=False
+        Compute what the backward pass needs again instead of keeping it: less memory, about a
+        third more time, the same gradients to the last bit.
 
     References
     ----------
@@ -72,8 +84,12 @@ class VideoUNet(nn.Module):
         n_covariates: int = 0,
         n_labels: int = 0,
         field_shape: tuple[int, int] | None = None,
+        edges: str | tuple[str, str] = "zero",
+        gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
+        self.edges = edges = resolve_edges(edges)
+        self.gradient_checkpointing = gradient_checkpointing
         self.patch_size = patch_size
         self.n_levels = len(multipliers)
         channels = [width * m for m in multipliers]
@@ -87,46 +103,37 @@ class VideoUNet(nn.Module):
             self.embed_label = nn.Embedding(n_labels + 1, embedding_channels)
             nn.init.zeros_(self.embed_label.weight)
         channels_in = (in_channels + n_covariates) * patch_size**2
-        self.stem = nn.Conv2d(channels_in, width, 3, padding=1)
+        self.stem = SpatialConvolution(channels_in, width, edges=edges)
         self.location = None
         if field_shape is not None:
             coarse = [-(-n // patch_size) for n in field_shape]
             self.location = nn.Parameter(torch.zeros(width, *coarse))
 
-        def attention(level: int) -> nn.Module | None:
-            return Attention(channels[level], "time") if level > 0 else None
+        def stage(channels_in: int, channels_out: int, attention: str | None) -> nn.Module:
+            return _Stage(channels_in, channels_out, embedding_channels, attention, edges)
 
-        self.down = nn.ModuleList()
-        skips = [width]
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        self.shrink, self.grow = nn.ModuleList(), nn.ModuleList()
         current = width
         for level, c in enumerate(channels):
-            for _ in range(n_blocks):
-                self.down.append(_Stage(current, c, embedding_channels, attention(level)))
-                skips.append(c)
-                current = c
-            if level < self.n_levels - 1:
-                self.down.append(nn.Conv2d(c, c, 3, stride=2, padding=1))
-                skips.append(c)
-        self.middle = nn.ModuleList(
-            [
-                _Stage(current, current, embedding_channels, Attention(current, "space")),
-                _Stage(current, current, embedding_channels, Attention(current, "time")),
-            ]
-        )
-        self.up = nn.ModuleList()
-        for level in reversed(range(self.n_levels)):
-            c = channels[level]
-            for _ in range(n_blocks + 1):
-                self.up.append(
-                    _Stage(current + skips.pop(), c, embedding_channels, attention(level))
-                )
-                current = c
+            attention = "time" if level > 0 else None
+            before = [current] + [c] * (n_blocks - 1)
+            self.down.append(nn.ModuleList(stage(b, c, attention) for b in before))
+            # What this level found comes back as further channels.
+            before = [2 * c] + [c] * (n_blocks - 1)
+            self.up.append(nn.ModuleList(stage(b, c, attention) for b in before))
             if level > 0:
+                above = channels[level - 1]
+                self.shrink.append(SpatialConvolution(above, above, stride=2, edges=edges))
                 # Before the resolution doubles, where it is four times cheaper.
-                current = channels[level - 1]
-                self.up.append(nn.Conv2d(c, current, 3, padding=1))
-        self.norm_out = ChannelNorm(current)
-        self.head = nn.Conv2d(current, out_channels * patch_size**2, 3, padding=1)
+                self.grow.append(SpatialConvolution(c, above, edges=edges))
+            current = c
+        self.middle = nn.ModuleList(
+            [stage(current, current, "space"), stage(current, current, "time")]
+        )
+        self.head = SpatialConvolution(
+            width * multipliers[0], out_channels * patch_size**2, edges=edges
+        )
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.to(memory_format=torch.channels_last)
@@ -171,26 +178,41 @@ class VideoUNet(nn.Module):
         x = z.reshape(n * n_frames, -1, height, width)
         if self.n_covariates or covariates is not None:
             x = torch.cat([x, self._folded_covariates(covariates, z)], dim=1)
-        x = F.pad(x, (0, pad_x, 0, pad_y), mode="replicate") if pad_y or pad_x else x
+        for axis, after, edge in zip((2, 3), (pad_y, pad_x), self.edges, strict=True):
+            if after:
+                x = extend(x, axis, 0, after, edge)
         x = F.pixel_unshuffle(x, self.patch_size).contiguous(memory_format=torch.channels_last)
         x = self.stem(x)
         if self.location is not None:
             x = x + self._location_features(x.shape[-2:])
 
-        skips = [x]
-        for layer in self.down:
-            x = layer(x, embedding, n_frames) if isinstance(layer, _Stage) else layer(x)
-            skips.append(x)
-        for stage in self.middle:
-            x = stage(x, embedding, n_frames)
-        for layer in self.up:
-            if isinstance(layer, _Stage):
-                x = layer(torch.cat([x, skips.pop()], dim=1), embedding, n_frames)
-            else:
-                x = F.interpolate(layer(x), scale_factor=2.0, mode="nearest")
-        x = F.pixel_shuffle(self.head(F.silu(self.norm_out(x))), self.patch_size)
+        found = []
+        for level in range(self.n_levels):
+            x = self._through(self.down[level], x, embedding, n_frames)
+            found.append(x)
+            if level < self.n_levels - 1:
+                x = self.shrink[level](x)
+        x = self._through(self.middle, x, embedding, n_frames)
+        for level in reversed(range(self.n_levels)):
+            x = torch.cat([x, found.pop()], dim=1)
+            x = self._through(self.up[level], x, embedding, n_frames)
+            if level > 0:
+                x = F.interpolate(self.grow[level - 1](x), scale_factor=2.0, mode="nearest")
+        x = F.pixel_shuffle(self.head(F.silu(channel_norm(x))), self.patch_size)
         x = x[..., :height, :width].reshape(n, n_frames, -1, height, width)
         return x.squeeze(2)
+
+    def _through(
+        self, stages: nn.ModuleList, x: Tensor, embedding: Tensor, n_frames: int
+    ) -> Tensor:
+        for stage in stages:
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(
+                    stage, x, embedding, n_frames, use_reentrant=False, preserve_rng_state=False
+                )
+            else:
+                x = stage(x, embedding, n_frames)
+        return x
 
     def _embedded_labels(self, labels: Tensor | None, n: int, device: torch.device) -> Tensor:
         if labels is None:
@@ -249,11 +271,12 @@ class _Stage(nn.Module):
         channels_in: int,
         channels_out: int,
         embedding_channels: int,
-        attention: nn.Module | None,
+        attention: str | None,
+        edges: Edges,
     ) -> None:
         super().__init__()
-        self.block = ResidualBlock(channels_in, channels_out, embedding_channels)
-        self.attention = attention
+        self.block = ResidualBlock(channels_in, channels_out, embedding_channels, edges)
+        self.attention = None if attention is None else Attention(channels_out, attention)
 
     def forward(self, x: Tensor, embedding: Tensor, n_frames: int) -> Tensor:
         x = self.block(x, embedding, n_frames)

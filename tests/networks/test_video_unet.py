@@ -55,13 +55,17 @@ def test_frames_and_cells_do_mix(generator):
 
 
 def test_frames_in_one_network_level_need_not_be_those_of_training(generator):
-    block = TemporalConvolution(4)
+    with torch.random.fork_rng(devices=[]):
+        block = TemporalConvolution(4)
+    x = torch.randn(5, 4, 2, 2, generator=generator)
+    torch.testing.assert_close(block(x, n_frames=5), x)
     torch.nn.init.ones_(block.convolution.weight)
-    x = torch.zeros(5, 4, 2, 2)
-    x[2] = 1.0
-    mixed = block(x, n_frames=5)[:, 0, 0, 0]
-    # Each of 3 neighbouring frames gets the sum over the 4 channels, the frame itself is added.
-    torch.testing.assert_close(mixed, torch.tensor([0.0, 4.0, 5.0, 4.0, 0.0]))
+    # Each of 3 neighbouring frames gets the sum over the 4 channels, other sequences get nothing.
+    impulse = torch.zeros(10, 4, 2, 2)
+    impulse[4, :, 1, 0] = 1.0
+    mixed = block(impulse, n_frames=5)
+    torch.testing.assert_close(mixed[:5, 2, 1, 0], torch.tensor([0.0, 0.0, 0.0, 4.0, 4.0]))
+    assert mixed.abs().sum() == 2 * 4 * 4
 
 
 def test_attention_in_space_and_time_is_equivariant(generator):
@@ -95,9 +99,17 @@ def test_location_features(generator):
     assert torch.isfinite(network(elsewhere, torch.tensor(0.0))).all()
 
 
-def test_presets():
-    for name in ("tiny", "small"):
+@pytest.mark.parametrize(
+    ("name", "millions"), [("tiny", 2.4), ("small", 9.5), ("base", 35.7), ("large", 124.0)]
+)
+def test_presets(name, millions):
+    """The size of `base` is the dissertation's: 35.7 million."""
+    with torch.device("meta"):
         network = build_network(name)
-        assert network(torch.zeros(1, 2, 16, 16), torch.tensor(0.0)).shape == (1, 2, 16, 16)
+        assert network(torch.zeros(1, 2, 16, 16), torch.zeros(1)).shape == (1, 2, 16, 16)
+    assert sum(p.numel() for p in network.parameters()) == pytest.approx(millions * 1e6, rel=0.05)
+
+
+def test_unknown_preset():
     with pytest.raises(ValueError, match=r"network='huge' is unknown; choose one of"):
         build_network("huge")

@@ -1,0 +1,357 @@
+"""Speed and learning of our network next to those of other packages, at equal size.
+
+    python benchmarks/training_speed.py [--quick] [--part speed|learning|all] [--data FILE]
+
+Every network has the number of parameters of our `small` within 10 %, sees batches of shape
+(4, 1, 8, 32, 32), and lives in a process of its own with one thread. A training step is forward,
+backward and AdamW.
+
+Speed: rounds A-B-C-...-A-B-C-..., in each of which every process times its steps and evaluations
+and the machine's peak (the faster of a large matrix product and a convolution of 128 channels) in
+processor seconds. Floating-point operations are counted by torch. Packages that are not installed
+are left out and named.
+
+Learning (needs the MRMS file): the same windows of hourly rain in the same order, square root, unit
+variance, the same noise, v-loss, AdamW and averaging of weights, for equal processor seconds, also
+in turns; then the v-loss of the average on later hours, the same windows and noise for all. Ours
+runs with and without its `WienerSkip`, since that could be put around any network.
+
+The last line is a JSON summary; without --quick everything is stored in benchmarks/results/.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from training_speed_peers import N_FRAMES, PEERS, SIDE, count
+
+from skdiffuse.cubes import open_cube, validate_cube
+from skdiffuse.diffusion import ShiftedCosineSchedule, v_loss
+from skdiffuse.networks import build_network, mean_power
+from skdiffuse.training import PowerAverage, WindowBatches
+
+RESULTS = Path(__file__).parent / "results" / "training_speed.json"
+MRMS = "mrms_qpe01h_west_4km_20160920-22.nc"
+OURS = ("skdiffuse small", "skdiffuse small without WienerSkip")
+BATCH = 4
+TRAIN_HOURS, HELD_OUT_HOURS = slice(0, 48), slice(54, 72)
+SCHEDULE = ShiftedCosineSchedule(-2.0)
+LEARNING_RATE, WARM_UP_STEPS = 1e-3, 20
+N_HELD_OUT = 96
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--part", choices=("speed", "learning", "all"), default="all")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--seconds", type=float, help="processor seconds of learning for each")
+    folder = os.environ.get("SKDIFFUSE_TEST_DATA", Path(__file__).parents[2] / "shared/data")
+    parser.add_argument("--data", type=Path, default=Path(folder) / MRMS)
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        Worker(arguments.worker, arguments.data).serve()
+        return
+
+    learning = arguments.part != "speed" and not arguments.quick
+    if learning and not arguments.data.exists():
+        print(f"{arguments.data} is not here: nothing is learnt (--data).")
+        learning = False
+    race = Race(arguments.data)
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results["conditions"] = {
+        "torch": torch.__version__,
+        "threads": 1,
+        "batch": [BATCH, 1, N_FRAMES, SIDE, SIDE],
+        "absent": race.absent,
+    }
+    if arguments.part != "learning":
+        results["speed"] = race.speed(arguments.rounds or (2 if arguments.quick else 5))
+    if learning:
+        results["learning"] = race.learning(arguments.seconds or 100.0)
+    race.close()
+    if not arguments.quick:
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    print(json.dumps(summary(results)))
+
+
+class Race:
+    """The parent: asks one process after the other, so that all see the same machine."""
+
+    def __init__(self, data: Path) -> None:
+        self.workers: dict[str, subprocess.Popen] = {}
+        self.absent: dict[str, str] = {}
+        self.sizes: dict[str, dict] = {}
+        for name in (*OURS, *PEERS):
+            command = [sys.executable, __file__, "--worker", name, "--data", str(data)]
+            threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+            worker = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                env=os.environ | threads,
+            )
+            self.workers[name] = worker
+            answer = self.ask(name, "hello")
+            if "error" in answer:
+                print(f"left out: {name}: {answer['error']}")
+                self.absent[name] = answer["error"]
+                self.workers.pop(name).kill()
+            else:
+                self.sizes[name] = answer
+
+    def ask(self, name: str, question: str, value: float = 0.0) -> dict:
+        worker = self.workers[name]
+        worker.stdin.write(json.dumps([question, value]) + "\n")
+        worker.stdin.flush()
+        for line in worker.stdout:
+            if line.startswith("{"):
+                return json.loads(line)
+        return {"error": f"the process ended with status {worker.wait()}"}
+
+    def speed(self, n_rounds: int) -> dict:
+        answers = {name: [] for name in self.workers}
+        for number in range(n_rounds):
+            for name in self.workers:
+                answers[name].append(self.ask(name, "time"))
+            print(f"round {number + 1} of {n_rounds} done", flush=True)
+        table = {}
+        print(f"{'':44s}     M  GFLOP  step s (spread)   GFLOP/s (peak)  evaluation s")
+        for name, rounds in answers.items():
+            steps = [r["step"] for r in rounds]
+            row = self.sizes[name] | {
+                "step_seconds": min(steps),
+                "step_seconds_median": statistics.median(steps),
+                "step_seconds_max": max(steps),
+                "evaluation_seconds": min(r["evaluation"] for r in rounds),
+                "peak_gflops": max(r["peak"] for r in rounds),
+            }
+            row["gflops"] = row["step_gflop"] / row["step_seconds"]
+            table[name] = row
+        # One machine, one peak: the best that anyone saw in this window.
+        peak = max(row["peak_gflops"] for row in table.values())
+        for name, row in table.items():
+            row["peak_fraction"] = row["gflops"] / peak
+            print(
+                f"{name:44s} {row['parameters'] / 1e6:5.2f} {row['step_gflop']:6.1f}  "
+                f"{row['step_seconds']:.3f} (..{row['step_seconds_max']:.3f})  "
+                f"{row['gflops']:6.0f} ({row['peak_fraction']:.0%} of {peak:.0f})  "
+                f"{row['evaluation_seconds']:.3f}"
+            )
+        return {"rounds": n_rounds, "peak_gflops": peak, "networks": table}
+
+    def learning(self, seconds: float, n_slices: int = 4) -> dict:
+        table = {name: [] for name in self.workers}
+        for number in range(n_slices):
+            for name in self.workers:
+                table[name].append(self.ask(name, "learn", seconds * (number + 1) / n_slices))
+                entry = table[name][-1]
+                print(
+                    f"{name:44s} {entry['seconds']:6.1f} s {entry['steps']:5d} steps, "
+                    f"held-out v-loss {entry['loss']:.4f}",
+                    flush=True,
+                )
+        return {
+            "data": MRMS,
+            "train_hours": [TRAIN_HOURS.start, TRAIN_HOURS.stop],
+            "held_out_hours": [HELD_OUT_HOURS.start, HELD_OUT_HOURS.stop],
+            "held_out_windows": N_HELD_OUT,
+            "learning_rate": LEARNING_RATE,
+            "networks": table,
+        }
+
+    def close(self) -> None:
+        for worker in self.workers.values():
+            worker.stdin.close()
+            worker.wait()
+
+
+class Worker:
+    """One network in a process of its own."""
+
+    def __init__(self, name: str, data: Path) -> None:
+        self.name = name
+        self.data_file = data
+        torch.set_num_threads(1)
+        self.ready = False
+
+    def serve(self) -> None:
+        for line in sys.stdin:
+            question, value = json.loads(line)
+            try:
+                answer = getattr(self, question)(value)
+            except (ImportError, PackageNotFoundError) as error:
+                answer = {"error": str(error)}
+            print(json.dumps(answer), flush=True)
+
+    def hello(self, _: float) -> dict:
+        """Make the network and count what it costs."""
+        self.windows = self.power = None
+        if self.data_file.exists():
+            self._read_data()
+        torch.manual_seed(0)
+        self.network = make_network(self.name, self.power)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99)
+        )
+        self.average = PowerAverage(self.network)
+        self.steps = 0
+        self.seconds = 0.0
+        generator = torch.Generator().manual_seed(0)
+        self.example = torch.randn(BATCH, N_FRAMES, SIDE, SIDE, generator=generator)
+        self.noise = torch.randn(self.example.shape, generator=generator)
+        self.log_snr = SCHEDULE.draw(BATCH, generator)
+        with FlopCounterMode(display=False) as evaluation, torch.no_grad():
+            self.network(self.example, self.log_snr)
+        with FlopCounterMode(display=False) as step:
+            v_loss(self.network, self.example, self.log_snr, self.noise).mean().backward()
+        self.network.zero_grad()
+        package = self.name.split()[0]
+        return {
+            "version": version(package),
+            "parameters": count(self.network),
+            "step_gflop": step.get_total_flops() / 1e9,
+            "evaluation_gflop": evaluation.get_total_flops() / 1e9,
+        }
+
+    def time(self, _: float) -> dict:
+        """Best of a few steps and evaluations, and the peak of the same moment."""
+        # A copy's optimiser would cost memory: learning rate 0 leaves the weights as they are.
+        optimizer = torch.optim.AdamW(self.network.parameters(), lr=0.0)
+
+        def step() -> None:
+            optimizer.zero_grad(set_to_none=True)
+            v_loss(self.network, self.example, self.log_snr, self.noise).mean().backward()
+            optimizer.step()
+
+        def evaluate() -> None:
+            with torch.no_grad():
+                self.network(self.example, self.log_snr)
+
+        step()
+        return {
+            "step": min(processor_seconds(step) for _ in range(3)),
+            "evaluation": min(processor_seconds(evaluate) for _ in range(3)),
+            "peak": machine_peak(),
+        }
+
+    def learn(self, until: float) -> dict:
+        """Train until so many processor seconds in all, then look at the held-out loss."""
+        while self.seconds < until:
+            start = time.process_time()
+            self._learn_one_step()
+            self.seconds += time.process_time() - start
+        return {"seconds": self.seconds, "steps": self.steps, "loss": self._held_out_loss()}
+
+    def _learn_one_step(self) -> None:
+        rain, weights = self.windows(self.steps)
+        x = self._encode(rain)
+        generator = torch.Generator().manual_seed(self.steps)
+        log_snr, noise = SCHEDULE.draw(BATCH, generator), torch.randn(x.shape, generator=generator)
+        for group in self.optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * min(1.0, (self.steps + 1) / WARM_UP_STEPS)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses = v_loss(self.network, x, log_snr, noise, mask=torch.isfinite(x))
+        (weights * losses).mean().backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        self.steps += 1
+        self.average.update(self.network, self.steps)
+
+    @torch.no_grad()
+    def _held_out_loss(self) -> float:
+        losses = []
+        for x, log_snr, noise in self.held_out:
+            mask = torch.isfinite(x)
+            losses.append(v_loss(self.average.network, x, log_snr, noise, mask=mask))
+        return float(torch.cat(losses).mean())
+
+    def _encode(self, rain: Tensor) -> Tensor:
+        return (rain.sqrt() - self.centre) / self.scale
+
+    def _read_data(self) -> None:
+        rain = open_cube(self.data_file).load()
+        train, held_out = rain[TRAIN_HOURS], rain[HELD_OUT_HOURS]
+        latent = np.sqrt(train.values)
+        self.centre, self.scale = float(np.nanmean(latent)), float(np.nanstd(latent))
+        self.windows = windows_of(train, BATCH, n_candidates=4)
+        batches = [self.windows(2**31 + i) for i in range(64)]
+        self.power = mean_power((self._encode(r) for r, _ in batches), [w for _, w in batches])
+        # Unweighted: where it may be dry, as the climate is.
+        draws = windows_of(held_out, N_HELD_OUT, n_candidates=1)
+        x = self._encode(draws(0)[0])
+        generator = torch.Generator().manual_seed(1)
+        log_snr = SCHEDULE.draw(N_HELD_OUT, generator)
+        noise = torch.randn(x.shape, generator=generator)
+        order = torch.randperm(N_HELD_OUT, generator=generator)
+        self.held_out = [(x[i], log_snr[i], noise[i]) for i in order.split(12)]
+
+
+def windows_of(rain, batch_size: int, n_candidates: int) -> WindowBatches:
+    cube = validate_cube(rain, n_frames=N_FRAMES)
+    return WindowBatches(cube, N_FRAMES, (SIDE, SIDE), batch_size, 0, n_candidates)
+
+
+def make_network(name: str, power: Tensor | None) -> nn.Module:
+    if power is None:
+        power = torch.ones(N_FRAMES, SIDE, SIDE)
+    ours = build_network("small", power=power)
+    if name == OURS[0]:
+        return ours
+    if name == OURS[1]:
+        return build_network("small")
+    return PEERS[name](count(ours))
+
+
+def processor_seconds(call) -> float:
+    start = time.process_time()
+    call()
+    return time.process_time() - start
+
+
+def machine_peak() -> float:
+    """GFLOP/s of a matrix product and of a convolution that fit the machine: the faster one."""
+    matrix = torch.ones(1024, 1024)
+    convolution = nn.Conv2d(128, 128, 3, padding=1).to(memory_format=torch.channels_last)
+    fields = torch.ones(32, 128, 16, 16).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        product = min(processor_seconds(lambda: matrix @ matrix) for _ in range(5))
+        convolved = min(processor_seconds(lambda: convolution(fields)) for _ in range(5))
+    return max(2 * 1024**3 / product, 2 * 32 * 16 * 16 * 9 * 128 * 128 / convolved) / 1e9
+
+
+def summary(results: dict) -> dict:
+    networks = results["speed"]["networks"] if "speed" in results else {}
+    line = {"threads": 1, "absent": sorted(results["conditions"]["absent"])}
+    peers = {name: row for name, row in networks.items() if name not in OURS}
+    if networks:
+        line["peak_fraction"] = round(networks[OURS[0]]["peak_fraction"], 3)
+    if peers:
+        fastest = min(peers, key=lambda name: peers[name]["step_seconds"])
+        ours = networks[OURS[0]]
+        ratio = peers[fastest]["step_seconds"] / ours["step_seconds"]
+        evaluation = min(row["evaluation_seconds"] for row in peers.values())
+        line["fastest_peer"] = fastest
+        line["step_ratio_vs_fastest_peer"] = round(ratio, 3)
+        line["evaluation_ratio_vs_fastest_peer"] = round(evaluation / ours["evaluation_seconds"], 3)
+    if "learning" in results:
+        losses = {name: rows[-1]["loss"] for name, rows in results["learning"]["networks"].items()}
+        line["held_out_v_loss"] = {name: round(loss, 4) for name, loss in losses.items()}
+    return line
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Compiling a network where that works."""
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["compile_network"]
+
+
+def compile_network(network: nn.Module, z: Tensor, log_snr: Tensor, **options) -> nn.Module:
+    """Compile a network in place, or leave it as it is, with a warning, where that fails.
+
+    Compiling happens at the first call, so the network is tried out, forward and backward. Its
+    weights, their names and its type stay the same: it can be saved, copied and averaged as before.
+    On a CPU compiling has not paid for itself; it is meant for GPUs and long trainings.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    z, log_snr : Tensor
+        An example of what it will be called with; other shapes are compiled when they come.
+    **options
+        Passed to `torch.compile`.
+
+    Returns
+    -------
+    network : torch.nn.Module
+        The same object.
+
+    Warns
+    -----
+    RuntimeWarning
+        If the network cannot be compiled here, with the reason.
+
+    Examples
+    --------
+    >>> from skdiffuse.networks import build_network
+    >>> network = build_network("tiny")
+    >>> z, log_snr = torch.zeros(1, 4, 16, 16), torch.zeros(1)
+    >>> compile_network(network, z, log_snr, backend="eager") is network
+    True
+    """
+    try:
+        network.compile(**options)
+        with torch.enable_grad():
+            trial = network(z, log_snr).square().mean()
+        if trial.requires_grad:
+            parameters = [p for p in network.parameters() if p.requires_grad]
+            torch.autograd.grad(trial, parameters, allow_unused=True)
+    except Exception as error:  # A compiler may fail with anything.
+        network._compiled_call_impl = None
+        reason = str(error).strip().split("\n")[0]
+        warnings.warn(
+            f"torch.compile failed ({type(error).__name__}: {reason}); the network runs without.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return network
