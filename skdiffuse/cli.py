@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from skdiffuse._version import __version__
 
@@ -46,16 +47,131 @@ def main(arguments: list[str] | None = None) -> int:
     evaluate.add_argument("--out", default="report.html", help="page (default: %(default)s)")
     evaluate.set_defaults(run=_evaluate)
 
+    fit = commands.add_parser("fit", help="train a model on a file of rain")
+    fit.add_argument("data", metavar="DATA", help="precipitation file (NetCDF, Zarr, GRIB)")
+    fit.add_argument("--out", required=True, metavar="MODEL", help="file for the model")
+    fit.add_argument("--minutes", type=float, help="time to train (default: 100 epochs)")
+    fit.add_argument("--steps", type=int, help="training steps (default: 100 epochs)")
+    fit.add_argument("--frames", type=int, default=10, help="per sequence (default: %(default)s)")
+    fit.add_argument("--crop", type=int, default=64, help="cells a side (default: %(default)s)")
+    fit.add_argument("--network", default="tiny", help="its size (default: %(default)s)")
+    fit.add_argument("--amortised", action="store_true", help="learn to be told what is known")
+    fit.add_argument("--checkpoints", metavar="DIR", help="folder to keep the state in and go on")
+    fit.add_argument("--seed", type=int, default=0, help="random state (default: %(default)s)")
+    fit.set_defaults(run=_fit)
+
+    sample = commands.add_parser("sample", help="generate rain with a model")
+    sample.add_argument("model", metavar="MODEL", help="file that fit wrote")
+    sample.add_argument("-n", type=int, default=1, help="sequences (default: %(default)s)")
+    sample.add_argument("--frames", type=int, help="length (default: that of training)")
+    sample.add_argument("--size", type=int, nargs=2, metavar=("ROWS", "COLUMNS"))
+    _add_sampling(sample)
+    sample.set_defaults(run=_sample)
+
+    impute = commands.add_parser("impute", help="fill in what is missing in a file")
+    impute.add_argument("model", metavar="MODEL", help="file that fit wrote")
+    impute.add_argument("data", metavar="DATA", help="precipitation file with missing values")
+    impute.add_argument("-n", type=int, default=1, help="realizations (default: %(default)s)")
+    _add_sampling(impute)
+    impute.set_defaults(run=_impute)
+
+    forecast = commands.add_parser("forecast", help="continue the rain of a file")
+    forecast.add_argument("model", metavar="MODEL", help="file that fit wrote")
+    forecast.add_argument("data", metavar="DATA", help="precipitation file of the past")
+    forecast.add_argument("--horizon", type=int, required=True, help="frames to forecast")
+    forecast.add_argument("-n", type=int, default=1, help="members (default: %(default)s)")
+    _add_sampling(forecast)
+    forecast.set_defaults(run=_forecast)
+
     options = parser.parse_args(arguments)
     try:
         options.run(options)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
         print(f"skdiffuse {options.command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"\nskdiffuse {options.command}: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _add_sampling(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", required=True, metavar="FILE", help="NetCDF, or ending in .zarr")
+    command.add_argument("--steps", type=int, help="of the sampler (default: the model's)")
+    command.add_argument("--batch-size", type=int, help="sequences at a time")
+    command.add_argument("--seed", type=int, default=0, help="random state (default: %(default)s)")
+
+
+def _fit(options: argparse.Namespace) -> None:
+    _check_folder(options.out)
+    from skdiffuse import PrecipDiffusion
+    from skdiffuse.cubes import open_cube
+
+    model = PrecipDiffusion(
+        n_frames=options.frames,
+        crop_size=options.crop,
+        network=options.network,
+        amortised=options.amortised,
+        max_steps=options.steps,
+        max_time=None if options.minutes is None else 60 * options.minutes,
+        checkpoint_dir=options.checkpoints,
+        warm_start=options.checkpoints is not None,
+        random_state=options.seed,
+    ).fit(open_cube(options.data))
+    model.save(options.out)
+    print(f"{model.n_iter_} training steps; the model is in {options.out}.")
+
+
+def _sample(options: argparse.Namespace) -> None:
+    model = _load(options)
+    shape = None if options.size is None else tuple(options.size)
+    settings = {"shape": shape, "out": options.out, **_sampling(options)}
+    if options.frames is None:
+        model.sample(options.n, **settings)
+    else:
+        model.simulate(options.frames, n_samples=options.n, **settings)
+    print(f"{options.n} sequences are in {options.out}.")
+
+
+def _impute(options: argparse.Namespace) -> None:
+    from skdiffuse.cubes import open_cube, write_cube
+
+    model = _load(options)
+    filled = model.impute(open_cube(options.data), n_samples=options.n, **_sampling(options))
+    write_cube(filled, options.out)
+    print(f"{options.n} realizations are in {options.out}.")
+
+
+def _forecast(options: argparse.Namespace) -> None:
+    from skdiffuse.cubes import open_cube, write_cube
+
+    model = _load(options)
+    past = open_cube(options.data)
+    ahead = model.forecast(past, options.horizon, n_members=options.n, **_sampling(options))
+    write_cube(ahead, options.out)
+    print(f"{options.n} members of {options.horizon} frames are in {options.out}.")
+
+
+def _load(options: argparse.Namespace):
+    _check_folder(options.out)
+    from skdiffuse import PrecipDiffusion
+
+    return PrecipDiffusion.load(options.model)
+
+
+def _sampling(options: argparse.Namespace) -> dict:
+    return {
+        "n_steps": options.steps,
+        "batch_size": options.batch_size,
+        "random_state": options.seed,
+    }
+
+
+def _check_folder(out: str) -> None:
+    """Refuse at once what would fail after hours of work."""
+    folder = Path(out).absolute().parent
+    if not folder.is_dir():
+        raise ValueError(f"--out {out}: there is no folder {folder}.")
 
 
 def _demo(options: argparse.Namespace) -> None:

@@ -103,6 +103,73 @@ def test_evaluate(rain_file, demo, tmp_path, capsys):
     assert "absent.nc" in capsys.readouterr().err
 
 
+@pytest.fixture(scope="module")
+def model_file(rain_file, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    options = ["--frames", "4", "--crop", "16", "--steps", "2", "--amortised"]
+    assert main(["fit", str(rain_file), "--out", str(path), *options]) == 0
+    return path
+
+
+def test_fit_and_sample(model_file, tmp_path):
+    out = tmp_path / "rain.nc"
+    assert main(["sample", str(model_file), "-n", "3", "--steps", "2", "--out", str(out)]) == 0
+    model = PrecipDiffusion.load(model_file)
+    assert model.amortised
+    expected = model.sample(3, n_steps=2, random_state=0)
+    with xr.open_dataset(out, decode_timedelta=True) as written:
+        np.testing.assert_allclose(written[expected.name], expected, atol=1e-5)
+    series = tmp_path / "series.zarr"
+    arguments = ["--frames", "7", "--size", "12", "20", "--steps", "2", "--out", str(series)]
+    assert main(["sample", str(model_file), *arguments]) == 0
+    with xr.open_dataset(series, engine="zarr", decode_timedelta=True) as written:
+        assert dict(written.sizes) == {"realization": 1, "time": 7, "y": 12, "x": 20}
+
+
+def test_impute_and_forecast(model_file, rain_file, tmp_path):
+    rain = open_cube(rain_file)[:6].load()
+    gappy = rain.copy()
+    gappy[2] = np.nan
+    write_cube(gappy, tmp_path / "gappy.nc")
+    arguments = [str(model_file), str(tmp_path / "gappy.nc"), "--steps", "2", "--out"]
+    assert main(["impute", *arguments, str(tmp_path / "filled.nc"), "-n", "2"]) == 0
+    filled = open_cube(tmp_path / "filled.nc")
+    assert filled.shape == (2, 6, 16, 16)
+    assert np.isfinite(filled).all()
+    np.testing.assert_array_equal(filled[1, 3:], rain[3:])
+    assert main(["forecast", *arguments, str(tmp_path / "ahead.nc"), "--horizon", "3"]) == 0
+    ahead = open_cube(tmp_path / "ahead.nc")
+    assert ahead.shape[-3:] == (3, 16, 16)
+    step = rain.time.values[1] - rain.time.values[0]
+    assert ahead.time.values[0] == rain.time.values[-1] + step
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit", "absent.nc", "--out", "m"], "absent.nc"),
+        (["fit", "{rain}", "--out", "nowhere/m"], "no folder"),
+        (["fit", "{rain}", "--out", "m", "--network", "huge", "--steps", "1"], "huge"),
+        (["sample", "absent", "--out", "s.nc"], "No such file: absent"),
+        (["sample", "{rain}", "--out", "s.nc"], "not a safetensors file"),
+        (["sample", "{model}", "--out", "nowhere/s.nc"], "no folder"),
+        (["sample", "{model}", "-n", "0", "--out", "s.nc"], "n_samples"),
+        (["impute", "{model}", "absent.nc", "--out", "s.nc"], "absent.nc"),
+        (["forecast", "{model}", "{rain}", "--horizon", "0", "--out", "s.nc"], "horizon"),
+    ],
+)
+def test_errors_of_tasks_leave_nothing(
+    arguments, message, model_file, rain_file, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    files = {"rain": rain_file, "model": model_file}
+    assert main([a.format(**files) for a in arguments]) == 1
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert printed.startswith(f"skdiffuse {arguments[0]}: ")
+    assert not list(tmp_path.iterdir())
+
+
 def test_command_line_help_does_not_wait_for_torch():
     code = (
         "import sys; from skdiffuse.cli import main\n"

@@ -8,7 +8,7 @@ from sklearn.utils import estimator_checks
 
 import skdiffuse
 from skdiffuse import PrecipDiffusion
-from skdiffuse.baselines import Climatology, Persistence
+from skdiffuse.baselines import Advection, Climatology, LinearInterpolation, Persistence, Steps
 
 # The checks that need no data: those that draw 2-D data of their own cannot serve here.
 CHECKS = (
@@ -24,7 +24,11 @@ CHECKS = (
 )
 
 
-@pytest.mark.parametrize("estimator", [PrecipDiffusion(), Climatology(), Persistence()], ids=repr)
+@pytest.mark.parametrize(
+    "estimator",
+    [PrecipDiffusion(), Advection(), Climatology(), LinearInterpolation(), Persistence(), Steps()],
+    ids=repr,
+)
 @pytest.mark.parametrize("check", CHECKS)
 def test_scikit_learn_contract(estimator, check):
     getattr(estimator_checks, check)(type(estimator).__name__, estimator)

@@ -1,4 +1,4 @@
-"""Forecasts that any model must beat, with the model's own `fit` and `forecast`."""
+"""Forecasts and interpolations that look at nothing but values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skdiffuse.cubes import dress, validate_cube
 
-__all__ = ["Climatology", "Persistence"]
+__all__ = ["Climatology", "LinearInterpolation", "Persistence"]
 
 
 class Persistence(BaseEstimator):
@@ -121,3 +121,52 @@ class Climatology(BaseEstimator):
 
         members = np.stack([[window() for _ in range(cube.n_sequences)] for _ in range(n_members)])
         return dress(members[:, 0] if cube.is_series else members, cube.template, time="continued")
+
+
+class LinearInterpolation(BaseEstimator):
+    """Between two frames it rains as a mean of both, weighted by the distance in time.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> past = np.array([0.0, 4.0]).reshape(2, 1, 1)
+    >>> LinearInterpolation().fit(past).interpolate(past, factor=4)[0, :, 0, 0]
+    array([0., 1., 2., 3., 4.])
+    """
+
+    def fit(self, X, y=None) -> Self:
+        """Learn nothing, but check `X`, rain of shape (time, y, x) or (n, time, y, x)."""
+        validate_cube(X)
+        return self
+
+    def interpolate(self, X, factor=2, *, n_samples=1):
+        """Make `factor` steps of each step of `X`, alike in all realizations.
+
+        Parameters
+        ----------
+        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
+            Rain in mm/h.
+        factor : int, default=2
+        n_samples : int, default=1
+
+        Returns
+        -------
+        ndarray or DataArray of shape (n_samples, ..., (time - 1) * factor + 1, y, x)
+        """
+        check_scalar(factor, "factor", Integral, min_val=1)
+        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        cube = validate_cube(X)
+        values = np.asarray(cube.values)
+        position = np.arange((values.shape[1] - 1) * factor + 1) / factor
+        before = position.astype(int)
+        after = np.minimum(before + 1, values.shape[1] - 1)
+        weight = (position - before)[:, None, None]
+        refined = values[:, before] * (1 - weight) + values[:, after] * weight
+        # A missing frame must not spread to the one that is known.
+        refined = np.where(weight == 0, values[:, before], refined).astype(values.dtype)
+        members = np.repeat(refined[None], n_samples, axis=0)
+        members = members[:, 0] if cube.is_series else members
+        return dress(members, cube.template, time="refined", factor=factor)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True

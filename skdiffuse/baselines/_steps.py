@@ -1,0 +1,127 @@
+"""STEPS of pysteps, where it is installed, behind the interface of the other forecasts."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from numbers import Integral
+from typing import Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state, check_scalar
+
+from skdiffuse.baselines._motion import motion as optical_flow
+from skdiffuse.cubes import dress, validate_cube
+
+__all__ = ["Steps"]
+
+TRACE = 0.1
+TRACE_DB = 10 * np.log10(TRACE)
+
+
+class Steps(BaseEstimator):
+    """The ensemble nowcast STEPS of pysteps (``pip install pysteps``).
+
+    Where pysteps cannot work (nothing or the same everywhere in the last frame, a single frame),
+    the last frame is repeated.
+
+    Parameters
+    ----------
+    n_cascade_levels : int, default=6
+    random_state : int, RandomState or None, default=None
+
+    References
+    ----------
+    Bowler, Pierce and Seed, "STEPS: A probabilistic precipitation forecasting scheme" (2006);
+    Pulkkinen et al., "Pysteps: an open-source Python library for probabilistic precipitation
+    nowcasting" (2019).
+    """
+
+    def __init__(self, n_cascade_levels=6, random_state=None):
+        self.n_cascade_levels = n_cascade_levels
+        self.random_state = random_state
+
+    def fit(self, X, y=None) -> Self:
+        """Learn nothing, but check `X`, rain of shape (time, y, x) or (n, time, y, x)."""
+        validate_cube(X)
+        return self
+
+    def forecast(self, X, horizon, *, n_members=2, random_state=None):
+        """Extrapolate the last three frames.
+
+        Parameters
+        ----------
+        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
+            The past, in mm/h. Missing cells count as dry.
+        horizon : int
+        n_members : int, default=2
+            pysteps needs at least two.
+        random_state : int, RandomState or None, default=None
+            None: the estimator's own.
+
+        Returns
+        -------
+        ndarray or DataArray of shape (n_members, ..., horizon, y, x)
+            What comes from outside the field is dry.
+
+        Raises
+        ------
+        ImportError
+            Without pysteps.
+        """
+        check_scalar(horizon, "horizon", Integral, min_val=1)
+        check_scalar(n_members, "n_members", Integral, min_val=2)
+        cube = validate_cube(X)
+        random = check_random_state(self.random_state if random_state is None else random_state)
+        past = np.nan_to_num(np.asarray(cube.values[:, cube.runs()[-1][0] :], dtype=np.float64))
+        forecasts = np.stack(
+            [
+                self._extrapolate(p[-3:], horizon, n_members, random.randint(2**31 - 1))
+                for p in past
+            ],
+            axis=1,
+        ).astype(np.float32)
+        return dress(
+            forecasts[:, 0] if cube.is_series else forecasts, cube.template, time="continued"
+        )
+
+    def _extrapolate(self, past, horizon, n_members, seed) -> np.ndarray:
+        try:
+            # pysteps greets on its first import.
+            with contextlib.redirect_stdout(io.StringIO()):
+                from pysteps import motion, nowcasts
+                from pysteps.exceptions import MissingOptionalDependency
+        except ImportError as error:
+            raise ImportError("Steps needs pysteps: pip install pysteps.") from error
+        repeated = np.broadcast_to(past[-1], (n_members, horizon, *past.shape[1:]))
+        decibels = 10 * np.log10(np.maximum(past, TRACE))
+        decibels[past < TRACE] = TRACE_DB - 5
+        if len(past) < 2 or any(np.ptp(frame) == 0 for frame in decibels):
+            return repeated
+        with contextlib.redirect_stdout(io.StringIO()):
+            try:
+                flow = motion.get_method("LK")(decibels)
+            except MissingOptionalDependency:
+                # Their optical flow needs OpenCV; columns come first in theirs.
+                flow = optical_flow(decibels)[::-1]
+            try:
+                members = nowcasts.get_method("steps")(
+                    decibels,
+                    flow,
+                    horizon,
+                    n_ens_members=n_members,
+                    n_cascade_levels=self.n_cascade_levels,
+                    precip_thr=TRACE_DB,
+                    ar_order=len(past) - 1,
+                    vel_pert_method=None,
+                    seed=seed,
+                )
+            except (ValueError, RuntimeError, IndexError, np.linalg.LinAlgError):
+                # What pysteps raises where hardly anything is wet.
+                return repeated
+        rain = 10 ** (members / 10)
+        return np.where(rain >= TRACE, rain, 0.0)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
