@@ -29,6 +29,7 @@ from skdiffuse.metrics.extremes import (
     return_levels,
     tail_dependence,
 )
+from skdiffuse.metrics.forecasts import forecast_scorecard
 from skdiffuse.metrics.intensity import (
     IntensityHistogram,
     intensity_edges,
@@ -115,6 +116,7 @@ __all__ = [
     "decorrelation_time",
     "energy_score",
     "extreme_quantile_levels",
+    "forecast_scorecard",
     "fss",
     "get_scorer",
     "get_scorer_names",

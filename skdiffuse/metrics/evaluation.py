@@ -12,7 +12,7 @@ from skdiffuse.metrics.intensity import intensity_edges, intensity_histogram
 from skdiffuse.metrics.quantiles import extreme_quantile_levels
 from skdiffuse.metrics.scorers import windows
 from skdiffuse.metrics.spectra import last_whole_ring, spatial_psd, temporal_psd
-from skdiffuse.metrics.uncertainty import bootstrap, bootstrap_difference, permutation_test
+from skdiffuse.metrics.uncertainty import BootstrapResult, bootstrap_means, permutation_test
 
 _WET = 0.1  # mm/h
 _FINE = 64  # bins a decade for quantiles: 3.7 % wide, interpolated within
@@ -54,6 +54,11 @@ class ScorecardEntry(NamedTuple):
     versus: dict[str, str]
     reading: str
     n: int
+
+
+def verdict(gap: BootstrapResult) -> str:
+    """Say in words what the interval of a difference of losses allows to say."""
+    return "better" if gap.high < 0 else "worse" if gap.low > 0 else "no clear difference"
 
 
 class _Score(NamedTuple):
@@ -308,32 +313,23 @@ def _entry(
     n_resamples: int,
     random_state: Any,
 ) -> ScorecardEntry:
-    # Sequences are resampled by their numbers: a mean over them is a product with their counts.
-    arrays = [x[score.statistic] for x in (obs, sim, *rivals.values())]
-    pool = np.concatenate(arrays)
-    table = pool.reshape(len(pool), -1)
-    ends = np.cumsum([len(x) for x in arrays])
-    numbers = [np.arange(end - len(x), end) for x, end in zip(arrays, ends, strict=True)]
+    statistic = score.statistic
+    a, b = obs[statistic], sim[statistic]
 
-    def mean(chosen):
-        counts = np.bincount(chosen.astype(np.intp), minlength=len(table))
-        return ((counts / len(chosen)) @ table).reshape(pool.shape[1:])
-
-    def metric(a, b):
-        return score.function(mean(a), mean(b))
-
-    def loss(a, b):
-        return abs(metric(a, b) - score.perfect)
+    def loss(p, q):
+        return abs(score.function(p, q) - score.perfect)
 
     options = {"n_resamples": n_resamples, "random_state": random_state}
-    interval = bootstrap(metric, numbers[0], numbers[1], **options)
-    test = permutation_test(metric, numbers[0], numbers[1], **options)
+    interval = bootstrap_means(score.function, a, b, **options)
+    test = permutation_test(
+        lambda p, q: score.function(p.mean(axis=0), q.mean(axis=0)), a, b, **options
+    )
     versus = {}
-    for rival, theirs in zip(rivals, numbers[2:], strict=True):
-        gap = bootstrap_difference(loss, numbers[0], numbers[1], theirs, **options)
-        versus[rival] = (
-            "better" if gap.high < 0 else "worse" if gap.low > 0 else "no clear difference"
+    for rival, theirs in rivals.items():
+        gap = bootstrap_means(
+            lambda p, q, r: loss(p, q) - loss(p, r), a, b, theirs[statistic], **options
         )
+        versus[rival] = verdict(gap)
     reading = score.reading(interval.value) if np.isfinite(interval.value) else "undefined"
     if test.p_value > 0.05:
         reading += " (within sampling noise)"
