@@ -242,7 +242,15 @@ def roc_curve(obs: Any, ens: Any, threshold: float, *, axis: int | str = 0) -> R
             f"The event of at least {threshold} mm/h occurred in {events} of {cells} cells: "
             "a ROC curve needs both events and non-events. Choose another threshold."
         )
-    hit_rate = np.concatenate([[0.0], np.cumsum(hits[::-1]) / events])
-    false_rate = np.concatenate([[0.0], np.cumsum((count - hits)[::-1]) / (cells - events)])
-    area = float(np.trapezoid(hit_rate, false_rate))
-    return RocCurve(false_rate, hit_rate, area)
+    return roc_of_counts(hits, count)
+
+
+def roc_of_counts(hits: np.ndarray, count: np.ndarray) -> RocCurve:
+    """ROC curve from the events seen and the cells at each probability, lowest first."""
+    events = hits.sum()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        hit_rate = np.concatenate([[0.0], np.cumsum(hits[::-1]) / events])
+        false_rate = np.concatenate(
+            [[0.0], np.cumsum((count - hits)[::-1]) / (count.sum() - events)]
+        )
+    return RocCurve(false_rate, hit_rate, float(np.trapezoid(hit_rate, false_rate)))

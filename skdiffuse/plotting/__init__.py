@@ -3,24 +3,33 @@
 from skdiffuse.plotting.colours import RAIN_LEVELS, rain_colormap, rain_norm
 from skdiffuse.plotting.distribution import IntensityHistogramDisplay, QuantileQuantileDisplay
 from skdiffuse.plotting.evaluation import Evaluation, evaluation_report
+from skdiffuse.plotting.forecast_skill import FSSDisplay, LeadTimeDisplay
 from skdiffuse.plotting.frames import FramesDisplay, animate
 from skdiffuse.plotting.html_report import HtmlReport
 from skdiffuse.plotting.maps import BiasMapDisplay
 from skdiffuse.plotting.power_spectrum import PowerSpectrumDisplay
 from skdiffuse.plotting.reliability import RankHistogramDisplay, ReliabilityDisplay
+from skdiffuse.plotting.return_levels import ReturnLevelDisplay
+from skdiffuse.plotting.roc import RocDisplay
+from skdiffuse.plotting.spread_skill import SpreadSkillDisplay
 from skdiffuse.plotting.transform_display import TransformDisplay
 
 __all__ = [
     "RAIN_LEVELS",
     "BiasMapDisplay",
     "Evaluation",
+    "FSSDisplay",
     "FramesDisplay",
     "HtmlReport",
     "IntensityHistogramDisplay",
+    "LeadTimeDisplay",
     "PowerSpectrumDisplay",
     "QuantileQuantileDisplay",
     "RankHistogramDisplay",
     "ReliabilityDisplay",
+    "ReturnLevelDisplay",
+    "RocDisplay",
+    "SpreadSkillDisplay",
     "TransformDisplay",
     "animate",
     "evaluation_report",

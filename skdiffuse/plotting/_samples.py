@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from skdiffuse.metrics._arrays import to_numpy
+
 
 def named(sim: Any, default: str = "simulation") -> dict[str, Any]:
     """Return simulations as a dictionary of name to cube; one cube alone is `default`."""
@@ -93,6 +95,27 @@ def tidy(ax: Any) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(True, which="major", color="#E6E6E6", linewidth=0.7)
     ax.set_axisbelow(True)
+
+
+def draw_band(ax: Any, x: Any, low: Any, high: Any, colour: str, alpha: float = 0.18) -> None:
+    """Shade an interval around a curve, where there is one."""
+    known = np.isfinite(low) & np.isfinite(high)
+    if np.any(known):
+        ax.fill_between(x, low, high, where=known, color=colour, alpha=alpha, linewidth=0, zorder=1)
+
+
+def sequences_or_none(cube: Any, block_length: int | None = None) -> Any:
+    """Return the units to resample, (n, time, y, x) with n of two or more, or None.
+
+    Sequences are units as they are, a series only where it is said how long its blocks are.
+    """
+    X = to_numpy(cube)
+    if X.ndim > 4:
+        X = X.reshape(-1, *X.shape[-3:])
+    if X.ndim == 3 and block_length is not None:
+        n = len(X) // block_length
+        X = X[: n * block_length].reshape(n, block_length, *X.shape[1:])
+    return X if X.ndim == 4 and len(X) > 1 else None
 
 
 def percent(share: float) -> str:

@@ -14,16 +14,29 @@ from skdiffuse.metrics import (
     intensity_histogram,
     quantile_ratios,
 )
+from skdiffuse.metrics.uncertainty import bootstrap_means
 from skdiffuse.plotting._samples import (
     FromEstimator,
+    draw_band,
     finite_positive,
     get_axes,
     named,
     percent,
     plain_number,
+    sequences_or_none,
     tidy,
 )
 from skdiffuse.plotting.colours import OBSERVED_COLOUR, model_colours
+
+
+def _counts(sequences: Any, edges: np.ndarray) -> np.ndarray:
+    """Counts of dry cells and of each bin, a row for each sequence with a valid cell."""
+    histograms = (
+        intensity_histogram(X, edges)
+        for X in (() if sequences is None else sequences)
+        if not np.isnan(X).all()
+    )
+    return np.array([h.mass * h.n for h in histograms])
 
 
 class IntensityHistogramDisplay(FromEstimator):
@@ -35,6 +48,8 @@ class IntensityHistogramDisplay(FromEstimator):
         Distribution of the observations.
     simulated : dict of str to IntensityHistogram
         Distributions of the simulations by name.
+    intervals : dict of str to ndarray of shape (2, n_bins), default=None
+        Lowest and highest believable densities by name, "observed" included.
 
     Attributes
     ----------
@@ -53,12 +68,27 @@ class IntensityHistogramDisplay(FromEstimator):
     'rain rate (mm/h)'
     """
 
-    def __init__(self, observed: IntensityHistogram, simulated: dict[str, IntensityHistogram]):
+    def __init__(
+        self,
+        observed: IntensityHistogram,
+        simulated: dict[str, IntensityHistogram],
+        intervals: dict[str, np.ndarray] | None = None,
+    ):
         self.observed = observed
         self.simulated = simulated
+        self.intervals = intervals
 
     @classmethod
-    def from_samples(cls, obs: Any, sim: Any, *, bins: Any = None, ax: Any = None):
+    def from_samples(
+        cls,
+        obs: Any,
+        sim: Any,
+        *,
+        bins: Any = None,
+        confidence: float | None = 0.95,
+        block_length: int | None = None,
+        ax: Any = None,
+    ):
         """Compare the rain rates of `sim` (a cube, or a dictionary of them) with `obs`.
 
         Parameters
@@ -67,15 +97,32 @@ class IntensityHistogramDisplay(FromEstimator):
             Rain rate in mm/h.
         bins : array-like, default=None
             Bin edges in mm/h; by default 8 a decade from 0.1 mm/h to beyond the maximum.
+        confidence : float or None, default=0.95
+            Level of the shaded intervals, from resampling sequences (n, time, y, x); None draws
+            none.
+        block_length : int, default=None
+            Frames of the blocks a series (time, y, x) is resampled in; by default it has no
+            interval.
         ax : Axes, default=None
             Axes to draw in; by default a new figure.
         """
         sims = named(sim)
         if bins is None:
             bins = intensity_edges(0.1, 1000.0)
+        intervals = {}
+        for name, cube in {"observed": obs, **sims}.items() if confidence else ():
+            counts = _counts(sequences_or_none(cube, block_length), bins)
+            if len(counts) > 1:
+                widths = np.diff(bins)
+                b = bootstrap_means(
+                    lambda c, w=widths: c[1:] / c.sum() / w, counts,
+                    confidence=confidence, n_resamples=200, random_state=0,
+                )  # fmt: skip
+                intervals[name] = np.array([b.low, b.high])
         display = cls(
             intensity_histogram(obs, bins),
             {name: intensity_histogram(cube, bins) for name, cube in sims.items()},
+            intervals,
         )
         return display.plot(ax)
 
@@ -95,6 +142,15 @@ class IntensityHistogramDisplay(FromEstimator):
                 linewidth=2.2 if name == "observed" else 1.5,
                 label=f"{name} ({percent(h.dry_mass)} below {plain_number(h.edges[0])} mm/h)",
             )
+            if name in (self.intervals or {}):
+                low, high = self.intervals[name]
+                # What a resample may lack altogether has no lower end on a logarithmic axis.
+                floor = h.density[filled].min() / 3 if filled.size else 1.0
+                ax.stairs(
+                    np.where(h.density > 0, high, np.nan), h.edges,
+                    baseline=np.where(h.density > 0, np.maximum(low, floor), np.nan),
+                    fill=True, color=colours[name], alpha=0.15, linewidth=0,
+                )  # fmt: skip
         wet = any(h.density.any() for h in (self.observed, *self.simulated.values()))
         ax.set(
             xscale="log",
@@ -118,6 +174,8 @@ class QuantileQuantileDisplay(FromEstimator):
     ----------
     quantiles : dict of str to QuantileRatios
         Quantiles of each simulation beside those of the observations.
+    intervals : dict of str to ndarray of shape (2, n_levels), default=None
+        Lowest and highest believable ratio of simulated to observed quantile, by name.
 
     Attributes
     ----------
@@ -135,11 +193,25 @@ class QuantileQuantileDisplay(FromEstimator):
     'simulated quantile (mm/h)'
     """
 
-    def __init__(self, quantiles: dict[str, QuantileRatios]):
+    def __init__(
+        self,
+        quantiles: dict[str, QuantileRatios],
+        intervals: dict[str, np.ndarray] | None = None,
+    ):
         self.quantiles = quantiles
+        self.intervals = intervals
 
     @classmethod
-    def from_samples(cls, obs: Any, sim: Any, *, levels: Any = None, ax: Any = None):
+    def from_samples(
+        cls,
+        obs: Any,
+        sim: Any,
+        *,
+        levels: Any = None,
+        confidence: float | None = 0.95,
+        block_length: int | None = None,
+        ax: Any = None,
+    ):
         """Compare the quantiles of `sim` (a cube, or a dictionary of them) with those of `obs`.
 
         Parameters
@@ -148,11 +220,31 @@ class QuantileQuantileDisplay(FromEstimator):
             Rain rate in mm/h.
         levels : array-like, default=None
             Probabilities; by default `metrics.extreme_quantile_levels` of the smaller sample.
-        ax : Axes, default=None
-            Axes to draw in; by default a new figure.
+        confidence, block_length, ax
+            As for `IntensityHistogramDisplay.from_samples`. The shade is the interval of the
+            ratio of both quantiles: where it misses the diagonal, the difference is sure.
         """
-        pairs = named(sim).items()
-        return cls({name: quantile_ratios(obs, cube, levels) for name, cube in pairs}).plot(ax)
+        found, intervals = {}, {}
+        edges = intensity_edges(0.01, 1000.0, per_decade=64)
+        truth = _counts(sequences_or_none(obs, block_length) if confidence else None, edges)
+        for name, cube in named(sim).items():
+            q = found[name] = quantile_ratios(obs, cube, levels)
+            counts = _counts(sequences_or_none(cube, block_length) if confidence else None, edges)
+            if min(len(truth), len(counts)) < 2 or q.levels.size == 0:
+                continue
+
+            def log_ratio(a, b, at=q.levels):
+                p, q = (np.interp(at, np.cumsum(c) / c.sum(), np.log(edges)) for c in (a, b))
+                return q - p
+
+            b = bootstrap_means(
+                log_ratio, truth, counts, confidence=confidence, n_resamples=200, random_state=0
+            )
+            # Bins of 4 % place the interval around the exact ratio.
+            with np.errstate(invalid="ignore", divide="ignore"):
+                centre = np.log(q.ratio) - b.value
+            intervals[name] = np.exp([b.low + centre, b.high + centre])
+        return cls(found, intervals).plot(ax)
 
     def plot(self, ax: Any = None):
         """Draw the picture in `ax` (or a new figure) and return self."""
@@ -169,6 +261,9 @@ class QuantileQuantileDisplay(FromEstimator):
             ax.plot(
                 q.obs, q.sim, marker, ms=4, color=colour, label=name, alpha=0.85, mew=0, zorder=3
             )
+            if name in (self.intervals or {}):
+                bottom, top = self.intervals[name] * q.obs
+                draw_band(ax, q.obs, bottom, top, colour)
         reference = max(self.quantiles.values(), key=lambda q: q.levels.size, default=None)
         if reference is not None:
             for level in (0.9, 0.95, 0.99, 0.999, 0.9999, 0.99999):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.animation import FuncAnimation, PillowWriter
+from matplotlib.animation import FuncAnimation, PillowWriter, writers
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
@@ -191,6 +191,11 @@ def animate(
     suffix = ".gif" if path is None else Path(path).suffix.lower()
     if suffix not in (".gif", ".html", ".mp4"):
         raise ValueError(f"path must end in .gif, .html or .mp4; got {str(path)!r}.")
+    if suffix == ".mp4" and not writers.is_available("ffmpeg"):
+        raise RuntimeError(
+            f"{str(path)!r} needs the program ffmpeg, which is not installed: install it, or write "
+            ".gif or .html."
+        )
     sequences = _checked(sequences)
     n = max(len(s) for s in sequences.values())
     names = _time_labels(sequences, labels, n)

@@ -10,6 +10,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 
 from skdiffuse.metrics import mean_normalised_bias
 from skdiffuse.plotting._samples import FromEstimator, get_figure, named, percent
+from skdiffuse.plotting.coastlines import draw_coastlines
 from skdiffuse.plotting.colours import MISSING_COLOUR
 
 _STEPS = np.array([0.1, 0.2, 0.35, 0.5, 0.75, 1.0])
@@ -18,7 +19,8 @@ _STEPS = np.array([0.1, 0.2, 0.35, 0.5, 0.75, 1.0])
 def draw_field(ax: Any, field: Any, **style: Any) -> Any:
     """Draw one field (y, x) in its own coordinates where it has 1-D ones; return the image.
 
-    North is up: rows run upwards where the y coordinate increases, downwards otherwise.
+    North is up: rows run upwards where the y coordinate increases, downwards otherwise. A field
+    that tells its latitudes and longitudes gets coastlines where cartopy has them.
     """
     values = np.ma.masked_invalid(np.asarray(field, dtype=np.float64))
     origin, extent = "upper", None
@@ -31,6 +33,8 @@ def draw_field(ax: Any, field: Any, **style: Any) -> Any:
             if x[-1] < x[0]:
                 values = values[:, ::-1]
     image = ax.imshow(values, origin=origin, extent=extent, interpolation="nearest", **style)
+    if extent is not None:
+        draw_coastlines(ax, field)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set(color="#999999", linewidth=0.6)
     return image

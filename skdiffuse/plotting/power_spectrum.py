@@ -9,8 +9,31 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from skdiffuse.metrics import PowerSpectrum, spatial_psd, temporal_psd
 from skdiffuse.metrics.spectra import last_whole_ring
-from skdiffuse.plotting._samples import FromEstimator, get_axes, named, plain_number, tidy
+from skdiffuse.metrics.uncertainty import bootstrap_means
+from skdiffuse.plotting._samples import (
+    FromEstimator,
+    draw_band,
+    get_axes,
+    named,
+    plain_number,
+    sequences_or_none,
+    tidy,
+)
 from skdiffuse.plotting.colours import OBSERVED_COLOUR, model_colours
+
+
+def _of_each(sequences: Any, kind: str, options: dict[str, Any]) -> np.ndarray:
+    """Spectrum of each sequence that has one."""
+    found = []
+    for X in () if sequences is None else sequences:
+        try:
+            spectrum = (
+                spatial_psd(X, **options) if kind == "spatial" else temporal_psd(X, **options)
+            )
+        except ValueError:  # missing values in all frames
+            continue
+        found.append(spectrum.P)
+    return np.array(found)
 
 
 class PowerSpectrumDisplay(FromEstimator):
@@ -24,6 +47,8 @@ class PowerSpectrumDisplay(FromEstimator):
         Spectra of the simulations by name.
     kind : {"spatial", "temporal"}
         What the wave numbers count: waves across the longest side, or waves in a window.
+    intervals : dict of str to ndarray of shape (2, n_waves), default=None
+        Lowest and highest believable power by name, "observed" included.
 
     Attributes
     ----------
@@ -46,10 +71,12 @@ class PowerSpectrumDisplay(FromEstimator):
         observed: PowerSpectrum,
         simulated: dict[str, PowerSpectrum],
         kind: Literal["spatial", "temporal"] = "spatial",
+        intervals: dict[str, np.ndarray] | None = None,
     ):
         self.observed = observed
         self.simulated = simulated
         self.kind = kind
+        self.intervals = intervals
 
     @classmethod
     def from_samples(
@@ -58,6 +85,8 @@ class PowerSpectrumDisplay(FromEstimator):
         sim: Any,
         *,
         kind: Literal["spatial", "temporal"] = "spatial",
+        confidence: float | None = 0.95,
+        block_length: int | None = None,
         ax: Any = None,
         **options: Any,
     ):
@@ -69,6 +98,12 @@ class PowerSpectrumDisplay(FromEstimator):
             Rain rate in mm/h.
         kind : {"spatial", "temporal"}, default="spatial"
             Which spectrum to draw.
+        confidence : float or None, default=0.95
+            Level of the shaded intervals, from resampling sequences (n, time, y, x); None draws
+            none.
+        block_length : int, default=None
+            Frames of the blocks a series (time, y, x) is resampled in; by default it has no
+            interval.
         ax : Axes, default=None
             Axes to draw in; by default a new figure.
         **options
@@ -85,7 +120,16 @@ class PowerSpectrumDisplay(FromEstimator):
             spectra = [temporal_psd(X, **options) for X in (obs, *sims.values())]
         else:
             raise ValueError(f"kind must be 'spatial' or 'temporal'; got {kind!r}.")
-        return cls(spectra[0], dict(zip(sims, spectra[1:], strict=True)), kind).plot(ax)
+        intervals = {}
+        for name, cube in {"observed": obs, **sims}.items() if confidence else ():
+            table = _of_each(sequences_or_none(cube, block_length), kind, options)
+            if len(table) > 1:
+                b = bootstrap_means(
+                    lambda p: p, table[:, : len(spectra[0].k)],
+                    confidence=confidence, n_resamples=200, random_state=0,
+                )  # fmt: skip
+                intervals[name] = np.array([b.low, b.high])
+        return cls(spectra[0], dict(zip(sims, spectra[1:], strict=True)), kind, intervals).plot(ax)
 
     def plot(self, ax: Any = None):
         """Draw the picture in `ax` (or a new figure) and return self."""
@@ -103,6 +147,9 @@ class PowerSpectrumDisplay(FromEstimator):
                 linewidth=2.2 if name == "observed" else 1.5,
                 label=name,
             )
+            if name in (self.intervals or {}):
+                low, high = self.intervals[name][:, waves]
+                draw_band(ax, k[waves], np.maximum(low, P[waves] / 100), high, colours[name], 0.15)
         spatial = self.kind == "spatial"
         powerful = any(len(line.get_xdata()) for line in ax.get_lines())
         ax.set(

@@ -6,9 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from skdiffuse.metrics import ReliabilityCurve, rank_histogram, reliability_curve
-from skdiffuse.plotting._samples import get_axes, named, tidy
+from skdiffuse.metrics import (
+    ReliabilityCurve,
+    rank_histogram,
+    reliability_curve,
+)
+from skdiffuse.metrics.uncertainty import bootstrap_means
+from skdiffuse.plotting._samples import draw_band, get_axes, named, tidy
 from skdiffuse.plotting.colours import model_colours
+
+
+def _by_case(metric: Any, obs: Any, ens: Any, axis: int) -> list[Any]:
+    """A metric of each case (first dimension of obs) that has what it needs."""
+    members = np.moveaxis(np.asarray(ens), axis, 0)
+    found = []
+    for i in range(len(obs)):
+        try:
+            found.append(metric(np.asarray(obs[i]), members[:, i], axis=0))
+        except ValueError:  # all missing
+            continue
+    return found
 
 
 class RankHistogramDisplay:
@@ -18,6 +35,8 @@ class RankHistogramDisplay:
     ----------
     shares : dict of str to ndarray of shape (n_members + 1,)
         Rank histograms by name.
+    intervals : dict of str to ndarray of shape (2, n_members + 1), default=None
+        Lowest and highest believable shares, by name.
 
     Attributes
     ----------
@@ -35,15 +54,48 @@ class RankHistogramDisplay:
     'rank of the observation'
     """
 
-    def __init__(self, shares: dict[str, np.ndarray]):
+    def __init__(
+        self, shares: dict[str, np.ndarray], intervals: dict[str, np.ndarray] | None = None
+    ):
         self.shares = shares
+        self.intervals = intervals
 
     @classmethod
-    def from_samples(cls, obs: Any, ens: Any, *, axis: int = 0, ax: Any = None):
-        """Rank `obs` among the members of `ens`, an ensemble or a dictionary of them."""
-        return cls(
-            {name: rank_histogram(obs, e, axis=axis) for name, e in named(ens, "ensemble").items()}
-        ).plot(ax)
+    def from_samples(
+        cls,
+        obs: Any,
+        ens: Any,
+        *,
+        axis: int = 0,
+        confidence: float | None = 0.95,
+        ax: Any = None,
+    ):
+        """Rank `obs` among the members of `ens`, an ensemble or a dictionary of them.
+
+        Parameters
+        ----------
+        obs : array-like of shape S
+            What came true, in mm/h. The first dimension counts cases, which are resampled.
+        ens : array-like of shape S with a member axis, or dict of them
+            Ensembles in mm/h.
+        axis : int, default=0
+            Axis of the members.
+        confidence : float or None, default=0.95
+            Level of the shaded intervals; None draws none.
+        ax : Axes, default=None
+            Axes to draw in; by default a new figure.
+        """
+        shares, intervals = {}, {}
+        for name, e in named(ens, "ensemble").items():
+            shares[name] = rank_histogram(obs, e, axis=axis)
+            table = _by_case(rank_histogram, obs, e, axis) if confidence else []
+            if len(table) > 1:
+                b = bootstrap_means(
+                    lambda p: p, np.array(table), confidence=confidence, n_resamples=200,
+                    random_state=0,
+                )  # fmt: skip
+                intervals[name] = np.array([b.low, b.high])
+        return cls(shares, intervals).plot(ax)
 
     def plot(self, ax: Any = None):
         """Draw the picture in `ax` (or a new figure) and return self."""
@@ -53,7 +105,12 @@ class RankHistogramDisplay:
             share = np.asarray(self.shares[name])
             # Relative to flat, on [0, 1]: ensembles of different sizes compare.
             height = share * share.size
-            ax.stairs(height, np.linspace(0, 1, share.size + 1), color=colour, lw=1.8, label=name)
+            edges = np.linspace(0, 1, share.size + 1)
+            ax.stairs(height, edges, color=colour, lw=1.8, label=name)
+            if name in (self.intervals or {}):
+                low, high = self.intervals[name] * share.size
+                ax.stairs(high, edges, baseline=low, fill=True, color=colour, alpha=0.18, lw=0)
+                highest = max(highest, min(high.max(), 2 * height.max()))
             highest = max(highest, height.max())
         ax.axhline(1, color="#888888", linewidth=1, zorder=0)
         ax.set(
@@ -79,6 +136,8 @@ class ReliabilityDisplay:
         Curves by name.
     event : str, default=""
         What is forecast, for the title.
+    intervals : dict of str to ndarray of shape (2, n_points), default=None
+        Lowest and highest believable frequencies, by name.
 
     Attributes
     ----------
@@ -96,9 +155,15 @@ class ReliabilityDisplay:
     'at least 1 mm/h'
     """
 
-    def __init__(self, curves: dict[str, ReliabilityCurve], event: str = ""):
+    def __init__(
+        self,
+        curves: dict[str, ReliabilityCurve],
+        event: str = "",
+        intervals: dict[str, np.ndarray] | None = None,
+    ):
         self.curves = curves
         self.event = event
+        self.intervals = intervals
 
     @classmethod
     def from_samples(
@@ -109,14 +174,31 @@ class ReliabilityDisplay:
         threshold: float,
         n_bins: int = 10,
         axis: int = 0,
+        confidence: float | None = 0.95,
         ax: Any = None,
     ):
-        """Compare forecasts of "at least `threshold` mm/h" with `obs`."""
-        curves = {
-            name: reliability_curve(obs, e, threshold, n_bins=n_bins, axis=axis)
-            for name, e in named(ens, "ensemble").items()
-        }
-        return cls(curves, f"at least {threshold:g} mm/h").plot(ax)
+        """Compare forecasts of "at least `threshold` mm/h" with `obs`.
+
+        Parameters
+        ----------
+        obs, ens, axis, confidence, ax
+            As for `RankHistogramDisplay.from_samples`.
+        threshold : float
+            Rate in mm/h.
+        n_bins : int, default=10
+            Classes of probability.
+        """
+
+        def measure(y, x, axis):
+            return reliability_curve(y, x, threshold, n_bins=n_bins, axis=axis)
+
+        curves, intervals = {}, {}
+        for name, e in named(ens, "ensemble").items():
+            curves[name] = measure(obs, e, axis)
+            cases = _by_case(measure, obs, e, axis) if confidence else []
+            if len(cases) > 1:
+                intervals[name] = _frequency_interval(curves[name], cases, n_bins, confidence)
+        return cls(curves, f"at least {threshold:g} mm/h", intervals).plot(ax)
 
     def plot(self, ax: Any = None):
         """Draw the picture in `ax` (or a new figure) and return self."""
@@ -128,6 +210,8 @@ class ReliabilityDisplay:
             # Large dots carry many forecasts.
             size = 12 + 90 * np.sqrt(curve.count / curve.count.sum())
             ax.scatter(curve.probability, curve.frequency, s=size, color=colour, linewidths=0)
+            if name in (self.intervals or {}):
+                draw_band(ax, curve.probability, *self.intervals[name], colour)
         ax.set(
             xlim=(-0.02, 1.02),
             ylim=(-0.02, 1.02),
@@ -140,3 +224,22 @@ class ReliabilityDisplay:
         ax.legend(frameon=False, fontsize="small", loc="upper left")
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def _frequency_interval(
+    curve: ReliabilityCurve, cases: list[ReliabilityCurve], n_bins: int, confidence: float
+) -> np.ndarray:
+    """Interval of the frequencies of a curve, from the same classes of single cases."""
+
+    def classes(probability: np.ndarray) -> np.ndarray:
+        return np.minimum((probability * n_bins + 1e-9).astype(np.int64), n_bins - 1)
+
+    table = np.zeros((len(cases), 2, n_bins))
+    for i, case in enumerate(cases):
+        table[i][:, classes(case.probability)] = case.frequency * case.count, case.count
+    table = table[..., classes(curve.probability)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        b = bootstrap_means(
+            lambda s: s[0] / s[1], table, confidence=confidence, n_resamples=200, random_state=0
+        )
+    return np.clip([b.low, b.high], 0, 1)

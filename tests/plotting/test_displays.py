@@ -187,3 +187,153 @@ def test_ensembles_are_drawn_beside_each_other():
     for display in (ranks, curves):
         labels = [t.get_text() for t in display.ax_.get_legend().get_texts()]
         assert labels == ["reliable", "overconfident"]
+
+
+def test_intervals_are_drawn_where_sequences_tell_them(rain):
+    obs, sims = rain
+    for display in DISPLAYS:
+        shown = display.from_samples(obs, sims)
+        assert set(shown.intervals) >= {"first", "second"}
+        low, high = shown.intervals["first"]
+        assert np.nanmin(high - low) >= 0
+        assert not display.from_samples(obs, sims, confidence=None).intervals
+        series = {name: s.reshape(-1, *s.shape[2:]) for name, s in sims.items()}
+        long = obs.reshape(-1, *obs.shape[2:])
+        assert not display.from_samples(long, series).intervals
+        assert display.from_samples(long, series, block_length=6).intervals
+
+
+def test_interval_of_a_spectrum_covers_that_of_its_law():
+    rng = np.random.default_rng(1)
+    white = rng.normal(size=(2, 40, 3, 16, 16))
+    shown = plotting.PowerSpectrumDisplay.from_samples(white[0], white[1])
+    low, high = shown.intervals["simulation"][:, 1:]
+    from skdiffuse import metrics
+
+    modes = metrics.spatial_psd(white[0]).P / metrics.spatial_psd(white[0], statistic="mean").P
+    true = modes[1:8] / 16**2  # each mode of white noise has a variance of 1/N
+    assert np.mean((low < true) & (true < high)) > 0.7 and np.all(high / low < 1.5)
+
+
+@pytest.fixture
+def forecasts():
+    rng = np.random.default_rng(0)
+    centre = rng.gamma(0.5, size=(8, 3, 16, 16))
+    obs = centre * rng.lognormal(0, 0.5, centre.shape)
+    obs[0, 0, :4] = np.nan
+    return obs, {
+        name: centre * rng.lognormal(0, width, (6, *centre.shape))
+        for name, width in (("reliable", 0.5), ("overconfident", 0.1))
+    }
+
+
+def labels(display):
+    return " ".join(t.get_text() for t in display.ax_.get_legend().get_texts())
+
+
+def test_forecasts_by_lead_time_and_scale(forecasts):
+    from skdiffuse import metrics
+
+    obs, ens = forecasts
+    lead = plotting.LeadTimeDisplay.from_samples(obs, ens, lead=[5, 10, 15], unit="minutes")
+    expected = [metrics.crps_ensemble(obs[:, t], ens["reliable"][:, :, t]) for t in range(3)]
+    np.testing.assert_allclose(lead.curves["reliable"].value, expected)
+    assert np.all(lead.curves["reliable"].low < expected)
+    assert lead.ax_.get_xlabel() == "lead time (minutes)" and "overconfident" in labels(lead)
+    one = plotting.LeadTimeDisplay.from_samples(obs[0], {n: e[:, 0] for n, e in ens.items()})
+    assert np.isnan(one.curves["reliable"].low).all()
+
+    scales = plotting.FSSDisplay.from_samples(obs, ens, thresholds=[0.5, 2], cell_km=2.0)
+    expected = metrics.fss(
+        obs, ens["reliable"], thresholds=[0.5, 2], scales=[1, 3, 5, 9], member_axis=0
+    )
+    np.testing.assert_allclose(scales.curves["reliable"].value, expected)
+    assert "2 mm/h" in labels(scales) and "km" in scales.ax_.get_xlabel()
+    for shown in (lead, one, scales):
+        shown.figure_.savefig(io.BytesIO())
+    with pytest.raises(ValueError, match="n_members"):
+        plotting.LeadTimeDisplay.from_samples(obs, ens["reliable"][:, :2])
+    with pytest.raises(ValueError, match="one to 4 rates"):
+        plotting.FSSDisplay.from_samples(obs, ens, thresholds=range(1, 7))
+    with pytest.raises(ValueError, match="one value for each of 3 times"):
+        plotting.LeadTimeDisplay.from_samples(obs, ens, lead=[1, 2])
+
+
+def test_discrimination_and_spread(forecasts):
+    from skdiffuse import metrics
+
+    obs, ens = forecasts
+    roc = plotting.RocDisplay.from_samples(obs, ens, threshold=1.0)
+    for name, curve in roc.curves.items():
+        assert curve.area == metrics.roc_curve(obs, ens[name], 1.0).area
+        assert roc.areas[name][0] < curve.area < roc.areas[name][1]
+    spread = plotting.SpreadSkillDisplay.from_samples(obs, ens)
+    assert spread.overall["overconfident"].ratio < 0.5 < spread.overall["reliable"].ratio
+    assert "overall spread / error" in labels(spread)
+    ranks = plotting.RankHistogramDisplay.from_samples(obs, ens)
+    low, high = ranks.intervals["reliable"]
+    assert np.all((low <= ranks.shares["reliable"]) & (ranks.shares["reliable"] <= high))
+    curves = plotting.ReliabilityDisplay.from_samples(obs, ens, threshold=1.0, n_bins=5)
+    assert curves.intervals["reliable"].shape == (2, len(curves.curves["reliable"].count))
+    dry = plotting.SpreadSkillDisplay.from_samples(0 * obs, 0 * ens["reliable"])
+    for shown in (roc, spread, ranks, curves, dry):
+        shown.figure_.savefig(io.BytesIO())
+
+
+@pytest.mark.parametrize("method", ["gev", "pot"])
+def test_return_levels_are_drawn_with_intervals(method):
+    rng = np.random.default_rng(0)
+    obs, sim = (
+        (rng.gumbel(20, 5, 60), rng.gumbel(15, 5, 40))
+        if method == "gev"
+        else (rng.gamma(0.6, 4, 2000), rng.gamma(0.6, 3, 3000))
+    )
+    options = {} if method == "gev" else {"per_block": 50}
+    shown = plotting.ReturnLevelDisplay.from_samples(
+        obs, {"model": sim}, method=method, unit="years", n_resamples=10, **options
+    )
+    assert np.all(shown.observed.low <= shown.observed.high)
+    period, rate = shown.seen["observed"]
+    assert rate[0] == obs.max() and period[0] == pytest.approx(
+        61.0 if method == "gev" else 2001 / 50
+    )
+    assert shown.ax_.get_xlabel() == "return period (years)" and "shape" in labels(shown)
+    shown.figure_.savefig(io.BytesIO())
+
+
+def test_coastlines_lie_where_they_should(recwarn):
+    from skdiffuse.plotting.coastlines import draw_coastlines, natural_earth_coast
+    from skdiffuse.plotting.maps import draw_field
+
+    xr = pytest.importorskip("xarray")
+    # A rotated grid: x runs north and y west, 1 degree for 100 km.
+    y, x = np.arange(0.0, 1000, 50), np.arange(0.0, 800, 50)
+    lat = 40 + (x[None, :] + 0 * y[:, None]) / 100
+    lon = (179 - (y[:, None] + 0 * x[None, :]) / 100 + 180) % 360 - 180
+    field = xr.DataArray(
+        np.zeros((20, 16)), {"y": y, "x": x, "lat": (("y", "x"), lat), "lon": (("y", "x"), lon)},
+        ("y", "x"),
+    )  # fmt: skip
+    ax = Figure().subplots()
+    draw_field(ax, field)
+    before = ax.axis()
+    here = np.array([[175.0, 42], [175, 45]])  # at y = 400, from x = 200 to 500
+    elsewhere = np.array([[10.0, 42], [12, 45]])
+    n = len(ax.get_lines())
+    assert draw_coastlines(ax, field, (here, elsewhere)) == 1
+    np.testing.assert_allclose(ax.get_lines()[n].get_xydata(), [[200, 400], [500, 400]], atol=1e-6)
+    assert ax.axis() == before
+    # Without latitudes, in arrays, and without cartopy or its data, nothing is drawn or said.
+    assert draw_coastlines(ax, field.drop_vars(["lat", "lon"]), (here,)) == 0
+    assert draw_coastlines(ax, field.values, (here,)) == 0
+    assert isinstance(natural_earth_coast("absent"), tuple)
+    assert draw_coastlines(ax, field) == len(ax.get_lines()) - n - 1
+    assert not [w for w in recwarn if "ownload" in str(w.message)]
+
+
+def test_animation_without_ffmpeg_says_so(rain, tmp_path, monkeypatch):
+    from matplotlib.animation import writers
+
+    monkeypatch.setattr(type(writers), "is_available", lambda self, name: False)
+    with pytest.raises(RuntimeError, match="needs the program ffmpeg"):
+        plotting.animate({"rain": rain[0][0]}, tmp_path / "film.mp4")
