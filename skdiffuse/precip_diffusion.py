@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+import math
+from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
-from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackContext, CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
 from skdiffuse import persistence
-from skdiffuse.cubes import Cube, validate_cube
-from skdiffuse.diffusion import (
-    ShiftedCosineSchedule,
-)
+from skdiffuse.cubes import validate_cube
+from skdiffuse.fitting import prepare_training
 from skdiffuse.generation import SAMPLERS, RainGenerator, integer_seed
-from skdiffuse.latent import LatentSpace
 from skdiffuse.likelihood import RainLikelihood
-from skdiffuse.networks import build_network, mean_power
-from skdiffuse.preprocessing import resolve_transformer
 from skdiffuse.tasks import RainTasks
-from skdiffuse.training import Budget, LatentCurve, Trainer, WindowBatches, masked_v_loss
+from skdiffuse.training import Budget, Trainer, masked_v_loss, reconstruct_average
+from skdiffuse.training.checkpoints import unflatten
 
 __all__ = ["PrecipDiffusion"]
 
-CELLS_FOR_STATISTICS = 10_000_000
-BATCHES_FOR_SPECTRUM = 64
 
-
-class PrecipDiffusion(RainTasks, RainGenerator, RainLikelihood, BaseEstimator):
+class PrecipDiffusion(
+    CallbackSupportMixin, RainTasks, RainGenerator, RainLikelihood, BaseEstimator
+):
     """Diffusion model of time-evolving precipitation.
 
     Learns the distribution of sequences of rain fields without conditions; every conditional
@@ -76,13 +73,31 @@ class PrecipDiffusion(RainTasks, RainGenerator, RainLikelihood, BaseEstimator):
         single value is worth training on.
     batch_size : int, default=8
         Sequences per training step, and per evaluation of the network in sampling.
+    accumulation : int, default=1
+        Parts in which a training step's batch is worked through: less memory, the same result.
+    symmetries : bool, default=False
+        Train on windows mirrored and, where square, turned at random. For data without a preferred
+        direction; not together with `geography`.
     learning_rate : float, default=2e-3
+        Reached after 100 steps.
+    learning_rate_schedule : {"constant", "cosine"}, default="constant"
+        "cosine" falls to zero at the end of the budget.
+    weight_decay : float, default=0.01
+        Of AdamW.
+    precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
+        Of the network's arithmetic in training. "auto" is bfloat16 on GPUs that have it.
     max_epochs : int, default=100
         Training ends after this many times the size of the cube.
     max_steps : int or None, default=None
         Training steps; overrides `max_epochs`.
     max_time : float or None, default=None
         Training ends after this many seconds at the latest.
+    validation_fraction : float, default=0.0
+        Share of the end of `X` that is not trained on, a window's length apart from the rest; the
+        loss on it is added to `history_`.
+    patience : int or None, default=None
+        Training ends when so many validations in a row were no better than the best, whose weights
+        are kept. There is one an epoch, but none within 100 steps of the last.
     sampler : {"adams", "heun", "ancestral"}, default="adams"
         Two deterministic solvers of the probability-flow equation: a multistep method of fourth
         order, and Heun's of second at two evaluations a step; and ancestral sampling, which needs
@@ -92,6 +107,10 @@ class PrecipDiffusion(RainTasks, RainGenerator, RainLikelihood, BaseEstimator):
     checkpoint_dir : str, Path or None, default=None
         Folder for checkpoints, written about once a minute and at the end, also when training is
         interrupted. None writes none.
+    average_snapshots : bool, default=False
+        Keep what `reaverage` needs in `checkpoint_dir`: up to 24 files of twice the weights' size.
+    log_dir : str, Path or None, default=None
+        Folder for ``training.csv``, and for TensorBoard if it is installed.
     warm_start : bool, default=False
         Go on with the training of the last call of `fit` or, in a new process, of the newest
         checkpoint in `checkpoint_dir`, until the budget is spent in all.
@@ -116,9 +135,11 @@ class PrecipDiffusion(RainTasks, RainGenerator, RainLikelihood, BaseEstimator):
     template_ : GridMetadata or None
         Names and coordinates of the training cube; None for numpy.
     history_ : list of dict
-        Loss along the training.
+        Loss along the training; see `skdiffuse.training.Trainer`.
     n_iter_ : int
         Training steps done.
+    n_skipped_ : int
+        Those among them that changed nothing because loss or gradient was not finite.
 
     References
     ----------
@@ -149,13 +170,22 @@ class PrecipDiffusion(RainTasks, RainGenerator, RainLikelihood, BaseEstimator):
         log_snr_range=(-20.0, 20.0),
         log_snr_shift=-2.0,
         batch_size=8,
+        accumulation=1,
+        symmetries=False,
         learning_rate=2e-3,
+        learning_rate_schedule="constant",
+        weight_decay=0.01,
+        precision="auto",
         max_epochs=100,
         max_steps=None,
         max_time=None,
+        validation_fraction=0.0,
+        patience=None,
         sampler="adams",
         n_steps=32,
         checkpoint_dir=None,
+        average_snapshots=False,
+        log_dir=None,
         warm_start=False,
         device="auto",
         random_state=None,
@@ -174,13 +204,22 @@ class PrecipDiffusion(RainTasks, RainGenerator, RainLikelihood, BaseEstimator):
         self.log_snr_range = log_snr_range
         self.log_snr_shift = log_snr_shift
         self.batch_size = batch_size
+        self.accumulation = accumulation
+        self.symmetries = symmetries
         self.learning_rate = learning_rate
+        self.learning_rate_schedule = learning_rate_schedule
+        self.weight_decay = weight_decay
+        self.precision = precision
         self.max_epochs = max_epochs
         self.max_steps = max_steps
         self.max_time = max_time
+        self.validation_fraction = validation_fraction
+        self.patience = patience
         self.sampler = sampler
         self.n_steps = n_steps
         self.checkpoint_dir = checkpoint_dir
+        self.average_snapshots = average_snapshots
+        self.log_dir = log_dir
         self.warm_start = warm_start
         self.device = device
         self.random_state = random_state
@@ -188,16 +227,21 @@ class PrecipDiffusion(RainTasks, RainGenerator, RainLikelihood, BaseEstimator):
 
     # Learning
 
-    def fit(self, X, y=None) -> Self:
+    @with_callbacks
+    def fit(self, X, y=None, *, validation=None) -> Self:
         """Learn the distribution of sequences of rain.
+
+        Started by ``torchrun``, processes share each batch and all hold the fitted model.
 
         Parameters
         ----------
         X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
-            A series, or sequences, of rain in mm/h; NaN where missing. Lazy arrays are read
-            window by window. No window spans a gap in time.
+            A series, or sequences, of rain in mm/h; NaN where missing. Lazy arrays that are larger
+            than 256 MiB are read block by block. No window spans a gap in time.
         y : None
             Ignored.
+        validation : ndarray or DataArray like `X`, optional
+            Rain to validate on; overrides `validation_fraction`.
 
         Returns
         -------
@@ -214,96 +258,82 @@ class PrecipDiffusion(RainTasks, RainGenerator, RainLikelihood, BaseEstimator):
         """
         self._check_parameters()
         cube = validate_cube(X, n_frames=self.n_frames)
-        trainer = self._prepare_training(cube)
-        max_steps = self.max_steps or self.max_epochs * trainer.windows.steps_per_epoch
+        if validation is not None:
+            validation = validate_cube(validation, n_frames=self.n_frames, name="validation")
+        trainer = prepare_training(self, cube, validation)
+        per_epoch = trainer.windows.steps_per_epoch
+        max_steps = self.max_steps or self.max_epochs * per_epoch
+        context = self._init_callback_context(max_subtasks=math.ceil(max_steps / per_epoch))
+        context.call_on_fit_task_begin(estimator=self, X=X)
+        trainer.on_epoch = partial(self._after_epoch, context, trainer, X)
         try:
             trainer.run(Budget(max_steps, self.max_time))
         finally:
+            trainer.on_epoch = None
             self._trainer = trainer
-            self.network_ = trainer.averaged_network
-            if trainer.averaged_curve is not None:
-                # latent_ holds the same object, and its centre and scale are the trained curve's.
-                self.transformer_.freeze(trainer.averaged_curve)
-            self.history_ = trainer.history
-            self.n_iter_ = trainer.step
+            vars(self).update(self._learnt(trainer))
+        context.call_on_fit_task_end(
+            estimator=self, X=X, reconstruction_attributes=lambda: self._learnt(trainer)
+        )
         return self
 
-    def _prepare_training(self, cube: Cube) -> Trainer:
-        seed = integer_seed(self.random_state)
-        crop = tuple(min(n, self.crop_size) for n in cube.field_shape)
-        whole_fields = crop == cube.field_shape
-        if self.geography and not whole_fields:
-            raise ValueError(
-                f"geography=True needs training on whole fields: set crop_size to at least "
-                f"{max(cube.field_shape)}, the larger side of the {cube.field_shape} cells of X."
-            )
-        geography = whole_fields if self.geography is None else self.geography
-        if self.warm_start and hasattr(self, "_trainer"):
-            trainer = self._trainer
-            if trainer.windows.crop_shape != crop:
-                raise ValueError(
-                    f"warm_start=True goes on with a model of fields of {self.field_shape_} "
-                    f"cells, X has {cube.field_shape}; set warm_start=False to begin anew."
-                )
-            trainer.windows.cube = cube
-            return trainer
+    def _after_epoch(self, context: CallbackContext, trainer: Trainer, X) -> bool:
+        """Let scikit-learn's callbacks see the model; True if one wants to stop."""
+        epoch = context.subcontext(task_name="epoch")
+        epoch.call_on_fit_task_begin(estimator=self, X=X)
+        return epoch.call_on_fit_task_end(
+            estimator=self, X=X, reconstruction_attributes=lambda: self._learnt(trainer)
+        )
 
-        statistics = torch.from_numpy(_sample_of_rain(cube, seed))
-        transformer = resolve_transformer(self.transformer)
-        if getattr(transformer, "random_state", 0) is None:
-            transformer.set_params(random_state=seed % 2**32)
-        self.transformer_ = transformer.fit(statistics)
-        self.latent_ = LatentSpace.fit(
-            self.transformer_, statistics, self.latent_scaling, self.trace
-        )
-        self.schedule_ = ShiftedCosineSchedule(self.log_snr_shift, *self.log_snr_range)
-        self.template_ = cube.template
-        self.field_shape_ = crop
-        windows = WindowBatches(cube, self.n_frames, crop, self.batch_size, seed)
-        power = None
-        if self.wiener_skip:
-            power = _mean_power(windows, self.latent_)
-        self._network_options = {
-            "field_shape": crop if geography else None,
-            # What is known, and where it is.
-            "n_covariates": 2 if self.amortised else 0,
+    def _learnt(self, trainer: Trainer) -> dict[str, object]:
+        """Fitted attributes as training has them now."""
+        averaged = copy.deepcopy(trainer.averaged)
+        transformer, latent = self.transformer_, self.latent_
+        if averaged.curve is not None:
+            # Centre and scale are those of the trained curve: it was trained on them.
+            transformer = copy.deepcopy(transformer).freeze(averaged.curve)
+            latent = replace(latent, transformer=transformer)
+        return {
+            "transformer_": transformer,
+            "latent_": latent,
+            "schedule_": self.schedule_,
+            "template_": self.template_,
+            "field_shape_": self.field_shape_,
+            "network_": averaged.network,
+            "history_": trainer.history,
+            "n_iter_": trainer.step,
+            "n_skipped_": trainer.skipped_steps,
         }
-        # Weights are drawn from a stream of their own: fork_rng puts the global one back.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = build_network(self.network, power=power, **self._network_options)
-        trainer = Trainer(
-            network,
-            windows,
-            self._encoder(),
-            self.schedule_,
-            learning_rate=self.learning_rate,
-            curve_learning_rate=getattr(self.transformer_, "joint_learning_rate", 0.0),
-            amortised=self.amortised,
-            seed=seed,
-            device=self._device(),
-            checkpoint_dir=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
-            description={
-                "n_frames": self.n_frames,
-                "network": self.network,
-                "crop_shape": list(crop),
-                "geography": geography,
-                "wiener_skip": self.wiener_skip,
-                "amortised": self.amortised,
-                "transformer": repr(self.transformer_),
-                "train_transformer": self.train_transformer,
-                "latent_centre": self.latent_.centre,
-                "latent_scale": self.latent_.scale,
-                "log_snr_range": list(self.log_snr_range),
-                "log_snr_shift": self.log_snr_shift,
-                "batch_size": self.batch_size,
-                "seed": seed if self.random_state is not None else None,
-            },
-            verbose=self.verbose,
-        )
-        if self.warm_start and trainer.checkpoint_dir is not None:
-            trainer.resume()
-        return trainer
+
+    def reaverage(self, relative_width: float) -> Self:
+        """Take the weights averaged over another share of the training, after it.
+
+        Parameters
+        ----------
+        relative_width : float
+            Standard deviation of the averaged stretch as a fraction of the training, from about
+            0.02 to 0.25; `fit` uses 0.1. See `skdiffuse.training.reconstruct_average`.
+
+        Returns
+        -------
+        self : object
+            `network_` and, if it was trained, `transformer_` are replaced.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the training kept no snapshots: it needs ``average_snapshots=True`` and a
+            `checkpoint_dir`.
+        """
+        check_is_fitted(self)
+        folder = "checkpoint_dir=None" if self.checkpoint_dir is None else self.checkpoint_dir
+        state = reconstruct_average(folder, relative_width, self.n_iter_)
+        self.network_.load_state_dict(unflatten("network", state))
+        if curve := unflatten("encode.curve", state):
+            module = self.transformer_.trainable_module()
+            module.load_state_dict(curve)
+            self.transformer_.freeze(module)
+        return self
 
     def denoising_loss(self, X, *, n_draws=1, random_state=0) -> float:
         """Mean v-loss on rain that was not trained on; lower is better.
@@ -380,13 +410,6 @@ class PrecipDiffusion(RainTasks, RainGenerator, RainLikelihood, BaseEstimator):
 
     # Details
 
-    def _encoder(self) -> LatentCurve | Callable[[Tensor], Tensor]:
-        """What takes rain to the latent in training: with a curve of its own, or fixed."""
-        if not (self.train_transformer and hasattr(self.transformer_, "trainable_module")):
-            return self.latent_.encode
-        curve = self.transformer_.trainable_module()
-        return LatentCurve(curve, self.latent_.centre, self.latent_.scale)
-
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
 
@@ -404,10 +427,16 @@ class PrecipDiffusion(RainTasks, RainGenerator, RainLikelihood, BaseEstimator):
         return torch.device(self.device)
 
     def _check_parameters(self) -> None:
-        for name in ("n_frames", "crop_size", "batch_size", "max_epochs", "n_steps"):
+        counts = ["n_frames", "crop_size", "batch_size", "accumulation", "max_epochs", "n_steps"]
+        counts += [name for name in ("max_steps", "patience") if getattr(self, name) is not None]
+        for name in counts:
             check_scalar(getattr(self, name), name, Integral, min_val=1)
-        if self.max_steps is not None:
-            check_scalar(self.max_steps, "max_steps", Integral, min_val=1)
+        check_scalar(self.weight_decay, "weight_decay", Real, min_val=0)
+        if self.learning_rate_schedule not in ("constant", "cosine"):
+            raise ValueError(
+                f"learning_rate_schedule={self.learning_rate_schedule!r} is unknown; choose "
+                "'constant' or 'cosine'."
+            )
         check_scalar(
             self.learning_rate, "learning_rate", Real, min_val=0, include_boundaries="neither"
         )
@@ -418,21 +447,3 @@ class PrecipDiffusion(RainTasks, RainGenerator, RainLikelihood, BaseEstimator):
             raise ValueError(
                 f"sampler={self.sampler!r} is unknown; choose one of {list(SAMPLERS)}."
             )
-
-
-def _sample_of_rain(cube: Cube, seed: int) -> np.ndarray:
-    """Frames drawn at random, enough to know the marginal distribution."""
-    frames = cube.window_starts(1)
-    per_frame = cube.field_shape[0] * cube.field_shape[1]
-    n = max(1, min(len(frames), CELLS_FOR_STATISTICS // per_frame))
-    chosen = frames[np.sort(np.random.default_rng(seed).permutation(len(frames))[:n])]
-    sample = np.stack([cube.window(sequence, start, 1)[0] for sequence, start in chosen])
-    if not np.isfinite(sample).any():
-        raise ValueError(f"X has only missing values in the {n} frames that were looked at.")
-    return sample
-
-
-def _mean_power(windows: WindowBatches, latent: LatentSpace) -> Tensor:
-    """Spectrum of training windows, from batches of a number that no training reaches."""
-    batches = [windows(2**31 + number) for number in range(BATCHES_FOR_SPECTRUM)]
-    return mean_power((latent.encode(rain) for rain, _ in batches), [w for _, w in batches])

@@ -403,7 +403,7 @@ class TestJointTraining:
         assert joint.latent_.scale == fixed.latent_.scale
         assert np.abs(joint.transformer_.raw2_ - fixed.transformer_.raw2_).max() > 1e-5
         assert joint.latent_.transformer is joint.transformer_
-        curve = joint._trainer.averaged_curve
+        curve = joint._trainer.averaged.curve
         rates = torch.tensor([[0.0, 0.02, 0.5, 3.0, 40.0]])
         np.testing.assert_allclose(
             joint.transformer_.transform(rates), curve(rates)[0].detach(), rtol=1e-4

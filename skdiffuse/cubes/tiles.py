@@ -9,6 +9,33 @@ import numpy as np
 from skdiffuse.cubes.validation import validate_cube
 
 
+def wet_preference(wet_fraction: np.ndarray, bias: float) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities that prefer wet windows, and the weights that undo the preference.
+
+    Parameters
+    ----------
+    wet_fraction : ndarray of shape (n,)
+    bias : float
+        In [0, 1): 0 draws all alike.
+
+    Returns
+    -------
+    probabilities, weights : ndarray of shape (n,)
+        q_i = (1 - b) / n + b a_i / sum(a) and 1 / (n q_i), see :class:`CropSampler`.
+
+    Examples
+    --------
+    >>> probabilities, weights = wet_preference(np.array([0.0, 1.0]), 0.5)
+    >>> probabilities.tolist()
+    [0.25, 0.75]
+    """
+    n = len(wet_fraction)
+    total = wet_fraction.sum()
+    by_rain = wet_fraction / total if total > 0 else np.full(n, 1 / n)
+    probabilities = (1 - bias) / n + bias * by_rain
+    return probabilities, 1 / (n * probabilities)
+
+
 class CropSampler:
     """Crops of a large domain, wet ones preferred, with the weights that undo the preference.
 
@@ -100,11 +127,7 @@ class CropSampler:
             )
         self.positions = positions[kept]
         self.wet_fraction = wet[kept]
-        n = len(self.positions)
-        total = self.wet_fraction.sum()
-        by_rain = self.wet_fraction / total if total > 0 else np.full(n, 1 / n)
-        self.probabilities = (1 - wet_bias) / n + wet_bias * by_rain
-        self.weights = 1 / (n * self.probabilities)
+        self.probabilities, self.weights = wet_preference(self.wet_fraction, wet_bias)
 
     def __len__(self) -> int:
         return len(self.positions)

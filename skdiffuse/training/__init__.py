@@ -7,19 +7,23 @@ from skdiffuse.training.checkpoints import (
     save_checkpoint,
     write_tensors,
 )
-from skdiffuse.training.ema import PowerAverage
+from skdiffuse.training.ema import PowerAverage, reconstruct_average
 from skdiffuse.training.loop import Budget, Trainer
 from skdiffuse.training.objective import LatentCurve, TrainingObjective, masked_v_loss
+from skdiffuse.training.validation import HeldOut, hold_out
 
 __all__ = [
     "Budget",
+    "HeldOut",
     "LatentCurve",
     "PowerAverage",
     "Trainer",
     "TrainingObjective",
     "WindowBatches",
+    "hold_out",
     "masked_v_loss",
     "read_tensors",
+    "reconstruct_average",
     "recover_checkpoint",
     "save_checkpoint",
     "write_tensors",

@@ -1,38 +1,46 @@
 """Random windows of a cube, as batches for training."""
 
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from skdiffuse.cubes import Cube
+from skdiffuse.cubes import Cube, wet_preference
+from skdiffuse.training.blocks import BlockReader
 
 # A cell is wet from this rate on (mm/h).
 WET = 0.1
-# A dry window is as likely to be drawn as one with this share of wet cells would be if nothing were
-# added, which bounds the weights.
-DRY_SHARE = 0.1
+# Share of the draws that prefer wet windows; no weight exceeds 1 / (1 - WET_BIAS).
+WET_BIAS = 0.5
+# Bytes of a lazy cube that are held at a time, twice over.
+MEMORY = 2**28
 
-__all__ = ["WindowBatches", "step_seed"]
+__all__ = ["Prefetched", "WindowBatches", "step_seed"]
 
 
-def step_seed(seed: int, step: int, purpose: int = 0) -> int:
+def step_seed(seed: int, step: int, *purpose: int) -> int:
     """One seed per training step and purpose.
 
     What happens at a step depends on its number alone and not on the steps before it, so that a
     resumed training needs no state of any generator to go on exactly as it would have.
     """
-    state = np.random.SeedSequence((seed, step, purpose)).generate_state(1, np.uint64)
+    state = np.random.SeedSequence((seed, step, *purpose)).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
 
 
 class WindowBatches:
     """Random windows of a cube: ``n_frames`` consecutive frames of a random crop.
 
-    Most windows of most cubes are dry and teach little. For each batch, `n_candidates` times as
-    many windows as needed are drawn evenly, and of these the batch is drawn with probabilities that
-    grow with the share of wet cells; the weights that come with it make every mean over the batch
-    an unbiased estimate of the mean over all windows, so that the climate that is learnt stays
-    right.
+    Most windows of most cubes are dry and teach little. For each place in a batch `n_candidates`
+    windows are drawn evenly, and of these one with a probability that grows with its share of wet
+    cells; the weights that come with it make every mean over the batch an unbiased estimate of the
+    mean over all windows, so that the climate that is learnt stays right.
+
+    A lazy cube that does not fit into `memory` is read block by block, and windows are drawn from
+    some blocks at a time; see `BlockReader`.
 
     Parameters
     ----------
@@ -44,6 +52,10 @@ class WindowBatches:
     seed : int
     n_candidates : int, default=4
         With 1, windows are drawn evenly and all weights are 1.
+    symmetries : bool, default=False
+        Whether each window is mirrored, and turned by right angles if it is square, at random.
+    memory : int, default=2**28
+        Bytes of a lazy cube that are held at a time, in float32; as much again is read ahead.
 
     Attributes
     ----------
@@ -59,21 +71,36 @@ class WindowBatches:
         batch_size: int,
         seed: int,
         n_candidates: int = 4,
+        symmetries: bool = False,
+        memory: int = MEMORY,
     ) -> None:
-        self.cube = cube
         self.n_frames = n_frames
         self.crop_shape = crop_shape
         self.batch_size = batch_size
         self.seed = seed
         self.n_candidates = n_candidates
-        self.starts = cube.window_starts(n_frames)
+        self.symmetries = symmetries
+        self.memory = memory
+        self.read_from(cube)
+
+    def read_from(self, cube: Cube) -> None:
+        """Draw from another cube from now on."""
+        self.reader = BlockReader(cube, self.n_frames, self.crop_shape, self.seed, self.memory)
         height, width = cube.field_shape
         cells = cube.n_sequences * cube.n_times * height * width
-        window_cells = n_frames * crop_shape[0] * crop_shape[1]
-        self.steps_per_epoch = max(1, round(cells / (window_cells * batch_size)))
+        window_cells = self.n_frames * self.crop_shape[0] * self.crop_shape[1]
+        self.steps_per_epoch = max(1, round(cells / (window_cells * self.batch_size)))
+        self.steps_per_group = max(1, self.steps_per_epoch // self.reader.groups_per_epoch)
 
-    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+    def __call__(self, step: int, places: range | None = None) -> tuple[Tensor, Tensor]:
         """Batch number `step`.
+
+        Parameters
+        ----------
+        step : int
+        places : range, optional
+            Which windows of the batch; default: all. A window does not depend on the others, so
+            that processes which share a batch read their own windows only.
 
         Returns
         -------
@@ -82,28 +109,75 @@ class WindowBatches:
         weights : Tensor of shape (batch,)
             Their expectation is 1.
         """
-        random = np.random.default_rng(step_seed(self.seed, step))
-        n = self.batch_size * self.n_candidates
-        candidates = np.stack([self._window(random) for _ in range(n)])
-        if self.n_candidates == 1:
-            return torch.from_numpy(candidates), torch.ones(n)
-        wet = np.mean(candidates >= WET, axis=(1, 2, 3))
-        probability = (wet + DRY_SHARE) / np.sum(wet + DRY_SHARE)
-        chosen = random.choice(n, size=self.batch_size, p=probability)
-        weights = 1 / (n * probability[chosen])
-        return torch.from_numpy(candidates[chosen]), torch.from_numpy(weights).float()
+        places = range(self.batch_size) if places is None else places
+        blocks = self.reader.group(step // self.steps_per_group)
+        drawn = [self._draw(blocks, step, place) for place in places]
+        rain = torch.from_numpy(np.stack([window for window, _ in drawn]))
+        return rain, torch.tensor([weight for _, weight in drawn], dtype=torch.float32)
 
-    def _window(self, random: np.random.Generator) -> np.ndarray:
-        sequence, start = self.starts[random.integers(len(self.starts))]
-        top, left = (
-            random.integers(whole - part + 1)
-            for whole, part in zip(self.cube.field_shape, self.crop_shape, strict=True)
-        )
-        rows, columns = self.crop_shape
-        return self.cube.window(
-            sequence,
-            start,
-            self.n_frames,
-            y=slice(top, top + rows),
-            x=slice(left, left + columns),
-        )
+    def _draw(self, blocks: list, step: int, place: int) -> tuple[np.ndarray, float]:
+        random = np.random.default_rng((self.seed, step, place, 0))
+        candidates = [
+            blocks[random.integers(len(blocks))].draw(random, self.n_frames, self.crop_shape)
+            for _ in range(self.n_candidates)
+        ]
+        if self.n_candidates == 1:
+            chosen, weight = candidates[0], 1.0
+        else:
+            wet = np.array([np.mean(window >= WET) for window in candidates])
+            probability, weights = wet_preference(wet, WET_BIAS)
+            k = random.choice(len(candidates), p=probability)
+            chosen, weight = candidates[k], float(weights[k])
+        if self.symmetries:
+            down, across, turned = random.random(3) < 0.5
+            chosen = chosen[:, :: -1 if down else 1, :: -1 if across else 1]
+            if turned and self.crop_shape[0] == self.crop_shape[1]:
+                chosen = chosen.transpose(0, 2, 1)
+        return chosen, weight
+
+    def __getstate__(self) -> dict:
+        # The data are the user's, and a kept model must not carry them along.
+        return {name: value for name, value in vars(self).items() if name != "reader"}
+
+
+class Prefetched:
+    """Batches of consecutive steps, made in a thread of their own while the network is at work.
+
+    Parameters
+    ----------
+    windows : WindowBatches
+    places : range
+        Which windows of each batch.
+    pinned : bool
+        Whether to put them into page-locked memory, from which a GPU copies by itself.
+    ahead : int
+        Batches made before they are asked for.
+    """
+
+    def __init__(
+        self, windows: WindowBatches, places: range, *, pinned: bool = False, ahead: int = 2
+    ) -> None:
+        self.windows = windows
+        self.places = places
+        self.pinned = pinned
+        self.ahead = ahead
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._pending: dict[int, Future] = {}
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        """Batch number `step`."""
+        wanted = range(step, step + self.ahead + 1)
+        self._pending = {k: f for k, f in self._pending.items() if k in wanted}
+        for k in wanted:
+            if k not in self._pending:
+                self._pending[k] = self._pool.submit(self._make, k)
+        return self._pending.pop(step).result()
+
+    def close(self) -> None:
+        """Stop the thread and let go of the data."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self.windows.reader.close()
+
+    def _make(self, step: int) -> tuple[Tensor, Tensor]:
+        rain, weights = self.windows(step, self.places)
+        return (rain.pin_memory(), weights.pin_memory()) if self.pinned else (rain, weights)

@@ -1,6 +1,7 @@
 """Checkpoints that survive a crash in the middle of being written."""
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -39,7 +40,8 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
     """
     path = Path(path)
     contiguous = {k: v.detach().to("cpu").contiguous().clone() for k, v in tensors.items()}
-    payload = save(contiguous, metadata={"skdiffuse": json.dumps(metadata)})
+    text = json.dumps(metadata)
+    payload = save(contiguous, metadata={"skdiffuse": text, "sha256": _digest(contiguous, text)})
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -80,24 +82,43 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict]:
         raise FileNotFoundError(f"No such file: {path}")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = (file.metadata() or {}).get("skdiffuse")
+            header = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+    except (SafetensorError, ValueError) as error:
         raise ValueError(f"{path} is truncated or not a safetensors file: {error}") from error
-    if metadata is None:
+    if "skdiffuse" not in header:
         raise ValueError(f"{path} is a safetensors file, but not one written by skdiffuse.")
-    return tensors, json.loads(metadata)
+    if header.get("sha256") != _digest(tensors, header["skdiffuse"]):
+        raise ValueError(
+            f"{path} is damaged: its checksum is not that of its content. Use a copy, or an "
+            "earlier checkpoint."
+        )
+    return tensors, json.loads(header["skdiffuse"])
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    """Checksum of everything that a file is to give back: safetensors itself has none."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def save_checkpoint(
     folder: str | Path, step: int, tensors: Mapping[str, Tensor], metadata: Mapping, keep: int = 2
 ) -> Path:
-    """Write the checkpoint of a step into `folder` and drop all but the newest `keep`."""
+    """Write the checkpoint of a step into `folder` and drop all but the newest `keep`.
+
+    What a process that was killed in the middle of writing left behind goes as well.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"checkpoint-{step:08d}.safetensors"
     write_tensors(path, tensors, {**metadata, "step": step})
-    for old in _newest_first(folder)[keep:]:
+    abandoned = [p for p in folder.iterdir() if p.name.startswith((".checkpoint-", ".averages-"))]
+    for old in [*_newest_first(folder)[keep:], *abandoned]:
         with contextlib.suppress(OSError):
             old.unlink()
     return path
@@ -134,22 +155,3 @@ def unflatten(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Pick one state dictionary out of a file again."""
     start = f"{prefix}."
     return {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Every tensor an optimiser remembers, by parameter number and name."""
-    return {
-        f"{number}.{name}": torch.as_tensor(value)
-        for number, state in optimizer.state_dict()["state"].items()
-        for name, value in state.items()
-    }
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give an optimiser back what `optimizer_tensors` took."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        number, name = key.split(".", 1)
-        state.setdefault(int(number), {})[name] = value
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})

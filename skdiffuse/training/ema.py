@@ -1,11 +1,24 @@
-"""Exponential moving average of the weights."""
+"""Exponential moving averages of the weights, while training and after it."""
+
+from __future__ import annotations
 
 import copy
+import re
+from pathlib import Path
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["PowerAverage"]
+from skdiffuse.training.checkpoints import flatten, read_tensors, unflatten, write_tensors
+
+__all__ = ["AverageSnapshots", "PowerAverage", "reconstruct_average"]
+
+# Relative widths of the two averages that others can be made from (Karras et al. 2024).
+SNAPSHOT_WIDTHS = (0.05, 0.1)
+# Snapshots while the number of steps doubles, and how many doublings back they are kept.
+PER_OCTAVE, OCTAVES = 8, 3
+_PATTERN = re.compile(r"averages-(\d+)\.safetensors")
 
 
 class PowerAverage:
@@ -52,13 +65,153 @@ class PowerAverage:
     def update(self, network: nn.Module, step: int) -> None:
         """Take in the weights after step number `step`, counted from 1."""
         rate = 1.0 - (1.0 - 1.0 / step) ** (self.gamma + 1.0)
+        means, values = [], []
         for mean, value in zip(
             self.network.state_dict().values(), network.state_dict().values(), strict=True
         ):
             if mean.is_floating_point():
-                mean.lerp_(value, rate)
+                means.append(mean)
+                values.append(value)
             else:
                 mean.copy_(value)
+        torch._foreach_lerp_(means, values, rate)
+
+
+class AverageSnapshots:
+    """Keeps two averages in files along the training, from which others can be made after it.
+
+    Steps are chosen by their number alone, 8 while it doubles, and the last three doublings are
+    kept, and the last step: 25 files at most, each of twice the size of the weights.
+
+    Parameters
+    ----------
+    folder : Path
+    network : torch.nn.Module
+        Not yet trained.
+    """
+
+    def __init__(self, folder: Path, network: nn.Module) -> None:
+        self.folder = folder
+        self.averages = [PowerAverage(network, width) for width in SNAPSHOT_WIDTHS]
+
+    def update(self, network: nn.Module, step: int) -> None:
+        """Take in the weights after a step."""
+        for average in self.averages:
+            average.update(network, step)
+
+    def write(self, step: int, last: bool = False) -> None:
+        """Write a file, if it is the turn of this step or it is the last one."""
+        if not last and step % 2 ** max(0, step.bit_length() - PER_OCTAVE.bit_length()):
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        tensors = {}
+        for number, average in enumerate(self.averages):
+            tensors |= flatten(f"average{number}", average.network.state_dict())
+        write_tensors(self.folder / f"averages-{step:08d}.safetensors", tensors, {"step": step})
+        for old, path in _snapshots(self.folder):
+            if old <= step >> OCTAVES:
+                path.unlink(missing_ok=True)
+
+    def state(self) -> dict[str, Tensor]:
+        """For a checkpoint."""
+        state = {}
+        for number, average in enumerate(self.averages):
+            state |= flatten(str(number), average.network.state_dict())
+        return state
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state` gave."""
+        for number, average in enumerate(self.averages):
+            average.network.load_state_dict(unflatten(str(number), state))
+
+
+def reconstruct_average(
+    folder: str | Path, relative_width: float, step: int | None = None
+) -> dict[str, Tensor]:
+    """The average that another relative width would have given, after the training.
+
+    The profile asked for is approached, in least squares, by a combination of the profiles that
+    were kept, and the averages are combined in the same way.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Where `AverageSnapshots` wrote; later files than `step` are left out.
+    relative_width : float
+        From about 0.02 to 0.25; wider ones reach further back than snapshots are kept.
+    step : int, optional
+        Average after this step; default: the last snapshot's.
+
+    Returns
+    -------
+    dict of str to Tensor
+        A state dictionary of what was averaged.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no snapshot.
+
+    References
+    ----------
+    Karras et al. (2024), appendix C.2.
+    """
+    found = [(s, path) for s, path in _snapshots(Path(folder)) if step is None or s <= step]
+    if not found:
+        raise FileNotFoundError(
+            f"No snapshots of averages in {folder}; train with average_snapshots=True and a "
+            "checkpoint_dir."
+        )
+    steps = [s for s, _ in found]
+    weights = profile_weights(steps, relative_width, step or steps[-1])
+    total: dict[str, Tensor] = {}
+    for (_, path), of_step in zip(found, weights, strict=True):
+        tensors, _ = read_tensors(path)
+        for number, weight in enumerate(of_step):
+            for name, value in unflatten(f"average{number}", tensors).items():
+                if value.is_floating_point():
+                    part = weight * value.double()
+                    total[name] = total[name] + part if name in total else part
+                else:
+                    total[name] = value
+        like = unflatten("average0", tensors)
+    return {name: value.to(like[name].dtype) for name, value in total.items()}
+
+
+def profile_weights(steps: list[int], relative_width: float, step: int) -> np.ndarray:
+    """Weight of each snapshot of each kept width, shape (len(steps), 2)."""
+    ends = np.repeat(np.asarray(steps, float), len(SNAPSHOT_WIDTHS))
+    powers = np.tile([_power(width) for width in SNAPSHOT_WIDTHS], len(steps))
+    gram = _inner_product(ends[:, None], powers[:, None], ends, powers)
+    wanted = _inner_product(ends, powers, float(step), _power(relative_width))
+    # In units in which each profile has length 1: the raw ones are of very unequal size.
+    length = np.sqrt(np.diag(gram))
+    solution = np.linalg.lstsq(gram / np.outer(length, length), wanted / length, rcond=1e-12)[0]
+    solution = solution / length
+    # Weights of weights: they must sum to 1 for what does not change to stay.
+    return (solution / solution.sum()).reshape(-1, len(SNAPSHOT_WIDTHS))
+
+
+def _inner_product(end_a, power_a, end_b, power_b):
+    """Integral of the product of two profiles (Karras et al. 2024, appendix C.2)."""
+    shorter = np.minimum(end_a, end_b)
+    return (
+        (power_a + 1)
+        * (power_b + 1)
+        / (power_a + power_b + 1)
+        * (shorter / end_a) ** power_a
+        * (shorter / end_b) ** power_b
+        * shorter
+        / (end_a * end_b)
+    )
+
+
+def _snapshots(folder: Path) -> list[tuple[int, Path]]:
+    """Steps and files, in ascending order."""
+    if not folder.is_dir():
+        return []
+    matches = [(_PATTERN.fullmatch(path.name), path) for path in folder.iterdir()]
+    return sorted((int(match[1]), path) for match, path in matches if match)
 
 
 def _power(relative_width: float) -> float:

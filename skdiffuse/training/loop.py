@@ -1,6 +1,12 @@
 """The training loop."""
 
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,24 +16,23 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from skdiffuse.diffusion import NoiseSchedule
-from skdiffuse.preprocessing import MonotoneNetwork
-from skdiffuse.training.batches import WindowBatches, step_seed
-from skdiffuse.training.checkpoints import (
-    flatten,
-    optimizer_tensors,
-    recover_checkpoint,
-    restore_optimizer,
-    save_checkpoint,
-    unflatten,
-)
-from skdiffuse.training.ema import PowerAverage
+from skdiffuse.training.batches import Prefetched, WindowBatches, step_seed
+from skdiffuse.training.checkpoints import recover_checkpoint, save_checkpoint
+from skdiffuse.training.distribution import Processes
+from skdiffuse.training.ema import AverageSnapshots, PowerAverage
+from skdiffuse.training.logs import TrainingLog
 from skdiffuse.training.objective import LatentCurve, TrainingObjective
+from skdiffuse.training.precision import LossScale, resolve_precision
+from skdiffuse.training.state import restore_training, training_state
 from skdiffuse.training.tasks import random_known_cells
+from skdiffuse.training.validation import HeldOut
 
 __all__ = ["Budget", "Trainer"]
 
 MAX_BAD_STEPS = 20
 LOG_EVERY = 20
+LEAST_STEPS_BETWEEN_VALIDATIONS = 100
+CHECKPOINT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ class Trainer:
     """Minimises the v-loss of a network over windows of rain.
 
     All that is random in a step follows from `seed` and the step's number, so that a training
-    that was interrupted and resumed ends with the same bits as one that was not.
+    that was interrupted and resumed ends with the same bits as one that was not. Started by
+    `torchrun`, processes share each batch.
 
     Parameters
     ----------
@@ -63,21 +69,47 @@ class Trainer:
     learning_rate : float
     curve_learning_rate : float
         Of a `LatentCurve`; warms up and falls as the network's does.
+    rate_schedule : {"constant", "cosine"}
+        After the warm-up: as it is, or to zero along a cosine at the end of the budget.
     warmup_steps : int
         Steps over which the learning rate rises from nothing.
+    weight_decay : float
+        Of the network.
     gradient_clip : float
         Largest norm of a step's gradient.
+    parts : int
+        A batch is worked through in so many parts, whose gradients are added up: less memory, the
+        same result.
+    precision : {"auto", "float32", "bfloat16", "float16"}
+        Of the network's arithmetic; weights, losses and averages are float32. See
+        `resolve_precision`.
     average_width : float
         See `PowerAverage`.
     amortised : bool
         Tell the network random cells, as two covariates; see `random_known_cells`.
+    average_snapshots : bool
+        Keep `AverageSnapshots` in `checkpoint_dir`.
+    held_out : HeldOut or None
+        Validated on now and then, with averaged weights.
+    patience : int or None
+        Training ends when so many validations in a row were no better than the best one, whose
+        weights are then the result.
     seed : int
     device : str or torch.device
     checkpoint_dir : Path or None
     checkpoint_seconds : float
         Time between two checkpoints.
+    keep_checkpoints : int
+    log_dir : Path or None
+        For `TrainingLog`.
     description : dict
         What a checkpoint must agree with to be resumed from.
+    setup : dict
+        Kept in checkpoints, for whoever resumes.
+    setup_tensors : dict of str to Tensor
+        Likewise.
+    on_epoch : callable or None
+        Called after each epoch; training ends if it returns True.
     verbose : bool
         Show a progress bar.
 
@@ -88,8 +120,9 @@ class Trainer:
     average : PowerAverage
     history : list of dict
         ``step``, ``loss`` (the v-loss: mean since the entry before), ``gradient_norm`` (of the
-        network, likewise), ``stretch_loss`` where the transform is trained, and ``seconds`` of
-        training.
+        network, likewise), ``stretch_loss`` where the transform is trained, ``learning_rate`` and
+        ``seconds`` of training; where it was validated ``validation_loss`` and
+        ``validation_by_log_snr``.
     skipped_steps : int
         Steps that were skipped because loss or gradient was not finite.
     """
@@ -100,51 +133,61 @@ class Trainer:
     schedule: NoiseSchedule
     learning_rate: float = 1e-3
     curve_learning_rate: float = 1e-3
+    rate_schedule: str = "constant"
     warmup_steps: int = 100
+    weight_decay: float = 1e-2
     gradient_clip: float = 1.0
+    parts: int = 1
+    precision: str = "auto"
     average_width: float = 0.1
     amortised: bool = False
+    average_snapshots: bool = False
+    held_out: HeldOut | None = None
+    patience: int | None = None
     seed: int = 0
     device: str | torch.device = "cpu"
     checkpoint_dir: Path | None = None
-    checkpoint_seconds: float = 60.0
+    checkpoint_seconds: float = field(default_factory=lambda: CHECKPOINT_SECONDS)
+    keep_checkpoints: int = 2
+    log_dir: Path | None = None
     description: dict = field(default_factory=dict)
+    setup: dict = field(default_factory=dict)
+    setup_tensors: dict[str, Tensor] = field(default_factory=dict)
+    on_epoch: Callable[[], bool] | None = None
     verbose: bool = False
 
     def __post_init__(self) -> None:
-        self.objective = TrainingObjective(self.network, self.encode).to(self.device)
+        self.processes = Processes()
+        self.device = self.processes.device(torch.device(self.device))
+        kind = resolve_precision(self.precision, self.device)
+        self.objective = TrainingObjective(self.network, self.encode, kind).to(self.device)
         self.average = PowerAverage(self.objective, self.average_width)
-        groups = [
-            {
-                "params": list(self.network.parameters()),
-                "peak_lr": self.learning_rate,
-                "weight_decay": 1e-2,
-            }
-        ]
+        self.snapshots = None
+        if self.average_snapshots and self.checkpoint_dir is not None:
+            self.snapshots = AverageSnapshots(self.checkpoint_dir, self.objective)
+        groups = [self._group(self.network, self.learning_rate, self.weight_decay)]
         if self.objective.curve is not None:
             # Decay would pull the curve to a shape that nothing asks for.
-            groups.append(
-                {
-                    "params": list(self.objective.curve.parameters()),
-                    "peak_lr": self.curve_learning_rate,
-                    "weight_decay": 0.0,
-                }
-            )
+            groups.append(self._group(self.objective.curve, self.curve_learning_rate, 0.0))
         self.optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, betas=(0.9, 0.99))
+        self.loss_scale = LossScale(used=kind == torch.float16)
         self.step = 0
         self.seconds = 0.0
         self.skipped_steps = 0
         self.history: list[dict] = []
+        self.best: nn.Module | None = None
+        self.best_loss = math.inf
+        self.validations_since_best = 0
+        self.bad_in_a_row = 0
+
+    @staticmethod
+    def _group(module: nn.Module, rate: float, decay: float) -> dict:
+        return {"params": list(module.parameters()), "peak_lr": rate, "weight_decay": decay}
 
     @property
-    def averaged_network(self) -> nn.Module:
-        """The network with averaged weights."""
-        return self.average.network.network
-
-    @property
-    def averaged_curve(self) -> MonotoneNetwork | None:
-        """The transform that was trained along, averaged as the network is."""
-        return self.average.network.curve
+    def averaged(self) -> TrainingObjective:
+        """Network and transform with averaged weights: the best validated ones with `patience`."""
+        return self.average.network if self.best is None else self.best
 
     def run(self, budget: Budget) -> None:
         """Train until the budget is spent.
@@ -154,130 +197,203 @@ class Trainer:
         FloatingPointError
             If loss or gradient was not finite many times in a row.
         """
-        self._bad_in_a_row = 0
+        first = self.processes.is_first
+        skipped_before = self.skipped_steps
+        log = TrainingLog(self.log_dir, self.history) if self.log_dir and first else None
+        places = self.processes.places(self.windows.batch_size)
+        self._source = Prefetched(self.windows, places, pinned=self.device.type == "cuda")
+        self._module = self.processes.join(self.objective, self.device)
+        self._budget = budget
         recent: list[dict[str, float]] = []
-        start = last_checkpoint = time.monotonic()
-        seconds_before = self.seconds
+        self._started = time.monotonic() - self.seconds
+        last_checkpoint = time.monotonic()
         bar = tqdm(
             total=1.0,
-            disable=not self.verbose,
+            disable=not (self.verbose and first),
             bar_format="training {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]",
         )
         try:
-            while budget.spent(self.step, self.seconds) < 1:
-                recent.append(self._one_step())
-                now = time.monotonic()
-                self.seconds = seconds_before + now - start
-                bar.n = min(1.0, budget.spent(self.step, self.seconds))
-                bar.set_postfix_str(
-                    f"step {self.step}, loss {recent[-1]['loss']:.3f}", refresh=False
-                )
-                bar.update(0)
-                if self.step % LOG_EVERY == 0:
-                    self._log(recent)
-                if self.checkpoint_dir and now - last_checkpoint >= self.checkpoint_seconds:
-                    self.save()
-                    last_checkpoint = now
+            with _tensor_cores():
+                while budget.spent(self.step, self.seconds) < 1 and not self._out_of_patience():
+                    recent.append(self._one_step())
+                    bar.n = min(1.0, budget.spent(self.step, self.seconds))
+                    loss = recent[-1]["loss"]
+                    bar.set_postfix_str(f"step {self.step}, loss {loss:.3f}", refresh=False)
+                    bar.update(0)
+                    over = budget.spent(self.step, self.seconds) >= 1
+                    validates = self.held_out and (over or self.step % self._validation_steps == 0)
+                    if validates or self.step % LOG_EVERY == 0:
+                        self._log(recent, log, self._validate() if validates else {})
+                    if self.step % self.windows.steps_per_epoch == 0 and self.on_epoch:
+                        self._log(recent, log, {})
+                        if self.on_epoch():
+                            break
+                    if self.snapshots and first:
+                        self.snapshots.write(self.step)
+                    now = time.monotonic()
+                    if self.checkpoint_dir and now - last_checkpoint >= self.checkpoint_seconds:
+                        self.save()
+                        last_checkpoint = now
         finally:
             # Ctrl-C included: what has been learnt so far is kept.
-            self._log(recent)
+            self._log(recent, log, {})
             bar.refresh()
             bar.close()
+            if log:
+                log.close()
+            self._source.close()
+            del self._source, self._module, self._budget
             if self.checkpoint_dir and self.step:
+                if self.snapshots and first:
+                    self.snapshots.write(self.step, last=True)
                 self.save()
+        if self.skipped_steps > skipped_before:
+            warnings.warn(
+                f"{self.skipped_steps - skipped_before} of {self.step} training steps were skipped "
+                "because loss or gradient was not finite; if they are many, lower learning_rate="
+                f"{self.learning_rate!r} or look for absurd values in X.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def _one_step(self) -> dict[str, float]:
-        rain, weights = (part.to(self.device) for part in self.windows(self.step))
-        generator = torch.Generator().manual_seed(step_seed(self.seed, self.step, purpose=1))
-        log_snr = self.schedule.draw(len(rain), generator).to(self.device)
-        noise = torch.randn(rain.shape, generator=generator).to(self.device)
-        known = None
-        if self.amortised:
-            known = random_known_cells(rain.shape, step_seed(self.seed, self.step, purpose=2))
-            known = known.to(self.device)
-
+        batch_size = self.windows.batch_size
+        rain, weights = self._source(self.step)
+        places = self._source.places
+        generator = torch.Generator().manual_seed(step_seed(self.seed, self.step, 1))
+        # Stratified over the whole batch, whoever works on which part of it.
+        log_snr = self.schedule.draw(batch_size, generator)[list(places)]
+        noise = torch.stack([self._noise(place, rain.shape[1:]) for place in places])
+        rate = self._rate()
         for group in self.optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * min(1.0, (self.step + 1) / self.warmup_steps)
+            group["lr"] = group["peak_lr"] * rate
         self.objective.train()
-        losses = [(weights * part).mean() for part in self.objective(rain, log_snr, noise, known)]
-        loss = sum(losses)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        total = torch.zeros(3, dtype=torch.float64)
+        n_parts = min(self.parts, len(places))
+        batch = [weights, rain, log_snr, noise]
+        if self.amortised:
+            batch.append(torch.cat([self._known(place, rain.shape[1:]) for place in places]))
+        for part, tensors in enumerate(zip(*(t.tensor_split(n_parts) for t in batch), strict=True)):
+            weights, *given = (t.to(self.device, non_blocking=True) for t in tensors)
+            waits = part < n_parts - 1 and self.processes.count > 1
+            with self._module.no_sync() if waits else contextlib.nullcontext():
+                losses = [(weights * each).sum() for each in self._module(*given)]
+                share = sum(losses) / batch_size
+                # Processes' gradients are averaged, and together they are to give the sum.
+                (share * (self.processes.count * self.loss_scale.value)).backward()
+            total[:2] += torch.stack([each.detach() for each in losses]).double().cpu() / batch_size
+        total[2] = time.monotonic() - self._started if self.processes.is_first else 0.0
+        loss, stretch, self.seconds = self.processes.sum(total).tolist()
+        entry = {"loss": loss, "gradient_norm": self._update(loss + stretch)}
+        if self.objective.curve is not None:
+            entry["stretch_loss"] = stretch
+        return entry | {"learning_rate": self.learning_rate * rate}
+
+    def _update(self, loss: float) -> float:
+        """Take the step that the gradients ask for, unless they are not finite."""
         # Each by itself: a steep curve must not brake the network, nor the other way round.
-        norms = [
-            nn.utils.clip_grad_norm_(group["params"], self.gradient_clip)
-            for group in self.optimizer.param_groups
-        ]
-        finite = all(bool(value.isfinite()) for value in [loss, *norms])
+        norms = []
+        for group in self.optimizer.param_groups:
+            self.loss_scale.undo(group["params"])
+            norms.append(nn.utils.clip_grad_norm_(group["params"], self.gradient_clip).item())
         self.step += 1
+        finite = all(math.isfinite(value) for value in (loss, *norms))
         if finite:
             self.optimizer.step()
             self.average.update(self.objective, self.step)
-            self._bad_in_a_row = 0
-        else:
+            if self.snapshots:
+                self.snapshots.update(self.objective, self.step)
+            self.bad_in_a_row = 0
+        elif not (math.isfinite(loss) and self.loss_scale.can_fall):
             self.skipped_steps += 1
-            self._bad_in_a_row += 1
-            if self._bad_in_a_row >= MAX_BAD_STEPS:
+            self.bad_in_a_row += 1
+            if self.bad_in_a_row >= MAX_BAD_STEPS:
                 raise FloatingPointError(
                     f"Loss or gradient was not finite in {MAX_BAD_STEPS} steps in a row (the last "
                     f"was step {self.step}); lower learning_rate={self.learning_rate!r} or look "
                     "for absurd values in X."
                 )
-        entry = {"loss": losses[0].item(), "gradient_norm": norms[0].item()}
-        if self.objective.curve is not None:
-            entry["stretch_loss"] = losses[1].item()
-        return entry
+        self.loss_scale.update(finite)
+        return norms[0]
 
-    def _log(self, recent: list[dict[str, float]]) -> None:
+    def _rate(self) -> float:
+        """Learning rate of this step as a share of the largest."""
+        rate = min(1.0, (self.step + 1) / self.warmup_steps)
+        if self.rate_schedule == "cosine":
+            spent = self._budget.spent(self.step, self.seconds)
+            rate *= 0.5 * (1 + math.cos(math.pi * min(1.0, spent)))
+        return rate
+
+    def _noise(self, place: int, shape: torch.Size) -> Tensor:
+        generator = torch.Generator().manual_seed(step_seed(self.seed, self.step, 2, place))
+        return torch.randn(shape, generator=generator)
+
+    def _known(self, place: int, shape: torch.Size) -> Tensor:
+        return random_known_cells((1, *shape), step_seed(self.seed, self.step, 3, place))
+
+    @property
+    def _validation_steps(self) -> int:
+        return max(self.windows.steps_per_epoch, LEAST_STEPS_BETWEEN_VALIDATIONS)
+
+    def _validate(self) -> dict:
+        loss, by_log_snr = self.held_out.loss(self.average.network, self.device)
+        # One decides for all: in the last bits they may differ.
+        loss = self.processes.from_first(torch.tensor([loss], dtype=torch.float64)).item()
+        if self.patience is not None:
+            if loss < self.best_loss:
+                self.best_loss, self.validations_since_best = loss, 0
+                self.best = copy.deepcopy(self.average.network)
+            else:
+                self.validations_since_best += 1
+        return {"validation_loss": loss, "validation_by_log_snr": by_log_snr}
+
+    def _out_of_patience(self) -> bool:
+        return self.patience is not None and self.validations_since_best >= self.patience
+
+    def _log(self, recent: list[dict[str, float]], log: TrainingLog | None, more: dict) -> None:
         if not recent:
             return
         means = {key: sum(one[key] for one in recent) / len(recent) for key in recent[0]}
-        self.history.append({"step": self.step, **means, "seconds": self.seconds})
+        self.history.append({"step": self.step, **means, "seconds": self.seconds, **more})
         recent.clear()
+        if log:
+            log.write(self.history[-1])
 
     def save(self) -> None:
         """Write a checkpoint with everything that a resumed training needs."""
-        tensors = (
-            flatten("objective", self.objective.state_dict())
-            | flatten("average", self.average.network.state_dict())
-            | flatten("optimizer", optimizer_tensors(self.optimizer))
-        )
-        metadata = {
-            "description": self.description,
-            "seconds": self.seconds,
-            "skipped_steps": self.skipped_steps,
-            "history": self.history,
-        }
-        save_checkpoint(self.checkpoint_dir, self.step, tensors, metadata)
+        if self.processes.is_first:
+            tensors, metadata = training_state(self)
+            save_checkpoint(
+                self.checkpoint_dir, self.step, tensors, metadata, self.keep_checkpoints
+            )
 
-    def resume(self) -> bool:
-        """Go on from the newest whole checkpoint; False if there is none.
+    def resume(self, found: tuple[dict[str, Tensor], dict] | None = None) -> bool:
+        """Go on from a checkpoint; False if there is none.
+
+        Parameters
+        ----------
+        found : (tensors, metadata), optional
+            What `recover_checkpoint` gave; default: ask it for the newest in `checkpoint_dir`.
 
         Raises
         ------
         ValueError
             If the checkpoint belongs to a training with other data or parameters.
         """
-        found = recover_checkpoint(self.checkpoint_dir)
+        found = recover_checkpoint(self.checkpoint_dir) if found is None else found
         if found is None:
             return False
-        tensors, metadata = found
-        theirs = metadata["description"]
-        different = sorted(k for k in self.description if self.description[k] != theirs.get(k))
-        if different:
-            listed = ", ".join(
-                f"{k}: {theirs.get(k)!r} there, {self.description[k]!r} here" for k in different
-            )
-            raise ValueError(
-                f"The checkpoint in checkpoint_dir={str(self.checkpoint_dir)!r} is of another "
-                f"training ({listed}). Use the same data and parameters, another checkpoint_dir, "
-                "or warm_start=False to begin anew."
-            )
-        self.objective.load_state_dict(unflatten("objective", tensors))
-        self.average.network.load_state_dict(unflatten("average", tensors))
-        restore_optimizer(self.optimizer, unflatten("optimizer", tensors))
-        self.step = metadata["step"]
-        self.seconds = metadata["seconds"]
-        self.skipped_steps = metadata["skipped_steps"]
-        self.history = metadata["history"]
+        restore_training(self, *found)
         return True
+
+
+@contextlib.contextmanager
+def _tensor_cores():
+    """Let GPUs multiply float32 in TF32, and leave the setting as it was."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -8,14 +8,14 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from skdiffuse.diffusion import alpha, known_as_covariates, sigma, v_loss
+from skdiffuse.diffusion import Denoiser, alpha, known_as_covariates, sigma, v_loss
 from skdiffuse.diffusion.parameterizations import like
 from skdiffuse.preprocessing import MonotoneNetwork
 
 __all__ = ["LatentCurve", "TrainingObjective", "masked_v_loss"]
 
 
-def masked_v_loss(network: nn.Module, latent: Tensor, log_snr: Tensor, noise: Tensor) -> Tensor:
+def masked_v_loss(network: Denoiser, latent: Tensor, log_snr: Tensor, noise: Tensor) -> Tensor:
     """v-loss of each sequence over its known cells; NaN in `latent` marks the others."""
     return v_loss(network, latent, log_snr, noise, mask=torch.isfinite(latent))
 
@@ -78,6 +78,8 @@ class TrainingObjective(nn.Module):
         Predicts v from ``(z, log_snr)``.
     encode : LatentCurve or callable
         From mm/h to the latent, element-wise; passes NaN through. A `LatentCurve` is trained too.
+    precision : torch.dtype, optional
+        Of the network's arithmetic, by autocast; everything else is as exact as the data.
 
     Examples
     --------
@@ -93,11 +95,15 @@ class TrainingObjective(nn.Module):
     """
 
     def __init__(
-        self, network: nn.Module, encode: LatentCurve | Callable[[Tensor], Tensor]
+        self,
+        network: nn.Module,
+        encode: LatentCurve | Callable[[Tensor], Tensor],
+        precision: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.encode = encode
+        self.precision = precision
 
     @property
     def curve(self) -> MonotoneNetwork | None:
@@ -139,7 +145,7 @@ class TrainingObjective(nn.Module):
             if isinstance(self.encode, LatentCurve)
             else (encoded, rain.new_zeros(len(rain)))
         )
-        network = self.network
+        network = self.predict_v
         if known is not None:
             told = torch.where(known, latent, torch.nan)
             covariates = known_as_covariates(told, covariates)
@@ -150,6 +156,13 @@ class TrainingObjective(nn.Module):
         if known is not None:
             network = partial(_v_beside_known, network, told)
         return masked_v_loss(network, latent, log_snr, noise), stretch
+
+    def predict_v(self, z: Tensor, log_snr: Tensor, **told: Tensor) -> Tensor:
+        """What the network says: the one place where it is called in training."""
+        if self.precision is None:
+            return self.network(z, log_snr, **told)
+        with torch.autocast(z.device.type, self.precision):
+            return self.network(z, log_snr, **told).to(z.dtype)
 
 
 def _v_beside_known(network: nn.Module, known: Tensor, z: Tensor, log_snr: Tensor) -> Tensor:

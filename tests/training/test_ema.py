@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from skdiffuse.training import PowerAverage
+from skdiffuse.training import PowerAverage, reconstruct_average
+from skdiffuse.training.ema import AverageSnapshots, profile_weights
 
 
 @pytest.mark.parametrize("width", [0.05, 0.1, 0.2])
@@ -30,3 +31,39 @@ def test_profile_is_a_power_of_the_step(width):
 def test_width_out_of_range():
     with pytest.raises(ValueError, match=r"relative_width=0\.5"):
         PowerAverage(torch.nn.Linear(1, 1), relative_width=0.5)
+
+
+@pytest.mark.parametrize("width", [0.03, 0.07, 0.15, 0.2])
+def test_other_widths_are_reconstructed(tmp_path, width):
+    """Against an average of that width that was tracked along, on weights that wander."""
+    random = torch.Generator().manual_seed(0)
+    layer = torch.nn.Linear(1, 200, bias=False)
+    with torch.no_grad():
+        layer.weight.zero_()
+    snapshots = AverageSnapshots(tmp_path, layer)
+    tracked = PowerAverage(layer, width)
+    nearest = PowerAverage(layer, 0.1)
+    for step in range(1, 601):
+        with torch.no_grad():
+            layer.weight += torch.randn(layer.weight.shape, generator=random)
+        for average in (snapshots, tracked, nearest):
+            average.update(layer, step)
+        snapshots.write(step)
+    snapshots.write(600, last=True)
+    assert len(list(tmp_path.iterdir())) <= 26
+    found = reconstruct_average(tmp_path, width, 600)["weight"]
+    error = (found - tracked.network.weight).norm()
+    assert error < 0.03 * tracked.network.weight.norm()
+    # Much nearer than the average that training kept.
+    assert error < 0.25 * (nearest.network.weight - tracked.network.weight).norm()
+
+
+def test_kept_widths_are_reconstructed_exactly():
+    weights = profile_weights([8, 10, 12, 16], 0.05, 16)
+    np.testing.assert_allclose(weights[-1], [1, 0], atol=1e-6)
+    np.testing.assert_allclose(weights[:-1], 0, atol=1e-6)
+
+
+def test_nothing_to_reconstruct_from(tmp_path):
+    with pytest.raises(FileNotFoundError, match="average_snapshots=True"):
+        reconstruct_average(tmp_path, 0.1)

@@ -114,7 +114,7 @@ def test_without_the_network_the_curve_is_that_of_water_filling(rain, transform)
     # A latent of scale 1e6 leaves v = alpha eps whatever the curve.
     trainer.objective.encode.scale = 1e6
     trainer.run(Budget(250))
-    curve = trainer.averaged_curve.double()
+    curve = trainer.averaged.curve.double()
     values = torch.from_numpy(rain[np.isfinite(rain)]).double()[None]
     reached = curve.stretch_loss(values, curve(values)[1]).item()
 

@@ -1,0 +1,263 @@
+"""What happens before the training loop: from parameters and a cube to a trainer."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skdiffuse.cubes import Cube
+from skdiffuse.diffusion import ShiftedCosineSchedule
+from skdiffuse.generation import integer_seed
+from skdiffuse.latent import LatentSpace
+from skdiffuse.networks import build_network, mean_power
+from skdiffuse.preprocessing import (
+    resolve_transformer,
+    transformer_from_arrays,
+    transformer_to_arrays,
+)
+from skdiffuse.training import (
+    HeldOut,
+    LatentCurve,
+    Trainer,
+    WindowBatches,
+    hold_out,
+    recover_checkpoint,
+)
+from skdiffuse.training.checkpoints import unflatten
+from skdiffuse.training.distribution import Processes
+
+if TYPE_CHECKING:
+    from skdiffuse.precip_diffusion import PrecipDiffusion
+
+__all__ = ["prepare_training"]
+
+CELLS_FOR_STATISTICS = 10_000_000
+BATCHES_FOR_SPECTRUM = 64
+# Parameters of the model that a resumed training must agree in.
+_MUST_AGREE = (
+    "n_frames",
+    "network",
+    "wiener_skip",
+    "amortised",
+    "train_transformer",
+    "latent_scaling",
+    "trace",
+    "log_snr_range",
+    "log_snr_shift",
+    "batch_size",
+    "learning_rate",
+    "learning_rate_schedule",
+    "weight_decay",
+    "symmetries",
+    "validation_fraction",
+)
+
+
+def prepare_training(model: PrecipDiffusion, cube: Cube, validation: Cube | None) -> Trainer:
+    """A trainer for a model's parameters, where there is a checkpoint to go on from at its step.
+
+    Sets ``transformer_``, ``latent_``, ``schedule_``, ``template_`` and ``field_shape_``.
+
+    Parameters
+    ----------
+    model : PrecipDiffusion
+    cube : Cube
+        To learn from.
+    validation : Cube or None
+        None: the end of `cube`, if ``validation_fraction`` asks for it.
+    """
+    if validation is None and model.validation_fraction:
+        cube, validation = hold_out(cube, model.validation_fraction, model.n_frames)
+    crop = tuple(min(n, model.crop_size) for n in cube.field_shape)
+    geography = _geography(model, cube, crop)
+    schedule = ShiftedCosineSchedule(model.log_snr_shift, *model.log_snr_range)
+    if model.warm_start and hasattr(model, "_trainer"):
+        trainer = model._trainer
+        if trainer.windows.crop_shape != crop:
+            raise ValueError(
+                f"warm_start=True goes on with a model of fields of {model.field_shape_} "
+                f"cells, X has {cube.field_shape}; set warm_start=False to begin anew."
+            )
+        trainer.windows.read_from(cube)
+        trainer.held_out = _held_out(model, validation, crop, schedule, trainer.seed)
+        return trainer
+
+    folder = None if model.checkpoint_dir is None else Path(model.checkpoint_dir)
+    found = recover_checkpoint(folder) if model.warm_start and folder is not None else None
+    seed = Processes().agree(integer_seed(model.random_state), model._device())
+    if found is not None and model.random_state is None:
+        seed = found[1]["setup"]["seed"]
+    windows = WindowBatches(
+        cube, model.n_frames, crop, model.batch_size, seed, symmetries=model.symmetries
+    )
+    model.transformer_, model.latent_ = _latent_space(model, windows, seed, found)
+    model.schedule_ = schedule
+    model.template_ = cube.template
+    model.field_shape_ = crop
+    model._network_options = {
+        "field_shape": crop if geography else None,
+        # What is known, and where it is.
+        "n_covariates": 2 if model.amortised else 0,
+    }
+    power = None
+    if model.wiener_skip:
+        shape = (model.n_frames, *crop)
+        power = torch.ones(shape) if found else _mean_power(windows, model.latent_)
+    # Weights are drawn from a stream of their own: fork_rng puts the global one back.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build_network(model.network, power=power, **model._network_options)
+    config, arrays = _file_form(model.transformer_)
+    trainer = Trainer(
+        network,
+        windows,
+        _encoder(model),
+        schedule,
+        learning_rate=model.learning_rate,
+        curve_learning_rate=getattr(model.transformer_, "joint_learning_rate", 0.0),
+        rate_schedule=model.learning_rate_schedule,
+        weight_decay=model.weight_decay,
+        parts=model.accumulation,
+        precision=model.precision,
+        amortised=model.amortised,
+        average_snapshots=model.average_snapshots,
+        held_out=_held_out(model, validation, crop, schedule, seed),
+        patience=model.patience,
+        seed=seed,
+        device=model._device(),
+        checkpoint_dir=folder,
+        log_dir=None if model.log_dir is None else Path(model.log_dir),
+        description={
+            **{name: _plain(getattr(model, name)) for name in _MUST_AGREE},
+            "transformer": repr(resolve_transformer(model.transformer)),
+            "crop_shape": list(crop),
+            "geography": geography,
+            "seed": seed,
+            "data": _fingerprint(cube),
+        },
+        setup={
+            "seed": seed,
+            "transformer": config,
+            "latent": {
+                name: getattr(model.latent_, name)
+                for name in ("centre", "scale", "trace", "largest")
+            },
+        },
+        setup_tensors=arrays,
+        verbose=model.verbose,
+    )
+    if found is not None:
+        trainer.resume(found)
+    return trainer
+
+
+def _geography(model: PrecipDiffusion, cube: Cube, crop: tuple[int, int]) -> bool:
+    whole_fields = crop == cube.field_shape
+    if model.geography and not whole_fields:
+        raise ValueError(
+            f"geography=True needs training on whole fields: set crop_size to at least "
+            f"{max(cube.field_shape)}, the larger side of the {cube.field_shape} cells of X."
+        )
+    if model.geography and model.symmetries:
+        raise ValueError(
+            "geography=True learns where it rains, symmetries=True mirrors the places: "
+            "set one of them to False."
+        )
+    if model.geography is None:
+        return whole_fields and not model.symmetries
+    return bool(model.geography)
+
+
+def _latent_space(
+    model: PrecipDiffusion, windows: WindowBatches, seed: int, found: tuple | None
+) -> tuple[object, LatentSpace]:
+    """Transform and scaling: of a checkpoint, or fitted to a sample of the rain."""
+    if found is not None and found[1]["setup"]["transformer"] is not None:
+        setup = found[1]["setup"]
+        arrays = {k: v.numpy() for k, v in unflatten("setup", found[0]).items()}
+        transformer = transformer_from_arrays(setup["transformer"], arrays)
+        return transformer, LatentSpace(transformer, **setup["latent"])
+    statistics = torch.from_numpy(_sample_of_rain(windows, seed))
+    transformer = resolve_transformer(model.transformer)
+    if getattr(transformer, "random_state", 0) is None:
+        transformer.set_params(random_state=seed % 2**32)
+    transformer.fit(statistics)
+    scaling = model.latent_scaling
+    return transformer, LatentSpace.fit(transformer, statistics, scaling, model.trace)
+
+
+def _encoder(model: PrecipDiffusion) -> LatentCurve | Callable[[Tensor], Tensor]:
+    """What takes rain to the latent in training: with a curve of its own, or fixed."""
+    if not (model.train_transformer and hasattr(model.transformer_, "trainable_module")):
+        return model.latent_.encode
+    curve = model.transformer_.trainable_module()
+    return LatentCurve(curve, model.latent_.centre, model.latent_.scale)
+
+
+def _held_out(
+    model: PrecipDiffusion,
+    validation: Cube | None,
+    crop: tuple[int, int],
+    schedule: ShiftedCosineSchedule,
+    seed: int,
+) -> HeldOut | None:
+    if validation is None:
+        if model.patience is not None:
+            raise ValueError(
+                f"patience={model.patience} needs rain to validate on: set validation_fraction, "
+                "such as 0.1, or call fit(X, validation=...)."
+            )
+        return None
+    return HeldOut(validation, model.n_frames, crop, schedule, model.batch_size, seed)
+
+
+def _file_form(transformer: object) -> tuple[dict | None, dict[str, Tensor]]:
+    """For checkpoints; nothing for a user's own class, which is then fitted anew."""
+    try:
+        config, arrays = transformer_to_arrays(transformer)
+    except TypeError:
+        return None, {}
+    return config, {k: torch.as_tensor(v) for k, v in arrays.items()}
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _fingerprint(cube: Cube) -> str:
+    """Tells one cube from another by its shape and three of its frames."""
+    checksum = 0
+    for start in (0, cube.n_times // 2, cube.n_times - 1):
+        checksum = zlib.crc32(cube.window(0, start, 1).tobytes(), checksum)
+    return f"{cube.n_sequences} x {cube.n_times} x {cube.field_shape}, {checksum:08x}"
+
+
+def _sample_of_rain(windows: WindowBatches, seed: int) -> np.ndarray:
+    """Frames drawn at random, enough to know the marginal distribution."""
+    if windows.reader.is_whole:
+        frames = windows.reader.cube.window_starts(1)
+        [block] = windows.reader.group(0)
+        n = max(1, min(len(frames), CELLS_FOR_STATISTICS // block.values[0, 0].size))
+        chosen = frames[np.sort(np.random.default_rng(seed).permutation(len(frames))[:n])]
+        sample = np.stack([block.values[n, t].astype(np.float32) for n, t in chosen])
+    else:
+        # Single frames of a large file cost a chunk each.
+        blocks = [block.values.ravel() for block in windows.reader.group(0)]
+        stride = max(1, sum(len(values) for values in blocks) // CELLS_FOR_STATISTICS)
+        sample = np.concatenate([values[::stride] for values in blocks])[None]
+    if not np.isfinite(sample).any():
+        raise ValueError(f"X has only missing values in the {sample.size} cells looked at.")
+    return sample
+
+
+def _mean_power(windows: WindowBatches, latent: LatentSpace) -> Tensor:
+    """Spectrum of training windows, from batches that no training reaches."""
+    first = 2**20 * windows.steps_per_group * windows.reader.groups_per_epoch
+    batches = [windows(first + number) for number in range(BATCHES_FOR_SPECTRUM)]
+    return mean_power((latent.encode(rain) for rain, _ in batches), [w for _, w in batches])

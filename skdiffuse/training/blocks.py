@@ -1,0 +1,185 @@
+"""A cube larger than memory, read a few blocks at a time."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from skdiffuse.cubes import Cube
+
+__all__ = ["Block", "BlockReader"]
+
+# Blocks that are in memory together. Windows of one block share their weather; a batch is drawn
+# from all of them. With large chunks there are fewer, but chunks are cut rather than fewer than 4.
+MOST_BLOCKS, FEWEST_BLOCKS = 16, 4
+
+
+@dataclass(frozen=True)
+class Block:
+    """The part of a cube that holds every window that starts in it.
+
+    Attributes
+    ----------
+    values : array of shape (n, time, y, x)
+    starts : ndarray of int, shape (k, 2)
+        Sequence and first frame of each window, within `values`.
+    places : tuple of int
+        In how many rows and columns a window can begin.
+    """
+
+    values: np.ndarray
+    starts: np.ndarray
+    places: tuple[int, int]
+
+    def draw(
+        self, random: np.random.Generator, n_frames: int, crop_shape: tuple[int, int]
+    ) -> np.ndarray:
+        """One window of shape (n_frames, *crop_shape), all alike in probability."""
+        sequence, start = self.starts[random.integers(len(self.starts))]
+        top, left = (random.integers(n) for n in self.places)
+        rows, columns = crop_shape
+        window = self.values[
+            sequence, start : start + n_frames, top : top + rows, left : left + columns
+        ]
+        return np.array(window, dtype=np.float32)
+
+
+class BlockReader:
+    """Groups of blocks of a cube, read in the background while the one before is in use.
+
+    What is divided among blocks is where windows start; a block holds the frames and cells that
+    they reach into as well, so that no window is left out for lying across an edge. Blocks follow
+    the chunks of a lazy cube. Each epoch goes through them in a new order, and takes each as often
+    as its share of all windows asks for (systematic sampling: once, and now and then twice or not
+    at all where blocks are unequal), so that every window is as likely as any other. A cube that
+    fits into `memory` is one block.
+
+    Parameters
+    ----------
+    cube : Cube
+    n_frames : int
+    crop_shape : tuple of int
+    seed : int
+    memory : int
+        Bytes for a group, float32; two are held at a time.
+
+    Attributes
+    ----------
+    groups_per_epoch : int
+    """
+
+    def __init__(
+        self, cube: Cube, n_frames: int, crop_shape: tuple[int, int], seed: int, memory: int
+    ) -> None:
+        self.cube = cube
+        self.window_shape = (n_frames, *crop_shape)
+        self.seed = seed
+        self.starts = cube.window_starts(n_frames)
+        places = [n - c + 1 for n, c in zip(cube.field_shape, crop_shape, strict=True)]
+        bytes_in_all = 4 * cube.n_sequences * cube.n_times * np.prod(cube.field_shape, dtype=float)
+        self.whole: Block | None = None
+        self.is_whole = not cube.is_lazy or bytes_in_all <= memory
+        self._places = tuple(places)
+        if self.is_whole:
+            self.groups_per_epoch = 1
+            return
+        self.cells = self._cells(memory)
+        largest = np.prod([a + b - 1 for a, b in zip(self.cells, self.window_shape, strict=True)])
+        self.blocks_in_group = int(min(MOST_BLOCKS, max(1, memory // (4 * largest))))
+        steps = [cube.n_times, *places]
+        shape = [-(-n // cell) for n, cell in zip(steps, self.cells, strict=True)]
+        self._shape = (cube.n_sequences, *shape)
+        in_time = np.zeros(self._shape[:2], int)
+        np.add.at(in_time, (self.starts[:, 0], self.starts[:, 1] // self.cells[0]), 1)
+        in_space = [
+            np.minimum(cell, n - cell * np.arange(k))
+            for cell, n, k in zip(self.cells[1:], places, shape[1:], strict=True)
+        ]
+        counts = in_time[:, :, None, None] * in_space[0][:, None] * in_space[1]
+        self._counts = counts.ravel().astype(float)
+        self.groups_per_epoch = -(-np.count_nonzero(self._counts) // self.blocks_in_group)
+        self._order: tuple[int, np.ndarray] | None = None
+        self._pending: dict[int, Future] = {}
+        self._pool: ThreadPoolExecutor | None = None
+
+    def group(self, number: int) -> list[Block]:
+        """The blocks of group `number`, counted from the start of training; begins the next."""
+        if self.is_whole:
+            self.whole = self.whole or self._whole_cube()
+            return [self.whole]
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="blocks")
+        self._pending = {k: f for k, f in self._pending.items() if k in (number, number + 1)}
+        for wanted in (number, number + 1):
+            if wanted not in self._pending:
+                self._pending[wanted] = self._pool.submit(self._read_group, wanted)
+        return self._pending[number].result()
+
+    def close(self) -> None:
+        """Let go of what was read."""
+        self.whole = None
+        if not self.is_whole and self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool, self._pending = None, {}
+
+    def _whole_cube(self) -> Block:
+        cube = self.cube
+        values = cube.values
+        if cube.is_lazy:
+            values = np.stack([cube.window(n, 0, cube.n_times) for n in range(cube.n_sequences)])
+        return Block(values, self.starts, self._places)
+
+    def _cells(self, memory: int) -> tuple[int, int, int]:
+        """In how many frames, rows and columns the windows of one block start."""
+        time, *space = (max(sizes) for sizes in self.cube.values.chunks[1:])
+        frames, *crop = self.window_shape
+        # Whole chunks in space, and no less than a window.
+        space = [
+            places if size >= n else max(size, part)
+            for size, n, part, places in zip(
+                space, self.cube.field_shape, crop, self._places, strict=True
+            )
+        ]
+        field = 4 * np.prod([a + b - 1 for a, b in zip(space, crop, strict=True)], dtype=float)
+        least, most = (int(memory / n / field) - frames + 1 for n in (MOST_BLOCKS, FEWEST_BLOCKS))
+        # Whole chunks in time, several where they are short.
+        time = max(time, least // time * time)
+        return max(1, min(time, most)), *space
+
+    def _read_group(self, number: int) -> list[Block]:
+        epoch, group = divmod(number, self.groups_per_epoch)
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, self._blocks_of_epoch(epoch)
+        chosen = self._order[1][group :: self.groups_per_epoch]
+        blocks = {int(b): self._read(int(b)) for b in np.unique(chosen)}
+        return [blocks[int(b)] for b in chosen]
+
+    def _blocks_of_epoch(self, epoch: int) -> np.ndarray:
+        random = np.random.default_rng((self.seed, epoch, 0))
+        order = random.permutation(np.flatnonzero(self._counts))
+        reached = np.cumsum(self._counts[order])
+        points = (np.arange(len(order)) + random.random()) * (reached[-1] / len(order))
+        # Shuffled again: neighbours in the order would otherwise never share a group.
+        return random.permutation(order[np.searchsorted(reached, points, side="right")])
+
+    def _read(self, block: int) -> Block:
+        sequence, *indices = np.unravel_index(block, self._shape)
+        first = [int(i) * cell for i, cell in zip(indices, self.cells, strict=True)]
+        places = [
+            min(cell, n - a)
+            for cell, n, a in zip(self.cells[1:], self._places, first[1:], strict=True)
+        ]
+        inside = (self.starts[:, 0] == sequence) & (
+            self.starts[:, 1] // self.cells[0] == indices[0]
+        )
+        starts = self.starts[inside, 1]
+        rows, columns = (
+            slice(a, a + k + part - 1)
+            for a, k, part in zip(first[1:], places, self.window_shape[1:], strict=True)
+        )
+        frames = starts[-1] - starts[0] + self.window_shape[0]
+        values = self.cube.window(int(sequence), int(starts[0]), int(frames), rows, columns)
+        local = np.column_stack([np.zeros_like(starts), starts - starts[0]])
+        return Block(values[None], local, tuple(places))

@@ -1,0 +1,137 @@
+"""Loss on rain that is not trained on, noise level by noise level."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skdiffuse.cubes import Cube
+from skdiffuse.diffusion import NoiseSchedule
+from skdiffuse.training.batches import step_seed
+from skdiffuse.training.objective import TrainingObjective
+
+__all__ = ["HeldOut", "hold_out"]
+
+# Log-SNRs between which the validation loss is told apart: fields at all, storms, cells, detail.
+BAND_EDGES = (-8.0, -4.0, 0.0, 4.0)
+MOST_WINDOWS = 64
+
+
+def hold_out(cube: Cube, fraction: float, n_frames: int) -> tuple[Cube, Cube]:
+    """Part the end of a cube from the rest, with a gap of a window between them.
+
+    Parameters
+    ----------
+    cube : Cube
+    fraction : float
+        Of the frames of a series, or of the sequences.
+    n_frames : int
+        Frames of a window; as many are left out between the two parts of a series.
+
+    Returns
+    -------
+    training, validation : Cube
+
+    Raises
+    ------
+    ValueError
+        If either part would be without a window.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"validation_fraction={fraction!r} must lie between 0 and 1.")
+    if cube.n_sequences > 1:
+        n = round((1 - fraction) * cube.n_sequences)
+        parts = [replace(cube, values=v) for v in (cube.values[:n], cube.values[n:])]
+    else:
+        end = cube.n_times - max(n_frames, round(fraction * cube.n_times))
+        parts = [
+            replace(cube, values=cube.values[:, a:b], breaks=cube.breaks[a : max(a, b - 1)])
+            for a, b in ((0, max(0, end - n_frames)), (max(0, end), cube.n_times))
+        ]
+    for part, name in zip(parts, ("training", "validation"), strict=True):
+        enough = part.n_sequences and part.n_times >= n_frames
+        if not enough or not len(part.window_starts(n_frames)):
+            raise ValueError(
+                f"validation_fraction={fraction!r} of {cube.n_sequences} x {cube.n_times} frames "
+                f"leaves no window of {n_frames} frames for {name}; give more data, another "
+                "fraction, or a cube of its own as fit(X, validation=...)."
+            )
+    return parts[0], parts[1]
+
+
+class HeldOut:
+    """The loss on the same windows with the same noise, whenever it is asked for.
+
+    Parameters
+    ----------
+    cube : Cube
+    n_frames : int
+    crop_shape : tuple of int
+    schedule : NoiseSchedule
+        The loss is weighed over noise levels as in training.
+    batch_size : int
+    seed : int
+    """
+
+    def __init__(
+        self,
+        cube: Cube,
+        n_frames: int,
+        crop_shape: tuple[int, int],
+        schedule: NoiseSchedule,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        self.batch_size = batch_size
+        self.seed = seed
+        shape = tuple(min(a, b) for a, b in zip(crop_shape, cube.field_shape, strict=True))
+        tiles = cube.tiles(n_frames, shape)
+        # Evenly over the whole part, so that no month or corner stands for all.
+        chosen = np.unique(np.linspace(0, len(tiles) - 1, min(len(tiles), MOST_WINDOWS)).round())
+        tiles = [tiles[int(i)] for i in chosen]
+        windows = [cube.window(n, start, n_frames, y, x) for n, start, y, x in tiles]
+        self._rain = torch.from_numpy(np.stack(windows))
+        # Several draws where windows are few, so that every band is met.
+        self._rain = self._rain.repeat(-(-MOST_WINDOWS // len(windows)), 1, 1, 1)
+        generator = torch.Generator().manual_seed(step_seed(self.seed, 0, 3))
+        self._log_snr = schedule.draw(len(self._rain), generator)
+
+    def loss(
+        self, objective: TrainingObjective, device: torch.device | str
+    ) -> tuple[float, dict[str, float]]:
+        """Mean over windows, and over those of each band of log-SNR.
+
+        Returns
+        -------
+        loss : float
+            v-loss, and the stretch loss where the transform is trained.
+        by_log_snr : dict of str to float
+            The v-loss.
+        """
+        objective.eval()
+        v_losses, sums = [], []
+        for first in range(0, len(self._rain), self.batch_size):
+            rain = self._rain[first : first + self.batch_size]
+            noise = torch.stack([self._noise(first + i) for i in range(len(rain))])
+            log_snr = self._log_snr[first : first + self.batch_size]
+            with torch.no_grad():
+                v, stretch = objective(rain.to(device), log_snr.to(device), noise.to(device))
+            v_losses.append(v.double().cpu())
+            sums.append((v + stretch).double().cpu())
+        v = torch.cat(v_losses)
+        band = torch.bucketize(self._log_snr, torch.tensor(BAND_EDGES, dtype=torch.float64))
+        names = [f"below {BAND_EDGES[0]:g}"]
+        names += [f"{a:g} to {b:g}" for a, b in pairwise(BAND_EDGES)]
+        names.append(f"above {BAND_EDGES[-1]:g}")
+        by_band = {
+            name: v[band == k].mean().item() for k, name in enumerate(names) if (band == k).any()
+        }
+        return torch.cat(sums).mean().item(), by_band
+
+    def _noise(self, i: int) -> Tensor:
+        generator = torch.Generator().manual_seed(step_seed(self.seed, i, 4))
+        return torch.randn(self._rain.shape[1:], generator=generator)
