@@ -122,6 +122,8 @@ class TestSteps:
         assert forecast.shape == (3, 2, 48, 48)
         assert np.isfinite(forecast).all()
         assert (forecast >= 0).all()
+        assert (forecast[0] != forecast[1]).any()
+        assert (forecast[0] != rain[2].values).any()
         for past in (np.zeros((3, 32, 32)), rain[:1], rain.where(rain.x > rain.x[4])[:3]):
             assert np.isfinite(Steps().forecast(past, 2)).all()
 

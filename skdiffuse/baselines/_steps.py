@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from numbers import Integral
 from typing import Self
 
@@ -29,6 +30,10 @@ class Steps(BaseEstimator):
     Parameters
     ----------
     n_cascade_levels : int, default=6
+    cell_size : float, default=2.0
+        In km, and
+    time_step : float, default=5.0
+        in minutes: the mask of where it may rain widens with them.
     random_state : int, RandomState or None, default=None
 
     References
@@ -38,8 +43,10 @@ class Steps(BaseEstimator):
     nowcasting" (2019).
     """
 
-    def __init__(self, n_cascade_levels=6, random_state=None):
+    def __init__(self, n_cascade_levels=6, cell_size=2.0, time_step=5.0, random_state=None):
         self.n_cascade_levels = n_cascade_levels
+        self.cell_size = cell_size
+        self.time_step = time_step
         self.random_state = random_state
 
     def fit(self, X, y=None) -> Self:
@@ -115,10 +122,17 @@ class Steps(BaseEstimator):
                     precip_thr=TRACE_DB,
                     ar_order=len(past) - 1,
                     vel_pert_method=None,
+                    kmperpixel=self.cell_size,
+                    timestep=self.time_step,
                     seed=seed,
                 )
-            except (ValueError, RuntimeError, IndexError, np.linalg.LinAlgError):
-                # What pysteps raises where hardly anything is wet.
+            except (ValueError, RuntimeError, IndexError, np.linalg.LinAlgError) as error:
+                # Where hardly anything is wet, pysteps raises one of these.
+                warnings.warn(
+                    f"pysteps could not extrapolate ({error}): the last frame is repeated.",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
                 return repeated
         rain = 10 ** (members / 10)
         return np.where(rain >= TRACE, rain, 0.0)

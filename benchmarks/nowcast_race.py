@@ -1,0 +1,419 @@
+"""One model, every conditional task, on held-out radar rain, beside methods without learning.
+
+A small model (32 x 32 cells, 8 frames) is trained for minutes on a CPU and then asked to fill in
+every other frame, blocked radar beams, a grid four times coarser, and the next six frames, by each
+of its methods of conditioning. Scores are the fair CRPS (mm/h), the probabilistic FSS (1 mm/h,
+5 x 5 cells) and the share of power at fine scales, with 95 % intervals from resampled sequences.
+The last line is JSON.
+
+    python benchmarks/nowcast_race.py --quick
+    python benchmarks/nowcast_race.py --data mrms --json benchmarks/results/nowcast_race_mrms.json
+
+MRMS: hourly, 4 km; trained on the first two thirds in time, held out the last. FMI: 5 minutes,
+2 km; trained on 2016-09-28, held out 2017-05-09. ``--train MINUTES`` makes the weights anew.
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+from scipy.interpolate import griddata
+from scipy.ndimage import zoom
+
+from skdiffuse import PrecipDiffusion
+from skdiffuse.baselines import Advection, LinearInterpolation, Persistence, Steps
+from skdiffuse.cubes import open_cube, validate_cube
+from skdiffuse.datasets import make_precipitation
+from skdiffuse.metrics import bootstrap, crps_ensemble, fss, spatial_psd
+from skdiffuse.networks import PRESETS
+from skdiffuse.training import read_tensors, write_tensors
+from skdiffuse.training.tasks import beam
+
+HERE = Path(__file__).parent
+FOLDER = Path(os.environ.get("SKDIFFUSE_TEST_DATA", HERE.parents[1] / "shared/data"))
+PRESETS["race"] = {"width": 24, "multipliers": (1, 2, 4), "patch_size": 2}
+CROP, FRAMES, PAST, HORIZON = 32, 8, 3, 6
+WET_SHARE = 0.05
+FACTOR = 4
+WEIGHTS = (0, 1.0, 1e3, 1e6, 1e9)
+METHODS = {
+    "replacement": {},
+    "pigdm": {},
+    "reconstruction": {"n_iterations": 3},
+    "moment_matching": {"n_iterations": 6},
+    "amortised": {},
+}
+
+
+def rain_of(name):
+    """Training and held-out rain."""
+    if name == "mrms":
+        cube = open_cube(FOLDER / "mrms_qpe01h_west_4km_20160920-22.nc").load()
+        return cube[:48], cube[48:]
+    if name == "fmi":
+        return tuple(
+            open_cube(FOLDER / f"fmi_radar_2km_5min_{day}.nc").load()
+            for day in ("20160928", "20170509")
+        )
+    cube = make_precipitation(600, (CROP, CROP), correlation_length=6.0, random_state=0)
+    return cube[:480], cube[480:]
+
+
+def trained(name, minutes):
+    """The model, from stored weights or from training."""
+    path = HERE / "weights" / f"nowcast_race_{name}.safetensors"
+    if minutes is None and path.is_file():
+        return PrecipDiffusion.load(path).set_params(device="cpu", verbose=False)
+    model = PrecipDiffusion(
+        n_frames=FRAMES,
+        crop_size=CROP,
+        network="race",
+        amortised=True,
+        n_steps=16,
+        max_epochs=10**6,
+        max_time=60 * (minutes or 1),
+        random_state=0,
+        device="cpu",
+        verbose=False,
+    ).fit(rain_of(name)[0])
+    if minutes is not None:
+        keep(model, path)
+    return model
+
+
+def keep(model, path):
+    """Save a model in half precision."""
+    path.parent.mkdir(exist_ok=True)
+    model.save(path)
+    tensors, content = read_tensors(path)
+    content["history"] = content["history"][-1:]
+    half = {k: v.half() if v.dtype == torch.float32 else v for k, v in tensors.items()}
+    write_tensors(path, half, content)
+
+
+def held_out_cases(cube, n, n_frames, seed=0):
+    """Wet windows without missing values, side by side: (n, n_frames, y, x)."""
+    checked = validate_cube(cube)
+    windows = [
+        checked.window(k, t, n_frames, y, x) for k, t, y, x in checked.tiles(n_frames, (CROP, CROP))
+    ]
+    wet = [w for w in windows if np.isfinite(w).all() and (w >= 0.1).mean() >= WET_SHARE]
+    order = np.random.default_rng(seed).permutation(len(wet))[:n]
+    return np.stack([wet[i] for i in order])
+
+
+class Counted(torch.nn.Module):
+    """A network that counts what it is asked for, in sequences."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+        self.forwards = self.backwards = 0
+
+    def forward(self, z, *args, **told):
+        self.forwards += len(z)
+        v = self.network(z, *args, **told)
+        if v.requires_grad:
+            v.register_hook(self._back)
+        return v
+
+    def _back(self, gradient):
+        self.backwards += len(gradient)
+
+
+def scores(truth, members, cells=None):
+    """CRPS per frame and in all, FSS, fine-scale power; each with the interval over sequences."""
+    members = np.asarray(members, dtype=np.float64)
+    fair = len(members) > 1
+    error = crps_ensemble(truth, members, fair=fair, average=False)
+    if cells is not None:
+        error = np.where(cells, error, np.nan)
+    per_case = np.nanmean(error, axis=(1, 2, 3))
+    frames = np.nanmean(error, axis=(0, 2, 3))
+
+    def mean(obs, sim):
+        return float(np.mean(sim))
+
+    def skill(obs, sim):
+        return float(fss(obs, np.moveaxis(sim, 1, 0), thresholds=1.0, scales=5, member_axis=0))
+
+    def fine_power(obs, sim):
+        sim = sim.reshape(-1, *sim.shape[2:])
+        found, wanted = (np.asarray(spatial_psd(x).P)[8:17].sum() for x in (sim, obs))
+        return float(found / wanted)
+
+    by_case = np.moveaxis(members, 1, 0)
+    result = {"crps_per_frame": frames.round(4).tolist()}
+    for name, metric, sim in (
+        ("crps", mean, per_case),
+        ("fss", skill, by_case),
+        ("fine_power_ratio", fine_power, by_case),
+    ):
+        found = bootstrap(metric, truth, sim, paired=True, n_resamples=200, random_state=0)
+        result[name] = [round(float(v), 4) for v in (found.value, found.low, found.high)]
+    result["crps_cases"] = per_case.round(5).tolist()
+    return result
+
+
+def beams(shape, seed=0):
+    """True where known: every sequence has three beams missing in all frames."""
+    random = np.random.default_rng(seed)
+    masks = []
+    while len(masks) < shape[0]:
+        known = np.all([beam(shape[1:], random) for _ in range(3)], axis=0)
+        if 0.1 < 1 - known.mean() < 0.6:
+            masks.append(known)
+    return np.stack(masks)
+
+
+def filled_in_space(rain, known):
+    """Linear between known cells, frame by frame; the nearest outside their hull."""
+    filled = rain.copy()
+    for frame, mask in zip(
+        filled.reshape(-1, CROP, CROP), known.reshape(-1, CROP, CROP), strict=True
+    ):
+        points, holes = np.argwhere(mask), np.argwhere(~mask)
+        if len(points) and len(holes):
+            linear = griddata(points, frame[mask], holes, "linear")
+            nearest = griddata(points, frame[mask], holes, "nearest")
+            frame[~mask] = np.where(np.isfinite(linear), linear, nearest)
+    return filled
+
+
+def tasks(cases, members, names, grid):
+    """For each task: truth, scored cells, what the model does, what the baselines do."""
+    truth = cases[:, :FRAMES]
+    if "interpolation" in names:
+        yield (
+            "interpolation",
+            truth[:, 1:-1:2],
+            None,
+            (lambda m, **o: m.interpolate(truth[:, :-1:2], n_samples=members, **o)[:, :, 1::2]),
+            {
+                "linear in time": lambda: LinearInterpolation().interpolate(truth[:, :-1:2])[
+                    :, :, 1::2
+                ]
+            },
+        )
+    if "gaps" in names:
+        known = beams(truth.shape)
+        gappy = np.where(known, truth, np.nan)
+        yield (
+            "gaps",
+            truth,
+            ~known,
+            (lambda m, **o: m.impute(gappy, n_samples=members, **o)),
+            {"linear in space": lambda: filled_in_space(gappy, known)[None]},
+        )
+    if "downscaling" in names:
+        coarse = truth.reshape(*truth.shape[:2], CROP // FACTOR, FACTOR, CROP // FACTOR, FACTOR)
+        coarse = coarse.mean(axis=(-3, -1))
+        yield (
+            "downscaling",
+            truth,
+            None,
+            (lambda m, **o: m.downscale(coarse, FACTOR, n_samples=members, **o)),
+            {
+                "as it is": lambda: coarse.repeat(FACTOR, -1).repeat(FACTOR, -2)[None],
+                "linear in space": lambda: zoom(
+                    coarse, (1, 1, FACTOR, FACTOR), order=1, grid_mode=True, mode="nearest"
+                )[None],
+            },
+        )
+    if "nowcast" in names:
+        past, future = cases[:, :PAST], cases[:, PAST : PAST + HORIZON]
+        baselines = {
+            "persistence": lambda: Persistence().forecast(past, HORIZON),
+            "advection": lambda: Advection(random_state=0).forecast(
+                past, HORIZON, n_members=members
+            ),
+        }
+        try:
+            Steps().forecast(np.zeros((3, 8, 8)), 1)
+            baselines["pysteps STEPS"] = lambda: Steps(**grid, random_state=0).forecast(
+                past, HORIZON, n_members=members
+            )
+        except ImportError:
+            print("pysteps is not installed: no STEPS.")
+        # Two frames and six make a window; the baselines are given one more.
+        yield (
+            "nowcast",
+            future,
+            None,
+            (lambda m, **o: m.forecast(past[:, -2:], HORIZON, n_members=members, **o)),
+            baselines,
+        )
+
+
+def race(model, cases, n_members, methods, names, grid):
+    """Scores of every method and baseline of every task, and the fields of the first case."""
+    counter = model.network_ = Counted(model.network_)
+    results, pictures = {}, {}
+    for task, truth, cells, ask, baselines in tasks(cases, n_members, names, grid):
+        results[task] = {}
+        rows = {"observed": truth[0]}
+        for name, answer in baselines.items():
+            fields = np.asarray(answer())
+            results[task][name] = scores(truth, fields, cells)
+            rows[name] = fields[0, 0]
+        for name in methods:
+            if task == "downscaling" and name == "amortised":
+                continue  # Means over blocks cannot be told to the network.
+            counter.forwards = counter.backwards = 0
+            start = time.process_time()
+            fields = np.asarray(ask(model, method=name, random_state=1, **METHODS[name]))
+            entry = scores(truth, fields, cells)
+            n = n_members * len(truth)
+            entry["forward_per_sequence"] = round(counter.forwards / n, 2)
+            entry["backward_per_sequence"] = round(counter.backwards / n, 2)
+            entry["cpu_seconds_per_sequence"] = round((time.process_time() - start) / n, 3)
+            results[task][name] = entry
+            rows[name] = fields[0, 0]
+        for name, entry in results[task].items():
+            print(task, name, entry["crps"], entry["fss"], entry["fine_power_ratio"], flush=True)
+        pictures[task] = rows
+    model.network_ = counter.network
+    return results, pictures
+
+
+def weights_of_reconstruction(model, cases):
+    """Error of interpolated frames for weights from nothing to the plateau."""
+    known = cases[:, : FRAMES - 1 : 2]
+    withheld = cases[:, 1 : FRAMES - 1 : 2]
+    result = {}
+    for w_r in WEIGHTS:
+        filled = model.interpolate(
+            known, method="reconstruction", w_r=w_r, n_samples=2, random_state=2
+        )[:, :, 1::2]
+        error = np.abs(np.asarray(filled) - withheld).mean(axis=(0, 2, 3, 4))
+        spread = error.std(ddof=1) / np.sqrt(len(error))
+        result[f"{w_r:g}"] = {
+            "mean_absolute_error": round(float(error.mean()), 4),
+            "standard_error": round(float(spread), 4),
+            "finite": bool(np.isfinite(filled).all()),
+        }
+        print("w_r", w_r, result[f"{w_r:g}"], flush=True)
+    return result
+
+
+def long_runs(model, n_frames, n_samples, modes=("autoregressive", "composed")):
+    """Drift along simulated series, and differences between frames at borders and inside."""
+    result = {}
+    for mode in modes:
+        start = time.process_time()
+        series = np.asarray(
+            model.simulate(n_frames, n_samples=n_samples, mode=mode, random_state=3)
+        ).astype(np.float64)
+        seconds = time.process_time() - start
+        length = n_frames // 10
+        blocks = series[:, : 10 * length].reshape(n_samples, 10, length, CROP, CROP)
+        power = np.array([[np.asarray(spatial_psd(b).P)[8:17].sum() for b in s] for s in blocks])
+        measures = {
+            "mean": blocks.mean(axis=(2, 3, 4)),
+            "wet_fraction": (blocks >= 0.1).mean(axis=(2, 3, 4)),
+            "log_fine_power": np.log(power + 1e-12),
+        }
+        position = np.linspace(-0.5, 0.5, 10)
+        drift = {}
+        for name, values in measures.items():
+            slopes = (values * position).sum(1) / (position**2).sum()
+            # Student's 95 % interval over series, which are independent.
+            half = T_975[n_samples - 1] * slopes.std(ddof=1) / np.sqrt(n_samples)
+            drift[name] = {
+                "level": round(float(values.mean()), 4),
+                "change_along_the_series": round(float(slopes.mean()), 4),
+                "interval": [round(float(slopes.mean() + s * half), 4) for s in (-1, 1)],
+            }
+        change = np.abs(np.diff(series, axis=1)).mean(axis=(2, 3))
+        border = (np.arange(1, n_frames) % (FRAMES // 2) == 0) & (np.arange(1, n_frames) >= FRAMES)
+        ratios = change[:, border].mean(1) / change[:, FRAMES:][:, ~border[FRAMES:]].mean(1)
+        half = T_975[n_samples - 1] * ratios.std(ddof=1) / np.sqrt(n_samples)
+        result[mode] = {
+            "n_frames": n_frames,
+            "n_series": n_samples,
+            "drift": drift,
+            "border_to_inside_difference": round(float(ratios.mean()), 4),
+            "border_interval": [round(float(ratios.mean() + s * half), 4) for s in (-1, 1)],
+            "cpu_seconds": round(seconds, 1),
+        }
+        print(mode, json.dumps(result[mode]), flush=True)
+    return result
+
+
+T_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365}
+
+
+def draw(pictures, name):
+    from skdiffuse.plotting import FramesDisplay
+
+    for task, rows in pictures.items():
+        display = FramesDisplay(rows).plot()
+        path = HERE / "results" / f"nowcast_race_{name}_{task}.png"
+        display.figure_.savefig(path, dpi=60)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="the nowcast only, default method")
+    parser.add_argument("--data", choices=["mrms", "fmi", "synthetic"], default="mrms")
+    parser.add_argument("--train", type=float, metavar="MINUTES", help="make the weights anew")
+    parser.add_argument("--cases", type=int, default=8)
+    parser.add_argument("--members", type=int, default=6)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument(
+        "--tasks", nargs="*", default=["interpolation", "gaps", "downscaling", "nowcast"]
+    )
+    parser.add_argument("--weights", action="store_true", help="only the weights of reconstruction")
+    parser.add_argument("--series", type=int, metavar="FRAMES", help="only long runs")
+    parser.add_argument("--modes", nargs="+", default=["autoregressive", "composed"])
+    parser.add_argument("--json", type=Path, help="where to add the results")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if options.data != "synthetic" and not FOLDER.is_dir():
+        print("The radar data are not here (SKDIFFUSE_TEST_DATA): synthetic rain instead.")
+        options.data = "synthetic"
+    model = trained(options.data, options.train)
+    held_out = rain_of(options.data)[1]
+    minutes, cell = {"mrms": (60.0, 4.0)}.get(options.data, (5.0, 2.0))
+    grid = {"time_step": minutes, "cell_size": cell}
+    cases = held_out_cases(held_out, options.cases, PAST + HORIZON)
+    results = {
+        "data": options.data,
+        "n_sequences": len(cases),
+        "n_members": options.members,
+        "sampler_steps": model.n_steps,
+        "threads": torch.get_num_threads(),
+        "training_steps": model.n_iter_,
+        "seeds": "training 0, cases 0, members 1",
+    }
+    if options.quick:
+        methods = ["amortised"]
+        raced, _ = race(model, cases, options.members, methods, ["nowcast"], grid)
+        line = {name: entry["crps_per_frame"] for name, entry in raced["nowcast"].items()}
+        line["model"] = line.pop("amortised")
+        print(json.dumps({**results, "crps_per_lead": line}))
+        return
+    if options.weights:
+        results["w_r"] = weights_of_reconstruction(model, cases[:4])
+    elif options.series:
+        results["simulate"] = long_runs(model, options.series, 4, options.modes)
+    else:
+        raced, pictures = race(model, cases, options.members, options.methods, options.tasks, grid)
+        results["tasks"] = raced
+        draw(pictures, options.data)
+    if options.json:
+        before = json.loads(options.json.read_text()) if options.json.is_file() else {}
+        for key in ("tasks", "simulate"):
+            results[key] = {**before.get(key, {}), **results.get(key, {})}
+        options.json.write_text(json.dumps({**before, **results}, indent=1) + "\n")
+    print(json.dumps({k: v for k, v in results.items() if k not in ("tasks", "simulate")}))
+
+
+if __name__ == "__main__":
+    main()
