@@ -7,7 +7,7 @@ given anything that ours is not; the noise level comes in the units that each ex
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.machinery import ModuleSpec
 from unittest.mock import MagicMock
 
@@ -24,10 +24,10 @@ def count(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
-def _nearest(make: Callable[[int], nn.Module], widths: range, n_parameters: int) -> nn.Module:
+def _nearest(make: Callable, widths: Iterable, n_parameters: int) -> nn.Module:
     """The network of the width whose size is nearest; sizes are counted without memory."""
 
-    def distance(width: int) -> int:
+    def distance(width: int | tuple[int, ...]) -> int:
         with torch.device("meta"):
             return abs(count(make(width)) - n_parameters)
 
@@ -94,6 +94,7 @@ def _karras_unet_3d(n_parameters: int) -> nn.Module:
 
 
 def _diffusers_unet_3d(n_parameters: int) -> nn.Module:
+    _stub_torchvision()
     from diffusers import UNet3DConditionModel
 
     def make(width: int) -> nn.Module:
@@ -117,17 +118,22 @@ def _diffusers_unet_3d(n_parameters: int) -> nn.Module:
     return _Adapter(_nearest(make, range(8, 80, 8), n_parameters), call)
 
 
+# Its norms have 32 groups, so that channels come in multiples of 32 and 1-2-4 has few sizes.
+WIDTHS_OF_32 = [(a, b, c) for a in (32, 64) for b in (64, 96, 128) for c in (128, 160, 192, 256)]
+
+
 def _diffusers_spatio_temporal(n_parameters: int) -> nn.Module:
+    _stub_torchvision()
     from diffusers import UNetSpatioTemporalConditionModel
 
-    def make(width: int) -> nn.Module:
+    def make(widths: tuple[int, ...]) -> nn.Module:
         return UNetSpatioTemporalConditionModel(
             sample_size=SIDE,
             in_channels=1,
             out_channels=1,
             down_block_types=("DownBlockSpatioTemporal",) * 3,
             up_block_types=("UpBlockSpatioTemporal",) * 3,
-            block_out_channels=(width, 2 * width, 4 * width),
+            block_out_channels=widths,
             addition_time_embed_dim=8,
             projection_class_embeddings_input_dim=24,
             layers_per_block=1,
@@ -141,7 +147,7 @@ def _diffusers_spatio_temporal(n_parameters: int) -> nn.Module:
         nothing, ids = z.new_zeros(n, 1, 8), z.new_zeros(n, 3)
         return network(z[:, :, None], _timestep(log_snr, n), nothing, ids).sample[:, :, 0]
 
-    return _Adapter(_nearest(make, range(32, 96, 32), n_parameters), call)
+    return _Adapter(_nearest(make, WIDTHS_OF_32, n_parameters), call)
 
 
 class _Azula(nn.Module):
@@ -185,7 +191,7 @@ PEERS: dict[str, Callable[[int], nn.Module]] = {
 
 
 def _stub_torchvision() -> None:
-    """Two peers import torchvision for their trainers' pictures, which nothing here needs."""
+    """The peers import torchvision, where it is installed, for pictures: nothing here needs it."""
     try:
         import torchvision  # noqa: F401
     except Exception:

@@ -24,6 +24,10 @@ __all__ = [
 ]
 
 
+# Fused kernels of GPUs count heads in 16 bits.
+MOST_HEADS = 2**15
+
+
 def _zero_initialised(module: nn.Module) -> nn.Module:
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
@@ -81,30 +85,28 @@ class Attention(nn.Module):
         super().__init__()
         self.axis = axis
         self.n_heads = max(1, channels // head_channels)
+        while channels % self.n_heads:
+            self.n_heads -= 1
         self.project_in = nn.Conv2d(channels, 3 * channels, 1)
         self.project_out = _zero_initialised(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Tensor, n_frames: int) -> Tensor:
         folded, channels, height, width = x.shape
-        cells = height * width
+        cells, heads = height * width, self.n_heads
         projected = self.project_in(channel_norm(x)).permute(0, 2, 3, 1)
+        # Channels are ordered (head, 3, d), so that every head of every cell is at an equal
+        # distance from the next and attention in time runs on the memory as it is.
         if self.axis == "time":
-            # (batch, t, cell, ...) -> (batch, cell, head, t, d)
-            sequences = projected.reshape(
-                -1, n_frames, cells, 3, self.n_heads, channels // self.n_heads
-            )
-            query, key, value = sequences.permute(3, 0, 2, 4, 1, 5)
+            sequences = projected.reshape(-1, n_frames, cells * heads, 3, channels // heads)
         else:
-            # (frame, cell, ...) -> (frame, head, cell, d)
-            sequences = projected.reshape(folded, cells, 3, self.n_heads, channels // self.n_heads)
-            query, key, value = sequences.permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(query, key, value)
-        if self.axis == "time":
-            attended = attended.permute(0, 3, 1, 2, 4)
-        else:
-            attended = attended.permute(0, 2, 1, 3)
-        attended = attended.reshape(folded, height, width, channels).permute(0, 3, 1, 2)
-        return x + self.project_out(attended)
+            sequences = projected.reshape(folded, cells, heads, 3, channels // heads)
+        # (sequence, head, position, d)
+        query, key, value = sequences.permute(3, 0, 2, 1, 4)
+        parts = zip(*(t.split(MOST_HEADS, dim=1) for t in (query, key, value)), strict=True)
+        attended = [F.scaled_dot_product_attention(*part) for part in parts]
+        attended = attended[0] if len(attended) == 1 else torch.cat(attended, dim=1)
+        attended = attended.permute(0, 2, 1, 3).reshape(folded, height, width, channels)
+        return x + self.project_out(attended.permute(0, 3, 1, 2))
 
 
 class ResidualBlock(nn.Module):

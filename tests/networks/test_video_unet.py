@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from skdiffuse.networks import VideoUNet, build_network
+from skdiffuse.networks import VideoUNet, blocks, build_network
 from skdiffuse.networks.blocks import Attention, ResidualBlock, TemporalConvolution
 
 
@@ -80,6 +80,31 @@ def test_attention_in_space_and_time_is_equivariant(generator):
     torch.testing.assert_close(swapped, in_time[[1, 0, 2, 3]])
     in_space = attention["space"](x, 2)
     torch.testing.assert_close(attention["space"](x.flip(-1), 2), in_space.flip(-1))
+
+
+@pytest.mark.parametrize("most_heads", [2**15, 4])
+@pytest.mark.parametrize(("channels", "n_heads"), [(8, 1), (64, 2), (100, 2)])
+def test_attention_is_that_of_its_formula(channels, n_heads, most_heads, generator, monkeypatch):
+    """softmax(q k / sqrt(d)) v for every cell and head by itself."""
+    monkeypatch.setattr(blocks, "MOST_HEADS", most_heads)
+    n_frames, height, width = 5, 2, 3
+    with torch.random.fork_rng(devices=[]):
+        attention = Attention(channels, "time")
+    assert attention.n_heads == n_heads
+    torch.nn.init.dirac_(attention.project_out.weight)
+    x = torch.randn(2 * n_frames, channels, height, width, generator=generator)
+    normed = x - x.mean(1, keepdim=True)
+    normed = normed / (normed.square().mean(1, keepdim=True) + 1e-5).sqrt()
+    weight = attention.project_in.weight[:, :, 0, 0].reshape(n_heads, 3, -1, channels)
+    bias = attention.project_in.bias.reshape(n_heads, 3, -1)
+    sequences = normed.reshape(2, n_frames, channels, height, width)
+    q, k, v = (
+        torch.einsum("btcyx,hdc->byxhtd", sequences, weight[:, i]) + bias[:, i, None]
+        for i in range(3)
+    )
+    weights = torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5, dim=-1)
+    expected = torch.einsum("byxhtd->bthdyx", weights @ v).reshape(x.shape) + x
+    torch.testing.assert_close(attention(x, n_frames), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_residual_block_starts_as_identity(generator):
