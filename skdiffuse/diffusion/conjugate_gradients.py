@@ -47,7 +47,8 @@ def gaussian_correction(
         A step corrects the other cells, in the root mean square, by at most this many times the
         least correction that would explain the residual, ``|r|^2 / |A^T r|`` over the cells that
         are observed. The form ``d^T A C A^T d``, which divides the step, is held so large: a
-        network's may be close to zero or negative.
+        network's may be close to zero. Where it is negative no step is taken, and the next
+        direction is the residual itself.
 
     Returns
     -------
@@ -68,7 +69,10 @@ def gaussian_correction(
         product = covariance_times(pulled)
         moved = product if pinned is None else torch.where(pinned, 0.0, product)
         least = scale.to(product) * (_dot(moved, moved) * _dot(pulled, pulled)).sqrt()
-        curvature = torch.maximum(_dot(pulled, product), least)
+        curvature = _dot(pulled, product)
+        # In a direction in which it is not positive, the covariance says nothing.
+        squared = torch.where(curvature > 0, squared, 0.0)
+        curvature = torch.maximum(curvature, least)
         length = squared / (curvature + _dot(error_variance * direction, direction))
         # Nothing observed, or no misfit left: there is nothing to correct.
         length = torch.where(torch.isfinite(length) & (squared > finished), length, 0.0)

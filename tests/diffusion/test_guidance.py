@@ -264,6 +264,32 @@ def test_no_jacobian_makes_it_diverge(method):
         assert x[~KNOWN].square().mean().sqrt() <= 2.0 * misfit * (1 + 1e-9)
 
 
+def test_negative_jacobian_says_nothing(prior):
+    """A sequence is left as it is where its covariance is not positive, the others are guided."""
+
+    def denoiser(z, log_snr):
+        return torch.cat([prior(z[:1], log_snr), -z[1:]])
+
+    log_snr = torch.tensor(0.0, dtype=torch.float64)
+    z = RandomStreams([0, 1]).normal((D,), torch.float64)
+    seen = KnownCells(VALUES[None], KNOWN)
+    x = condition(denoiser, seen, "moment_matching")(z, log_snr)
+    assert torch.equal(x[1, ~KNOWN], -z[1, ~KNOWN])
+    torch.testing.assert_close(x[:1], condition(prior, seen, "moment_matching")(z[:1], log_snr))
+
+
+def test_error_of_the_jacobian_is_an_error_of_the_observation(prior):
+    log_snr = torch.tensor(1.0, dtype=torch.float64)
+    z = RandomStreams([0]).normal((D,), torch.float64)
+    variance = 0.02 * float(sigma(log_snr) ** 2 / alpha(log_snr))
+    careful = condition(
+        prior, KnownCells(VALUES[None], KNOWN), "moment_matching", jacobian_error=0.02
+    )
+    vague = condition(prior, KnownCells(VALUES[None], KNOWN, variance), "moment_matching")
+    u = ~KNOWN
+    torch.testing.assert_close(careful(z, log_snr)[:, u], vague(z, log_snr)[:, u])
+
+
 def test_mean_of_rain_is_met_through_the_latent():
     """Means over blocks of exp(x), observed without error, of which x_hat's is not the mean."""
     y, x = (g.flatten() for g in torch.meshgrid(torch.arange(4), torch.arange(4), indexing="ij"))
