@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
@@ -19,6 +21,8 @@ __all__ = ["RainLikelihood", "log_density_bound"]
 # of rain; the noise of one antithetic pair averages over the cells.
 N_LEVELS = 32
 N_NOISE = 2
+# The decoder takes over where the trace lies this many standard deviations of noise from no rain.
+DECODER_MARGIN = 3.0
 
 
 class RainLikelihood:
@@ -56,7 +60,9 @@ class RainLikelihood:
         The noise is fixed: the same rain has the same score in every call, alone or with other
         rain. Sources: Kingma et al. (2021), eq. 17; Herbert (2023), eq. 2.77 with the
         reconstruction term it leaves out, and 4.10. That of a dry cell is the probability that the
-        decoder stays below `trace`.
+        decoder stays below `trace`. The bound holds for every highest log-SNR; here it is the one
+        at which the noise is a third of the distance between no rain and `trace` in the latent:
+        beyond it a network has nothing to add, and what it adds wrongly makes the bound loose.
 
         Examples
         --------
@@ -130,7 +136,7 @@ def log_density_bound(
     latent : LatentSpace
     streams : RandomStreams of length n
     log_snr_range : (float, float)
-        Ends of the integral.
+        Range that the denoiser knows.
     device : torch.device or str
 
     Returns
@@ -142,13 +148,13 @@ def log_density_bound(
     dry = (rain < latent.trace) | (rain == 0)
     wet = known & ~dry
     encoded = torch.where(known, latent.encode(rain), 0.0)
-    limit = latent.encode(torch.full((1, 1), latent.trace, dtype=torch.float64)).item()
+    limit = _latent_of(latent, latent.trace)
     bound = elbo(
         denoiser,
         encoded.to(device),
         streams,
         log_snr_min=log_snr_range[0],
-        log_snr_max=log_snr_range[1],
+        log_snr_max=_decoder_log_snr(latent, log_snr_range[1]),
         n_levels=N_LEVELS,
         n_noise=N_NOISE,
         mask=known.to(device),
@@ -158,3 +164,13 @@ def log_density_bound(
     slope = latent.transformer.log_jacobian(torch.where(wet, rain, 1.0).double())
     log_slope = torch.where(wet, slope - np.log(latent.scale), 0.0)
     return log_slope.flatten(1).sum(1) - bound
+
+
+def _latent_of(latent: LatentSpace, rate: float) -> float:
+    return latent.encode(torch.full((1, 1), rate, dtype=torch.float64)).item()
+
+
+def _decoder_log_snr(latent: LatentSpace, highest: float) -> float:
+    """Log-SNR at which sigma / alpha is a part of the way from no rain to the trace."""
+    width = (_latent_of(latent, latent.trace) - _latent_of(latent, 0.0)) / DECODER_MARGIN
+    return min(highest, -2 * math.log(width)) if width > 0 else highest
