@@ -120,6 +120,21 @@ def test_memory_bound_changes_nothing():
         torch.testing.assert_close(once, in_parts, rtol=1e-12, atol=1e-12)
 
 
+def test_guidance_through_a_memory_bound_changes_nothing():
+    """Several backward passes through windows that are evaluated again on the way."""
+    values = torch.full((2, LENGTH, 1, 1), torch.nan, dtype=torch.float64)
+    values[:, 12:15] = 1.0
+    z = RandomStreams([1, 2]).normal((LENGTH, 1, 1), torch.float64)
+    log_snr = torch.tensor(0.0, dtype=torch.float64)
+    once, in_parts = (
+        condition(windowed(0.8, 5, True, batch_size=n), KnownCells(values), "moment_matching")(
+            z, log_snr
+        )
+        for n in (None, 3)
+    )
+    torch.testing.assert_close(once, in_parts)
+
+
 def test_whole_windows_are_left_to_the_network():
     z = torch.randn(1, 7, 2, 2, generator=torch.Generator().manual_seed(0))
     log_snr = torch.tensor(0.0)
