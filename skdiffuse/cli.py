@@ -40,10 +40,17 @@ def main(arguments: list[str] | None = None) -> int:
         "evaluate", help="compare simulated with observed rain and write a report"
     )
     evaluate.add_argument("obs", metavar="OBS", help="file of observed rain")
-    evaluate.add_argument("sims", metavar="SIM", nargs="+", help="files of simulated rain")
+    evaluate.add_argument("sims", metavar="SIM", nargs="*", help="files of simulated rain")
     evaluate.add_argument(
         "--baseline", action="append", metavar="FILE", help="rain to do better than (repeatable)"
     )
+    for option, what in (("--nowcast", "nowcasts"), ("--nowcast-baseline", "nowcasts to beat")):
+        evaluate.add_argument(
+            option,
+            action="append",
+            metavar="NAME=FILES",
+            help=f"{what}: file or quoted pattern, one file a case, valid within OBS (repeatable)",
+        )
     evaluate.add_argument("--out", default="report.html", help="page (default: %(default)s)")
     evaluate.set_defaults(run=_evaluate)
 
@@ -190,10 +197,28 @@ def _demo(options: argparse.Namespace) -> None:
     print(f"Look at {options.out}/report.html ({result.minutes:.1f} minutes in all).")
 
 
+def _by_name(arguments: list[str] | None) -> dict[str, list[str]]:
+    """Split NAME=FILES; several of one name are more cases of the same model."""
+    found: dict[str, list[str]] = {}
+    for argument in arguments or ():
+        name, separator, files = argument.partition("=")
+        if not (name and separator and files):
+            raise ValueError(f"{argument!r}: expected NAME=FILES, such as model='nowcasts/*.nc'.")
+        found.setdefault(name, []).append(files)
+    return found
+
+
 def _evaluate(options: argparse.Namespace) -> None:
     from skdiffuse.plotting import evaluation_report
 
-    evaluation_report(options.obs, options.sims, options.out, baselines=options.baseline)
+    evaluation_report(
+        options.obs,
+        options.sims or None,
+        options.out,
+        baselines=options.baseline,
+        forecasts=_by_name(options.nowcast),
+        forecast_baselines=_by_name(options.nowcast_baseline),
+    )
     print(f"Look at {options.out}.")
 
 

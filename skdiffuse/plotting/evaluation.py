@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from skdiffuse.metrics import ScorecardEntry, scorecard, wet_fraction
-from skdiffuse.metrics._arrays import calendar
+from skdiffuse.metrics import ScorecardEntry, forecast_scorecard, scorecard, wet_fraction
+from skdiffuse.metrics._arrays import calendar, to_numpy
 from skdiffuse.metrics.evaluation import sequences_of
 from skdiffuse.plotting._files import write_whole
 from skdiffuse.plotting._samples import named
 from skdiffuse.plotting.distribution import IntensityHistogramDisplay, QuantileQuantileDisplay
+from skdiffuse.plotting.evaluation_result import Evaluation
+from skdiffuse.plotting.forecast_pages import add_forecasts, add_summary, gather_cases
 from skdiffuse.plotting.frames import FramesDisplay, animate
 from skdiffuse.plotting.html_report import HtmlReport
 from skdiffuse.plotting.maps import BiasMapDisplay
@@ -35,44 +34,6 @@ _TITLES = {
     "temporal_log_spectral_distance": "Time scales",
     "temporal_power_deficit": "Fast changes in time",
 }
-
-
-class Evaluation(NamedTuple):
-    """A finished evaluation.
-
-    Attributes
-    ----------
-    page : HtmlReport
-        The page, to be added to or written.
-    entries : list of ScorecardEntry
-        The scores behind it.
-    """
-
-    page: HtmlReport
-    entries: list[ScorecardEntry]
-
-    def to_json(self) -> str:
-        """Return the scores as JSON."""
-        rows = [{k: _plain(v) for k, v in e._asdict().items()} for e in self.entries]
-        return json.dumps({"scores": rows}, indent=1)
-
-    def to_csv(self) -> str:
-        """Return the scores as CSV, one row a score, simulation and baseline."""
-        out = io.StringIO()
-        fields = [f for f in ScorecardEntry._fields if f != "versus"]
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow([*fields, "baseline", "versus_baseline"])
-        for entry in self.entries:
-            values = [_plain(getattr(entry, f)) for f in fields]
-            for rival, verdict in (entry.versus or {"": ""}).items():
-                writer.writerow([*values, rival, verdict])
-        return out.getvalue()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return value
 
 
 def _open(source: Any) -> Any:
@@ -104,10 +65,14 @@ def _names(sources: Any) -> dict[str, Any]:
 
 def evaluation_report(
     obs: Any,
-    sims: Any,
+    sims: Any = None,
     path: Any = None,
     *,
     baselines: Any = None,
+    forecasts: Mapping[str, Any] | None = None,
+    forecast_baselines: Mapping[str, Any] | None = None,
+    truth: Any = None,
+    thresholds: Any = (0.1, 1.0, 5.0),
     title: str = "Evaluation of simulated rain",
     cards: Mapping[str, Mapping[str, Any]] | None = None,
     n_frames: int | None = None,
@@ -119,19 +84,30 @@ def evaluation_report(
 
     A scorecard (value, interval, better or worse than each baseline, plain-language reading),
     pictures of the distribution, extremes, spectra, geography and of the rain itself, and what
-    the data and models are.
+    the data and models are. Ensemble forecasts get a scorecard and pictures of their own.
 
     Parameters
     ----------
     obs : path or array-like of shape (n, time, y, x) or (time, y, x)
-        Observed rain rate in mm/h; files are opened with `skdiffuse.cubes.open_cube`.
-    sims : path, array-like, list of paths or dict of str to either
-        Simulations by name (of a file: its stem).
+        Observed rain rate in mm/h; files are opened with `skdiffuse.cubes.open_cube`. None
+        where there are only forecasts with their `truth`.
+    sims : path, array-like, list of paths or dict of str to either, default=None
+        Simulations by name (of a file: its stem). May be left out where there are forecasts.
     path : path-like, default=None
         Page to write, e.g. ``report.html``; the scores go beside it as ``.json`` and ``.csv``.
         By default nothing is written.
     baselines : like `sims`, default=None
         What the simulations are compared with.
+    forecasts : dict of str to forecasts, default=None
+        Nowcasts, interpolations or other ensembles that each have a truth: with `truth` arrays
+        (n_members, n, time, y, x); without it files, patterns of files or lists of them or of
+        DataArrays (n_members, time, y, x), one a case, whose valid times are looked up in `obs`.
+    forecast_baselines : like `forecasts`, default=None
+        What the forecasts are compared with, such as persistence.
+    truth : array-like of shape (n, time, y, x), default=None
+        What came true in each case, in mm/h.
+    thresholds : sequence of float, default=(0.1, 1.0, 5.0)
+        Rates in mm/h that the scores of forecasts are about.
     title : str
         Title of the page.
     cards : dict of str to dict, default=None
@@ -163,21 +139,41 @@ def evaluation_report(
     10
     """
     obs, sims, rivals = _open(obs), _names(sims), _names(baselines)
-    entries = scorecard(
-        obs, sims, baselines=rivals, n_frames=n_frames, n_resamples=n_resamples,
-        random_state=random_state,
-    )  # fmt: skip
+    if not sims and not forecasts:
+        raise ValueError("Give sims, forecasts or both: there is nothing to evaluate.")
+    options = {"n_resamples": n_resamples, "random_state": random_state}
     everyone = {**sims, **rivals}
     page = HtmlReport(title)
-    _summary(page, entries, sims, rivals)
-    _scorecard_tables(page, entries, everyone, rivals)
-    _pictures(page, obs, everyone, n_frames, animation)
-    _data_card(page, {"observed": obs, **everyone})
+    entries, of_forecasts, cases = [], [], None
+    if sims:
+        entries = scorecard(obs, sims, baselines=rivals, n_frames=n_frames, **options)
+        _summary(page, entries, sims, rivals)
+    if forecasts:
+        others = dict(forecast_baselines or {})
+        cases = gather_cases(obs, truth, {**forecasts, **others})
+        levels = tuple(float(t) for t in np.atleast_1d(thresholds))
+        of_forecasts = forecast_scorecard(
+            cases.truth,
+            {name: cases.ensembles[name] for name in forecasts},
+            baselines={name: cases.ensembles[name] for name in others},
+            thresholds=levels,
+            **options,
+        )
+        add_summary(page, of_forecasts, forecasts)
+    if sims:
+        _scorecard_tables(page, entries, everyone, rivals)
+        _pictures(page, obs, everyone, n_frames, animation)
+    if cases is not None:
+        add_forecasts(page, cases, of_forecasts, others, levels)
+    shown = {"observed": cases.truth if obs is None else obs, **everyone}
+    if cases is not None:
+        shown |= {f"forecast: {name}": e for name, e in cases.ensembles.items()}
+    _data_card(page, shown)
     for name, card in (cards or {}).items():
         page.heading(f"Model card: {name}")
         page.table([[key, value] for key, value in card.items()])
     _method(page, n_resamples)
-    result = Evaluation(page, entries)
+    result = Evaluation(page, [*entries, *of_forecasts])
     if path is not None:
         path = Path(path)
         page.write(path)
@@ -326,7 +322,7 @@ def _data_card(page: HtmlReport, cubes: Mapping[str, Any]) -> None:
     page.heading("Data card")
     rows = []
     for name, cube in cubes.items():
-        values = sequences_of(cube, None)
+        values = to_numpy(cube, name)
         shape = " x ".join(str(s) for s in np.shape(cube))
         missing = float(np.mean(np.isnan(values)))
         attributes = getattr(cube, "attrs", {})

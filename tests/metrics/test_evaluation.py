@@ -123,3 +123,79 @@ def test_report_reads_files(rain, tmp_path):
         tmp_path / "obs.nc", [tmp_path / "sim.nc"], n_resamples=10, animation=False
     )
     assert {e.simulation for e in result.entries} == {"sim"}
+
+
+@pytest.fixture(scope="module")
+def nowcasts():
+    """Eight cases of three frames, a model of five members and persistence."""
+    rng = np.random.default_rng(2)
+    truth = rng.gamma(0.5, 3.0, size=(8, 3, 12, 12))
+    near = truth * rng.lognormal(0, 0.4, size=(5, *truth.shape))
+    return truth, near, np.repeat(truth[None, :, :1], 3, axis=2)
+
+
+def test_report_of_forecasts(nowcasts, rain, tmp_path):
+    truth, near, still = nowcasts
+    options = {"n_resamples": 20, "animation": False}
+    result = evaluation_report(
+        rain[0], {"model": rain[1]}, tmp_path / "both.html", truth=truth,
+        forecasts={"model": near}, forecast_baselines={"persistence": still}, **options,
+    )  # fmt: skip
+    page = (tmp_path / "both.html").read_text()
+    assert page.count("data:image/png") == 6
+    assert "Hard rain (CRPS above 5 mm/h)" in page and "vs persistence" in page
+    assert "no member" not in page and "persistence (baseline), 1 member<" in page
+    assert len(result.entries) == 10 + 2 * 11
+    rows = json.loads(result.to_json())["scores"]
+    crps = next(r for r in rows if r["score"] == "crps" and r["simulation"] == "model")
+    assert crps["value"] == pytest.approx(metrics.crps_ensemble(truth, near))
+    assert crps["versus"] == {"persistence": "better"} and crps["p_value"] is None
+    alone = evaluation_report(
+        None, truth=0 * truth, forecasts={"m": near, "dry": 0 * near}, **options
+    )
+    assert "Forecasts of m" in alone.page.to_html()
+    with pytest.raises(ValueError, match="nothing to evaluate"):
+        evaluation_report(rain[0])
+
+
+def test_nowcasts_in_files_find_their_truth(nowcasts, tmp_path, capsys):
+    xr = pytest.importorskip("xarray")
+    from skdiffuse.cli import main
+
+    truth, near, still = nowcasts
+    times = xr.date_range("2001-02-01", periods=48, freq="h", calendar="360_day", use_cftime=True)
+
+    def cube(X, start, members=True):
+        dims = ("realization", "time", "y", "x")[0 if members else 1 :]
+        n = X.shape[-3]
+        coords = {"time": times[start : start + n], "y": np.arange(12.0), "x": np.arange(12.0)}
+        return xr.DataArray(X, coords, dims, name="precipitation_rate", attrs={"units": "mm h-1"})
+
+    series = np.zeros((48, 12, 12))
+    for i in range(8):
+        series[6 * i + 2 : 6 * i + 5] = truth[i]
+        cube(near[:, i], 6 * i + 2).to_netcdf(tmp_path / f"model_{i}.nc")
+        if i < 7:  # one case less: the shared ones are compared
+            cube(still[0, i], 6 * i + 2, members=False).to_netcdf(tmp_path / f"still_{i}.nc")
+    cube(series, 0, members=False).to_netcdf(tmp_path / "obs.nc")
+    result = evaluation_report(
+        cube(series, 0, members=False),
+        forecasts={"model": str(tmp_path / "model_*.nc")},
+        forecast_baselines={"persistence": sorted(tmp_path.glob("still_*.nc"))},
+        n_resamples=10,
+    )
+    assert result.entries[0].n == 7
+    assert result.entries[0].value == pytest.approx(
+        metrics.crps_ensemble(truth[:7], near[:, :7]), rel=1e-5
+    )
+    arguments = ["evaluate", str(tmp_path / "obs.nc"), "--out", str(tmp_path / "r.html")]
+    assert main([*arguments, "--nowcast", f"model={tmp_path}/model_*.nc"]) == 0
+    assert "Forecasts of model" in (tmp_path / "r.html").read_text()
+    capsys.readouterr()
+    assert main([*arguments, "--nowcast", "model.nc"]) == 1
+    assert "expected NAME=FILES" in capsys.readouterr().err
+    late = cube(near[:, 0], 45)
+    with pytest.raises(ValueError, match="obs does not hold 2001-02-02 23"):
+        evaluation_report(
+            cube(series, 0, members=False).isel(time=slice(47)), forecasts={"m": [late]}
+        )
