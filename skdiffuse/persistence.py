@@ -29,7 +29,7 @@ def save_model(model: BaseEstimator, path: str | Path) -> None:
     # The fitted transformer is stored in full; other objects among the parameters are not needed
     # to use the model and have no form in JSON.
     params["transformer"] = None
-    params["checkpoint_dir"] = None
+    params["checkpoint_dir"] = params["log_dir"] = None
     if not isinstance(params["random_state"], int):
         params["random_state"] = None
     write_tensors(
@@ -51,6 +51,7 @@ def save_model(model: BaseEstimator, path: str | Path) -> None:
             "template": None if model.template_ is None else model.template_.to_json(),
             "history": model.history_,
             "n_iter": model.n_iter_,
+            "n_skipped": model.n_skipped_,
         },
     )
 
@@ -88,4 +89,5 @@ def load_model(cls: type[BaseEstimator], path: str | Path) -> BaseEstimator:
     model.template_ = None if template is None else GridMetadata.from_json(template)
     model.history_ = content["history"]
     model.n_iter_ = content["n_iter"]
+    model.n_skipped_ = content["n_skipped"]
     return model

@@ -1,0 +1,171 @@
+"""What fit does besides training: validation, callbacks, resuming, symmetries."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.callback import ProgressBar
+
+from skdiffuse import PrecipDiffusion
+from skdiffuse.datasets import make_precipitation
+from skdiffuse.training import PowerAverage
+
+pytestmark = pytest.mark.usefixtures("global_generators_stay_untouched")
+
+OPTIONS = {"n_frames": 2, "max_steps": 3, "n_steps": 3, "random_state": 0, "verbose": False}
+
+
+@pytest.fixture(scope="module")
+def cube():
+    return make_precipitation(24, (8, 8), random_state=0)
+
+
+class Recorder:
+    """A callback that takes note, and stops after some epochs."""
+
+    def __init__(self, stop_after=10**9):
+        self.stop_after = stop_after
+        self.models = []
+        self.events = []
+
+    def setup(self, estimator, context):
+        self.events.append("setup")
+
+    def teardown(self, estimator, context):
+        self.events.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context):
+        self.events.append(f"begin {context.task_name}")
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        self.events.append(f"end {context.task_name}")
+        self.models.append(fitted_estimator)
+        return len(self.models) >= self.stop_after
+
+
+def test_callbacks_of_scikit_learn(cube):
+    recorder = Recorder(stop_after=2)
+    model = PrecipDiffusion(**{**OPTIONS, "batch_size": 6, "max_steps": 100})
+    model.set_callbacks(recorder).fit(cube)
+    assert recorder.events == [
+        *("setup", "begin fit", "begin epoch", "end epoch", "begin epoch", "end epoch"),
+        *("end fit", "teardown"),
+    ]
+    per_epoch = 24 // (2 * 6)
+    assert [m.n_iter_ for m in recorder.models] == [per_epoch, 2 * per_epoch, 2 * per_epoch]
+    assert model.n_iter_ == 2 * per_epoch
+    # What a callback was given is a model of its own, as it was at the time.
+    np.testing.assert_array_equal(recorder.models[1].sample(1), model.sample(1))
+    assert (recorder.models[0].sample(1) != model.sample(1)).any()
+
+
+def test_progress_bar_of_scikit_learn(cube):
+    pytest.importorskip("rich")
+    PrecipDiffusion(**OPTIONS).set_callbacks(ProgressBar()).fit(cube)
+
+
+def test_end_of_the_series_is_validated_on(cube):
+    model = PrecipDiffusion(**OPTIONS, validation_fraction=0.25).fit(cube)
+    same = PrecipDiffusion(**OPTIONS).fit(cube[:16], validation=cube[18:])
+    entry = model.history_[-1]
+    assert entry["validation_loss"] > 0
+    assert entry["validation_by_log_snr"] == same.history_[-1]["validation_by_log_snr"]
+    np.testing.assert_array_equal(model.sample(1), same.sample(1))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"patience": 2}, "patience=2 needs rain to validate on"),
+        ({"validation_fraction": 0.99}, "leaves no window"),
+        ({"precision": "float8"}, "precision='float8'"),
+        ({"learning_rate_schedule": "linear"}, "learning_rate_schedule='linear'"),
+        ({"accumulation": 0}, "accumulation"),
+        ({"weight_decay": -1}, "weight_decay"),
+        ({"geography": True, "symmetries": True}, "mirrors the places"),
+    ],
+)
+def test_parameters_out_of_range(cube, options, message):
+    with pytest.raises(ValueError, match=message):
+        PrecipDiffusion(**OPTIONS, **options).fit(cube)
+
+
+def test_symmetries_switch_geography_off(cube):
+    model = PrecipDiffusion(**OPTIONS, symmetries=True).fit(cube)
+    assert model._network_options["field_shape"] is None
+
+
+def test_resuming_without_a_seed_goes_on_with_the_seed_of_the_start(cube, tmp_path):
+    options = {**OPTIONS, "random_state": None, "checkpoint_dir": tmp_path, "warm_start": True}
+    first = PrecipDiffusion("learnt", **{**options, "max_steps": 2}).fit(cube)
+    resumed = PrecipDiffusion("learnt", **options).fit(cube)
+    first.set_params(max_steps=3).fit(cube)
+    for a, b in zip(first.network_.parameters(), resumed.network_.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_resuming_with_other_data_is_refused(cube, tmp_path):
+    options = {**OPTIONS, "checkpoint_dir": tmp_path, "warm_start": True}
+    PrecipDiffusion(**options).fit(cube)
+    with pytest.raises(ValueError, match=r"another\s+training \(data: "):
+        PrecipDiffusion(**options).fit(cube * 2)
+
+
+def test_damaged_checkpoint_is_passed_over_for_the_one_before(cube, tmp_path):
+    options = {**OPTIONS, "checkpoint_dir": tmp_path, "warm_start": True}
+    PrecipDiffusion(**{**options, "max_steps": 1}).fit(cube)
+    PrecipDiffusion(**{**options, "max_steps": 2}).fit(cube)
+    newest = max(tmp_path.iterdir())
+    content = bytearray(newest.read_bytes())
+    content[-100] ^= 1
+    newest.write_bytes(content)
+    with pytest.warns(RuntimeWarning, match="is damaged: its checksum"):
+        resumed = PrecipDiffusion(**options).fit(cube)
+    np.testing.assert_array_equal(resumed.sample(1), PrecipDiffusion(**OPTIONS).fit(cube).sample(1))
+
+
+def test_another_average_after_training(cube, tmp_path, monkeypatch):
+    """Against the average that was tracked along."""
+    tracked = []
+    update = PowerAverage.update
+
+    def also(self, network, step):
+        if step == 1 and not tracked:
+            tracked.append(None)
+            tracked[0] = PowerAverage(network, 0.2)
+        if self.gamma == PowerAverage(torch.nn.Identity(), 0.1).gamma and len(seen) < step:
+            seen.append(step)
+            update(tracked[0], network, step)
+        update(self, network, step)
+
+    seen = []
+    with monkeypatch.context() as patch:
+        patch.setattr(PowerAverage, "update", also)
+        options = {**OPTIONS, "max_steps": 20, "batch_size": 2, "learning_rate": 1e-2}
+        model = PrecipDiffusion(
+            "learnt", **options, checkpoint_dir=tmp_path, average_snapshots=True
+        ).fit(cube)
+    before = torch.cat([p.flatten() for p in model.network_.parameters()])
+    curve = model.transformer_.raw1_.copy()
+    model.reaverage(0.2)
+    after = torch.cat([p.flatten() for p in model.network_.parameters()])
+    expected = torch.cat([p.flatten() for p in tracked[0].network.network.parameters()])
+    assert (after - expected).norm() < 0.1 * (before - expected).norm()
+    assert (model.transformer_.raw1_ != curve).any()
+    with pytest.raises(FileNotFoundError, match="average_snapshots=True"):
+        PrecipDiffusion(**OPTIONS).fit(cube).reaverage(0.2)
+
+
+def test_lazy_cube_larger_than_memory(cube, monkeypatch):
+    """Statistics, spectrum and training by blocks; the same order again."""
+    pytest.importorskip("dask")
+    from skdiffuse.training import batches
+
+    monkeypatch.setattr(batches.WindowBatches.__init__, "__defaults__", (4, False, 2000))
+    lazy = cube.chunk({"time": 4})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first, again = (PrecipDiffusion(**OPTIONS).fit(lazy) for _ in range(2))
+    assert not first._trainer.windows.reader.is_whole
+    np.testing.assert_array_equal(first.sample(1), again.sample(1))
