@@ -440,7 +440,7 @@ class JointObservation(Observation):
 def _neighbours(
     name: str, position: Tensor, size: int, field: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    outside = (position < 0) | (position > size - 1)
+    outside = ~((position >= 0) & (position <= size - 1))  # NaN is outside too
     if outside.any():
         raise ValueError(
             f"{name}={position[outside].tolist()} lie outside the grid, whose {size} {name} have "

@@ -130,6 +130,7 @@ def test_mask_and_nan_are_unknown():
         (lambda x: ArealMean(ones(2, 4, 2, 2), 0), "factor must be a whole number"),
         (lambda x: ArealMean(ones(2, 4, 2, 2), 2).residual(x), r"values of shape \(2, 4, 2, 2\)"),
         (lambda x: Gauges(ones(2, 4, 1), [6.0], [0]).predict(x), "outside the grid"),
+        (lambda x: Gauges(ones(2, 4, 1), [torch.nan], [0]).predict(x), "outside the grid"),
         (lambda x: Gauges(ones(2, 4, 2), [0], [0]), "one number for each of the 2 gauges"),
         (lambda x: KnownCells(x, error_variance=-1.0), "error_variance must be at least 0"),
         (lambda x: KnownCells(x, error_variance=ones(3)), "does not fit values"),
