@@ -58,6 +58,12 @@ from skdiffuse.diffusion.likelihood import (
     encode,
     flow_log_density,
 )
+from skdiffuse.diffusion.measurements import (
+    ArealMean,
+    Gauges,
+    KnownCells,
+    TemporalMean,
+)
 from skdiffuse.diffusion.objectives import (
     discrete_loss,
     interpolated_variance_loss,
@@ -67,14 +73,10 @@ from skdiffuse.diffusion.objectives import (
     weighted_loss,
 )
 from skdiffuse.diffusion.observations import (
-    ArealMean,
     DecodedObservation,
     FunctionObservation,
-    Gauges,
     JointObservation,
-    KnownCells,
     Observation,
-    TemporalMean,
 )
 from skdiffuse.diffusion.ode_steps import (
     AdamsBashforthStep,
