@@ -18,8 +18,8 @@ import matplotlib.pyplot as plt
 from skdiffuse.diffusion import (
     AdamsStep,
     ArealMean,
-    GaussianDenoiser,
     Gauges,
+    GaussianDenoiser,
     KnownCells,
     RandomStreams,
     TruncatedCosineSchedule,
