@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from numbers import Integral, Real
 
 import torch
@@ -17,6 +18,7 @@ from skdiffuse.diffusion import (
     AmortisedDenoiser,
     AncestralStep,
     ClampedDenoiser,
+    ClassifierFreeGuidance,
     Denoiser,
     HeunStep,
     KnownCells,
@@ -62,6 +64,8 @@ class WindowDrawing:
         n_steps: int | None = None,
         batch_size: int,
         tile_size: int | None = None,
+        y=None,
+        guidance_weight: float = 0.0,
         n_resampling: int = 1,
         **options,
     ) -> Tensor:
@@ -79,17 +83,24 @@ class WindowDrawing:
         network = self._network_for(shape, overlap, compose, tile_size)
         if observation is not None:
             observation = observation.through(self._decode_smoothly, self.latent_.encode)
+        told = {} if y is None else self.told_.asked(y, len(seeds), shape)
         evaluations = n_steps * step.evaluations + 1
         with tqdm(total=len(seeds) * evaluations, desc="sampling", disable=not self.verbose) as bar:
 
             def draw(samples: slice) -> Tensor:
                 part = seeds[samples]
                 streams = RandomStreams(part)
-                denoiser = VDenoiser(network)
+                seen = None
                 if observation is not None:
                     numbers = torch.arange(len(seeds))[samples] % len(observation.values)
                     seen = observation.rows(numbers).to(device)
-                    denoiser = self._conditional(network, seen, method, w_r, options)
+                here = {name: tensor[samples].to(device) for name, tensor in told.items()}
+                denoiser = self._informed(network, here, seen, method)
+                if told and guidance_weight != 0:
+                    ignorant = self._informed(network, {}, seen, method)
+                    denoiser = ClassifierFreeGuidance(denoiser, ignorant, guidance_weight)
+                if seen is not None and not (method == "amortised" and _is_told_in_full(seen)):
+                    denoiser = self._guided(denoiser, seen, method, w_r, options)
                 x = run_sampler(
                     ClampedDenoiser(denoiser, *self.latent_.bounds),
                     streams.normal(shape).to(device),
@@ -102,14 +113,23 @@ class WindowDrawing:
 
             return in_batches(draw, len(seeds), batch_size)
 
-    def _conditional(self, network, seen: Observation, method, w_r, options) -> Denoiser:
+    def _informed(self, network, told, seen: Observation | None, method) -> Denoiser:
+        """Denoiser of a network that is told classes or fields, and known cells if it can be."""
+        told = dict(told)
+        if self.told_.n_covariates and "covariates" not in told and method == "amortised":
+            told["covariates"] = torch.zeros(1, 1, self.told_.n_covariates, 1, 1)
+        if seen is not None and method == "amortised":
+            return AmortisedDenoiser(network, seen, **told)
+        if self.amortised and "covariates" in told:
+            # Nothing is said to be known.
+            fields = told["covariates"]
+            nothing = fields.new_zeros(*fields.shape[:2], 2, *fields.shape[3:])
+            told["covariates"] = torch.cat([nothing, fields], dim=2)
+        return VDenoiser(partial(network, **told) if told else network)
+
+    def _guided(self, denoiser: Denoiser, seen: Observation, method, w_r, options) -> Denoiser:
         if method == "amortised":
-            denoiser = AmortisedDenoiser(network, seen)
-            if _is_told_in_full(seen):
-                return denoiser
             method = "reconstruction"
-        else:
-            denoiser = VDenoiser(network)
         options = dict(options)
         if method in ("reconstruction", "ho"):
             options["w_r"] = (1e6 if method == "reconstruction" else 1.0) if w_r is None else w_r

@@ -22,8 +22,10 @@ from skdiffuse.preprocessing import (
     transformer_to_arrays,
 )
 from skdiffuse.training import (
+    Conditions,
     HeldOut,
     LatentCurve,
+    Told,
     Trainer,
     WindowBatches,
     hold_out,
@@ -59,10 +61,16 @@ _MUST_AGREE = (
 )
 
 
-def prepare_training(model: PrecipDiffusion, cube: Cube, validation: Cube | None) -> Trainer:
+def prepare_training(
+    model: PrecipDiffusion,
+    cube: Cube,
+    validation: Cube | None,
+    conditions: Conditions | None = None,
+) -> Trainer:
     """A trainer for a model's parameters, where there is a checkpoint to go on from at its step.
 
-    Sets ``transformer_``, ``latent_``, ``schedule_``, ``template_`` and ``field_shape_``.
+    Sets ``transformer_``, ``latent_``, ``schedule_``, ``template_``, ``field_shape_`` and
+    ``told_``.
 
     Parameters
     ----------
@@ -71,6 +79,8 @@ def prepare_training(model: PrecipDiffusion, cube: Cube, validation: Cube | None
         To learn from.
     validation : Cube or None
         None: the end of `cube`, if ``validation_fraction`` asks for it.
+    conditions : Conditions or None
+        What else is known of `cube`.
     """
     if validation is None and model.validation_fraction:
         cube, validation = hold_out(cube, model.validation_fraction, model.n_frames)
@@ -84,7 +94,9 @@ def prepare_training(model: PrecipDiffusion, cube: Cube, validation: Cube | None
                 f"warm_start=True goes on with a model of fields of {model.field_shape_} "
                 f"cells, X has {cube.field_shape}; set warm_start=False to begin anew."
             )
-        trainer.windows.read_from(cube)
+        if (Told() if conditions is None else conditions.told).n_labels != model.told_.n_labels:
+            raise ValueError("warm_start=True goes on with the classes of y that it began with.")
+        trainer.windows.read_from(cube, conditions)
         trainer.held_out = _held_out(model, validation, crop, schedule, trainer.seed)
         return trainer
 
@@ -94,8 +106,15 @@ def prepare_training(model: PrecipDiffusion, cube: Cube, validation: Cube | None
     if found is not None and model.random_state is None:
         seed = found[1]["setup"]["seed"]
     windows = WindowBatches(
-        cube, model.n_frames, crop, model.batch_size, seed, symmetries=model.symmetries
+        cube,
+        model.n_frames,
+        crop,
+        model.batch_size,
+        seed,
+        symmetries=model.symmetries,
+        conditions=conditions,
     )
+    model.told_ = Told() if conditions is None else conditions.told
     model.transformer_, model.latent_ = _latent_space(model, windows, seed, found)
     model.schedule_ = schedule
     model.template_ = cube.template
@@ -103,7 +122,8 @@ def prepare_training(model: PrecipDiffusion, cube: Cube, validation: Cube | None
     model._network_options = {
         "field_shape": crop if geography else None,
         # What is known, and where it is.
-        "n_covariates": 2 if model.amortised else 0,
+        "n_covariates": (2 if model.amortised else 0) + model.told_.n_covariates,
+        "n_labels": model.told_.n_labels,
     }
     power = None
     if model.wiener_skip:
@@ -138,6 +158,7 @@ def prepare_training(model: PrecipDiffusion, cube: Cube, validation: Cube | None
             "transformer": repr(resolve_transformer(model.transformer)),
             "crop_shape": list(crop),
             "geography": geography,
+            "told": [model.told_.n_labels, model.told_.n_covariates],
             "seed": seed,
             "data": _fingerprint(cube),
         },

@@ -35,6 +35,8 @@ class RainGenerator(WindowDrawing):
         self,
         n_samples=1,
         *,
+        y=None,
+        guidance_weight=0.0,
         shape=None,
         first=0,
         n_steps=None,
@@ -48,6 +50,12 @@ class RainGenerator(WindowDrawing):
         Parameters
         ----------
         n_samples : int, default=1
+        y : int, array of int or array of float, default=None
+            Class of all sequences, or of each; or fields, of shape (frames, y, x) or
+            (frames, c, y, x), for all sequences, or with `n_samples` in front for each: what was
+            given to `fit`. None: whatever comes.
+        guidance_weight : float, default=0.0
+            How much `y` is exaggerated; see `ClassifierFreeGuidance`. 0: not at all.
         shape : tuple of int or None, default=None
             Rows and columns; None: those of a training window.
         first : int, default=0
@@ -78,11 +86,19 @@ class RainGenerator(WindowDrawing):
         window = (self.n_frames, *(self.field_shape_ if shape is None else shape))
         seed = self._sampling_seed(random_state)
         size = self._batch_size(batch_size)
+        # Without a dimension of sequences fields have three dimensions, or four if they are many.
+        fields_for_all = (3, 4) if len(self.told_.means) > 1 else (3,)
 
         def draw(start: int, stop: int) -> np.ndarray:
             seeds = [sample_seed(seed, first + i) for i in range(start, stop)]
             return self._draw(
-                window, seeds, n_steps=n_steps, batch_size=size, tile_size=tile_size
+                window,
+                seeds,
+                y=y if np.ndim(y) in (0, *fields_for_all) else np.asarray(y)[start:stop],
+                guidance_weight=guidance_weight,
+                n_steps=n_steps,
+                batch_size=size,
+                tile_size=tile_size,
             ).numpy()
 
         def dressed(values):
@@ -136,6 +152,7 @@ class RainGenerator(WindowDrawing):
         n_steps, batch_size, tile_size, random_state
             See `sample`.
         **options
+            ``y``, ``guidance_weight``: see `sample`; a class, or fields as long as `shape`.
             ``n_resampling`` (default 1): how often each step is repeated, as in RePaint.
             Others go to the method: ``n_iterations``, the backward passes of the network in each
             evaluation (default 3), ``mean_over_batch`` of "ho".

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from skdiffuse.diffusion import ShiftedCosineSchedule
 from skdiffuse.latent import LatentSpace
 from skdiffuse.networks import build_network
 from skdiffuse.preprocessing import transformer_from_arrays, transformer_to_arrays
+from skdiffuse.training import Told
 from skdiffuse.training.checkpoints import flatten, read_tensors, unflatten, write_tensors
 
 __all__ = ["load_model", "save_model"]
@@ -47,6 +49,7 @@ def save_model(model: BaseEstimator, path: str | Path) -> None:
                 name: getattr(model.latent_, name)
                 for name in ("centre", "scale", "trace", "largest")
             },
+            "told": asdict(model.told_),
             "field_shape": list(model.field_shape_),
             "template": None if model.template_ is None else model.template_.to_json(),
             "history": model.history_,
@@ -84,6 +87,8 @@ def load_model(cls: type[BaseEstimator], path: str | Path) -> BaseEstimator:
         network = build_network(params["network"], power=power, **options)
     network.load_state_dict(unflatten("network", tensors))
     model.network_ = network.requires_grad_(False).eval()
+    told = {k: tuple(v) if isinstance(v, list) else v for k, v in content["told"].items()}
+    model.told_ = Told(**told)
     model.field_shape_ = tuple(content["field_shape"])
     template = content["template"]
     model.template_ = None if template is None else GridMetadata.from_json(template)

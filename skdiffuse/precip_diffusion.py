@@ -22,7 +22,13 @@ from skdiffuse.fitting import prepare_training
 from skdiffuse.generation import SAMPLERS, RainGenerator, integer_seed
 from skdiffuse.likelihood import RainLikelihood
 from skdiffuse.tasks import RainTasks
-from skdiffuse.training import Budget, Trainer, masked_v_loss, reconstruct_average
+from skdiffuse.training import (
+    Budget,
+    Trainer,
+    conditions_of,
+    masked_v_loss,
+    reconstruct_average,
+)
 from skdiffuse.training.checkpoints import unflatten
 
 __all__ = ["PrecipDiffusion"]
@@ -238,8 +244,11 @@ class PrecipDiffusion(
         X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
             A series, or sequences, of rain in mm/h; NaN where missing. Lazy arrays that are larger
             than 256 MiB are read block by block. No window spans a gap in time.
-        y : None
-            Ignored.
+        y : None, array of int or array of float, default=None
+            What else is known, which the network is told in most of the training, so that `sample`
+            can be asked for it. Integers are classes (seasons, regimes): one for each sequence, or
+            for each frame. Floats are fields on the cells of `X` (pressure, the height of the
+            land): of the shape of `X`, or with one more dimension before the last two.
         validation : ndarray or DataArray like `X`, optional
             Rain to validate on; overrides `validation_fraction`.
 
@@ -260,7 +269,7 @@ class PrecipDiffusion(
         cube = validate_cube(X, n_frames=self.n_frames)
         if validation is not None:
             validation = validate_cube(validation, n_frames=self.n_frames, name="validation")
-        trainer = prepare_training(self, cube, validation)
+        trainer = prepare_training(self, cube, validation, conditions_of(y, X, cube))
         per_epoch = trainer.windows.steps_per_epoch
         max_steps = self.max_steps or self.max_epochs * per_epoch
         context = self._init_callback_context(max_subtasks=math.ceil(max_steps / per_epoch))
@@ -299,6 +308,7 @@ class PrecipDiffusion(
             "schedule_": self.schedule_,
             "template_": self.template_,
             "field_shape_": self.field_shape_,
+            "told_": self.told_,
             "network_": averaged.network,
             "history_": trainer.history,
             "n_iter_": trainer.step,

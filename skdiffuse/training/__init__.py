@@ -7,6 +7,7 @@ from skdiffuse.training.checkpoints import (
     save_checkpoint,
     write_tensors,
 )
+from skdiffuse.training.conditions import Conditions, Told, conditions_of
 from skdiffuse.training.ema import PowerAverage, reconstruct_average
 from skdiffuse.training.loop import Budget, Trainer
 from skdiffuse.training.objective import LatentCurve, TrainingObjective, masked_v_loss
@@ -14,12 +15,15 @@ from skdiffuse.training.validation import HeldOut, hold_out
 
 __all__ = [
     "Budget",
+    "Conditions",
     "HeldOut",
     "LatentCurve",
     "PowerAverage",
+    "Told",
     "Trainer",
     "TrainingObjective",
     "WindowBatches",
+    "conditions_of",
     "hold_out",
     "masked_v_loss",
     "read_tensors",

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from skdiffuse.cubes import Cube, wet_preference
 from skdiffuse.training.blocks import BlockReader
+from skdiffuse.training.conditions import Conditions
 
 # A cell is wet from this rate on (mm/h).
 WET = 0.1
@@ -56,6 +57,8 @@ class WindowBatches:
         Whether each window is mirrored, and turned by right angles if it is square, at random.
     memory : int, default=2**28
         Bytes of a lazy cube that are held at a time, in float32; as much again is read ahead.
+    conditions : Conditions, optional
+        What else is known of the cube and told to the network.
 
     Attributes
     ----------
@@ -73,6 +76,7 @@ class WindowBatches:
         n_candidates: int = 4,
         symmetries: bool = False,
         memory: int = MEMORY,
+        conditions: Conditions | None = None,
     ) -> None:
         self.n_frames = n_frames
         self.crop_shape = crop_shape
@@ -81,10 +85,11 @@ class WindowBatches:
         self.n_candidates = n_candidates
         self.symmetries = symmetries
         self.memory = memory
-        self.read_from(cube)
+        self.read_from(cube, conditions)
 
-    def read_from(self, cube: Cube) -> None:
+    def read_from(self, cube: Cube, conditions: Conditions | None = None) -> None:
         """Draw from another cube from now on."""
+        self.conditions = conditions
         self.reader = BlockReader(cube, self.n_frames, self.crop_shape, self.seed, self.memory)
         height, width = cube.field_shape
         cells = cube.n_sequences * cube.n_times * height * width
@@ -93,6 +98,13 @@ class WindowBatches:
         self.steps_per_group = max(1, self.steps_per_epoch // self.reader.groups_per_epoch)
 
     def __call__(self, step: int, places: range | None = None) -> tuple[Tensor, Tensor]:
+        """Rain and weights of batch number `step`; see `batch`."""
+        rain, weights, _ = self.batch(step, places)
+        return rain, weights
+
+    def batch(
+        self, step: int, places: range | None = None
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Batch number `step`.
 
         Parameters
@@ -108,36 +120,56 @@ class WindowBatches:
             In mm/h, NaN where missing.
         weights : Tensor of shape (batch,)
             Their expectation is 1.
+        told : dict of Tensor
+            ``labels`` or ``covariates`` of each window, for the network.
         """
         places = range(self.batch_size) if places is None else places
         blocks = self.reader.group(step // self.steps_per_group)
         drawn = [self._draw(blocks, step, place) for place in places]
-        rain = torch.from_numpy(np.stack([window for window, _ in drawn]))
-        return rain, torch.tensor([weight for _, weight in drawn], dtype=torch.float32)
+        windows, weights, told = zip(*drawn, strict=True)
+        return (
+            torch.from_numpy(np.stack(windows)),
+            torch.tensor(weights, dtype=torch.float32),
+            {name: torch.stack([each[name] for each in told]) for name in told[0]},
+        )
 
-    def _draw(self, blocks: list, step: int, place: int) -> tuple[np.ndarray, float]:
+    def _draw(
+        self, blocks: list, step: int, place: int
+    ) -> tuple[np.ndarray, float, dict[str, Tensor]]:
         random = np.random.default_rng((self.seed, step, place, 0))
         candidates = [
             blocks[random.integers(len(blocks))].draw(random, self.n_frames, self.crop_shape)
             for _ in range(self.n_candidates)
         ]
         if self.n_candidates == 1:
-            chosen, weight = candidates[0], 1.0
+            (chosen, where), weight = candidates[0], 1.0
         else:
-            wet = np.array([np.mean(window >= WET) for window in candidates])
+            wet = np.array([np.mean(window >= WET) for window, _ in candidates])
             probability, weights = wet_preference(wet, WET_BIAS)
             k = random.choice(len(candidates), p=probability)
-            chosen, weight = candidates[k], float(weights[k])
+            (chosen, where), weight = candidates[k], float(weights[k])
+        told: dict[str, Tensor] = {}
+        if self.conditions is not None:
+            told = self.conditions.of_window(where, self.n_frames, self.crop_shape, random)
         if self.symmetries:
-            down, across, turned = random.random(3) < 0.5
-            chosen = chosen[:, :: -1 if down else 1, :: -1 if across else 1]
-            if turned and self.crop_shape[0] == self.crop_shape[1]:
-                chosen = chosen.transpose(0, 2, 1)
-        return chosen, weight
+            mirrored = random.random(3) < 0.5
+            chosen = self._mirrored(chosen, mirrored)
+            if "covariates" in told:
+                fields = self._mirrored(told["covariates"].numpy(), mirrored)
+                told["covariates"] = torch.from_numpy(np.ascontiguousarray(fields))
+        return chosen, weight, told
+
+    def _mirrored(self, fields: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
+        down, across, turned = mirrored
+        fields = fields[..., :: -1 if down else 1, :: -1 if across else 1]
+        if turned and self.crop_shape[0] == self.crop_shape[1]:
+            fields = fields.swapaxes(-1, -2)
+        return fields
 
     def __getstate__(self) -> dict:
         # The data are the user's, and a kept model must not carry them along.
-        return {name: value for name, value in vars(self).items() if name != "reader"}
+        theirs = ("reader", "conditions")
+        return {name: value for name, value in vars(self).items() if name not in theirs}
 
 
 class Prefetched:
@@ -164,7 +196,7 @@ class Prefetched:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._pending: dict[int, Future] = {}
 
-    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+    def __call__(self, step: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Batch number `step`."""
         wanted = range(step, step + self.ahead + 1)
         self._pending = {k: f for k, f in self._pending.items() if k in wanted}
@@ -178,6 +210,9 @@ class Prefetched:
         self._pool.shutdown(wait=True, cancel_futures=True)
         self.windows.reader.close()
 
-    def _make(self, step: int) -> tuple[Tensor, Tensor]:
-        rain, weights = self.windows(step, self.places)
-        return (rain.pin_memory(), weights.pin_memory()) if self.pinned else (rain, weights)
+    def _make(self, step: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        rain, weights, told = self.windows.batch(step, self.places)
+        if not self.pinned:
+            return rain, weights, told
+        told = {name: tensor.pin_memory() for name, tensor in told.items()}
+        return rain.pin_memory(), weights.pin_memory(), told

@@ -27,23 +27,30 @@ class Block:
         Sequence and first frame of each window, within `values`.
     places : tuple of int
         In how many rows and columns a window can begin.
+    origin : tuple of int
+        Sequence, frame, row and column of the cube at which `values` begin.
     """
 
     values: np.ndarray
     starts: np.ndarray
     places: tuple[int, int]
+    origin: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     def draw(
         self, random: np.random.Generator, n_frames: int, crop_shape: tuple[int, int]
-    ) -> np.ndarray:
-        """One window of shape (n_frames, *crop_shape), all alike in probability."""
+    ) -> tuple[np.ndarray, tuple[int, ...]]:
+        """One window of shape (n_frames, *crop_shape), all alike in probability, and its place.
+
+        The place is its first sequence, frame, row and column in the cube.
+        """
         sequence, start = self.starts[random.integers(len(self.starts))]
         top, left = (random.integers(n) for n in self.places)
         rows, columns = crop_shape
         window = self.values[
             sequence, start : start + n_frames, top : top + rows, left : left + columns
         ]
-        return np.array(window, dtype=np.float32)
+        place = np.add(self.origin, (sequence, start, top, left))
+        return np.array(window, dtype=np.float32), tuple(int(p) for p in place)
 
 
 class BlockReader:
@@ -182,4 +189,5 @@ class BlockReader:
         frames = starts[-1] - starts[0] + self.window_shape[0]
         values = self.cube.window(int(sequence), int(starts[0]), int(frames), rows, columns)
         local = np.column_stack([np.zeros_like(starts), starts - starts[0]])
-        return Block(values[None], local, tuple(places))
+        origin = (int(sequence), int(starts[0]), *first[1:])
+        return Block(values[None], local, tuple(places), origin)

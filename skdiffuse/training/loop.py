@@ -258,7 +258,7 @@ class Trainer:
 
     def _one_step(self) -> dict[str, float]:
         batch_size = self.windows.batch_size
-        rain, weights = self._source(self.step)
+        rain, weights, told = self._source(self.step)
         places = self._source.places
         generator = torch.Generator().manual_seed(step_seed(self.seed, self.step, 1))
         # Stratified over the whole batch, whoever works on which part of it.
@@ -271,14 +271,18 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros(3, dtype=torch.float64)
         n_parts = min(self.parts, len(places))
-        batch = [weights, rain, log_snr, noise]
+        batch = {"weights": weights, "rain": rain, "log_snr": log_snr, "noise": noise, **told}
         if self.amortised:
-            batch.append(torch.cat([self._known(place, rain.shape[1:]) for place in places]))
-        for part, tensors in enumerate(zip(*(t.tensor_split(n_parts) for t in batch), strict=True)):
-            weights, *given = (t.to(self.device, non_blocking=True) for t in tensors)
+            known = [self._known(place, rain.shape[1:]) for place in places]
+            batch["known"] = torch.cat(known)
+        parts = zip(*(tensor.tensor_split(n_parts) for tensor in batch.values()), strict=True)
+        for part, tensors in enumerate(parts):
+            on_device = (tensor.to(self.device, non_blocking=True) for tensor in tensors)
+            given = dict(zip(batch, on_device, strict=True))
+            weights = given.pop("weights")
             waits = part < n_parts - 1 and self.processes.count > 1
             with self._module.no_sync() if waits else contextlib.nullcontext():
-                losses = [(weights * each).sum() for each in self._module(*given)]
+                losses = [(weights * each).sum() for each in self._module(**given)]
                 share = sum(losses) / batch_size
                 # Processes' gradients are averaged, and together they are to give the sum.
                 (share * (self.processes.count * self.loss_scale.value)).backward()

@@ -39,8 +39,9 @@ def test_windows_are_those_of_the_cube(values, lazy):
     random = np.random.default_rng(0)
     for group in range(3):
         for block in reader.group(group):
-            window = block.draw(random, *WINDOW)
-            n, t, y, x = place_of(window)
+            window, place = block.draw(random, *WINDOW)
+            assert place == tuple(place_of(window))
+            n, t, y, x = place
             np.testing.assert_array_equal(window, values[n, t : t + 3, y : y + 6, x : x + 7])
     reader.close()
 
