@@ -145,6 +145,7 @@ def prepare_training(
         weight_decay=model.weight_decay,
         parts=model.accumulation,
         precision=model.precision,
+        compiled=model.compile,
         amortised=model.amortised,
         average_snapshots=model.average_snapshots,
         held_out=_held_out(model, validation, crop, schedule, seed),

@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from skdiffuse.diffusion import NoiseSchedule
+from skdiffuse.networks import compile_network
 from skdiffuse.training.batches import Prefetched, WindowBatches, step_seed
 from skdiffuse.training.checkpoints import recover_checkpoint, save_checkpoint
 from skdiffuse.training.distribution import Processes
 from skdiffuse.training.ema import AverageSnapshots, PowerAverage
 from skdiffuse.training.logs import TrainingLog
 from skdiffuse.training.objective import LatentCurve, TrainingObjective
-from skdiffuse.training.precision import LossScale, resolve_precision
+from skdiffuse.training.precision import LossScale, resolve_precision, tensor_cores
 from skdiffuse.training.state import restore_training, training_state
 from skdiffuse.training.tasks import random_known_cells
 from skdiffuse.training.validation import HeldOut
@@ -83,6 +84,8 @@ class Trainer:
     precision : {"auto", "float32", "bfloat16", "float16"}
         Of the network's arithmetic; weights, losses and averages are float32. See
         `resolve_precision`.
+    compiled : bool
+        Compile the network; see `compile_network`.
     average_width : float
         See `PowerAverage`.
     amortised : bool
@@ -139,6 +142,7 @@ class Trainer:
     gradient_clip: float = 1.0
     parts: int = 1
     precision: str = "auto"
+    compiled: bool = False
     average_width: float = 0.1
     amortised: bool = False
     average_snapshots: bool = False
@@ -204,6 +208,10 @@ class Trainer:
         self._source = Prefetched(self.windows, places, pinned=self.device.type == "cuda")
         self._module = self.processes.join(self.objective, self.device)
         self._budget = budget
+        if self.compiled:
+            example = torch.zeros(len(places), self.windows.n_frames, *self.windows.crop_shape)
+            log_snr = torch.zeros(len(places), dtype=torch.float64)
+            compile_network(self.network, example.to(self.device), log_snr.to(self.device))
         recent: list[dict[str, float]] = []
         self._started = time.monotonic() - self.seconds
         last_checkpoint = time.monotonic()
@@ -213,7 +221,7 @@ class Trainer:
             bar_format="training {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]",
         )
         try:
-            with _tensor_cores():
+            with tensor_cores(self.device):
                 while budget.spent(self.step, self.seconds) < 1 and not self._out_of_patience():
                     recent.append(self._one_step())
                     bar.n = min(1.0, budget.spent(self.step, self.seconds))
@@ -390,14 +398,3 @@ class Trainer:
             return False
         restore_training(self, *found)
         return True
-
-
-@contextlib.contextmanager
-def _tensor_cores():
-    """Let GPUs multiply float32 in TF32, and leave the setting as it was."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
-__all__ = ["LossScale", "resolve_precision"]
+__all__ = ["LossScale", "resolve_precision", "tensor_cores"]
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
@@ -85,3 +88,15 @@ class LossScale:
         """Take back what `state` gave."""
         if self.used:
             self.value, self.good_steps = state
+
+
+@contextlib.contextmanager
+def tensor_cores(device: torch.device) -> Iterator[None]:
+    """Let a GPU multiply float32 in TF32, and leave the setting as it was."""
+    before = torch.get_float32_matmul_precision()
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

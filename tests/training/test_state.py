@@ -1,6 +1,7 @@
 """What a training can be, and that each of it can be stopped and gone on with."""
 
 import csv
+import pickle
 
 import numpy as np
 import pytest
@@ -168,3 +169,19 @@ def test_epochs_can_end_the_training(make_trainer):
     trainer.run(Budget(100))
     assert seen == [2, 4, 6]
     assert trainer.step == 6
+
+
+def test_compiled_network_is_compiled_and_kept_as_it_was(make_trainer, weights_of, monkeypatch):
+    seen = []
+
+    def compile_network(network, z, log_snr):
+        seen.append(z.shape)
+        network.compile(backend="eager")
+
+    monkeypatch.setattr(loop_module, "compile_network", compile_network)
+    compiled, plain = make_trainer(compiled=True), make_trainer()
+    for trainer in (compiled, plain):
+        trainer.run(Budget(2))
+    assert seen == [(4, 3, 8, 8)]
+    torch.testing.assert_close(weights_of(compiled), weights_of(plain), rtol=1e-4, atol=1e-6)
+    pickle.loads(pickle.dumps(compiled.averaged))
