@@ -162,7 +162,7 @@ def test_lazy_cube_larger_than_memory(cube, monkeypatch):
     pytest.importorskip("dask")
     from skdiffuse.training import batches
 
-    monkeypatch.setattr(batches.WindowBatches.__init__, "__defaults__", (4, False, 2000))
+    monkeypatch.setattr(batches, "MEMORY", 2000)
     lazy = cube.chunk({"time": 4})
     with warnings.catch_warnings():
         warnings.simplefilter("error")

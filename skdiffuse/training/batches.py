@@ -55,8 +55,9 @@ class WindowBatches:
         With 1, windows are drawn evenly and all weights are 1.
     symmetries : bool, default=False
         Whether each window is mirrored, and turned by right angles if it is square, at random.
-    memory : int, default=2**28
-        Bytes of a lazy cube that are held at a time, in float32; as much again is read ahead.
+    memory : int or None, default=None
+        Bytes of a lazy cube that are held at a time, in float32; as much again is read ahead. None
+        is 256 MiB.
     conditions : Conditions, optional
         What else is known of the cube and told to the network.
 
@@ -75,7 +76,7 @@ class WindowBatches:
         seed: int,
         n_candidates: int = 4,
         symmetries: bool = False,
-        memory: int = MEMORY,
+        memory: int | None = None,
         conditions: Conditions | None = None,
     ) -> None:
         self.n_frames = n_frames
@@ -84,7 +85,7 @@ class WindowBatches:
         self.seed = seed
         self.n_candidates = n_candidates
         self.symmetries = symmetries
-        self.memory = memory
+        self.memory = MEMORY if memory is None else memory
         self.read_from(cube, conditions)
 
     def read_from(self, cube: Cube, conditions: Conditions | None = None) -> None:
