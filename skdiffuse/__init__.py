@@ -20,6 +20,7 @@ _HOMES = {
     "PrecipDiffusion": "skdiffuse.precip_diffusion",
     "SeasonSplit": "skdiffuse.model_selection",
     "SqrtTransform": "skdiffuse.preprocessing",
+    "dissertation_model": "skdiffuse.presets",
     "make_precipitation": "skdiffuse.datasets",
     "open_cube": "skdiffuse.cubes",
     "write_cube": "skdiffuse.cubes",

@@ -78,7 +78,7 @@ class WindowDrawing:
         step = SAMPLERS[self.sampler]
         if n_resampling != 1:
             step = ResampledStep(step, n_resampling)
-        grid = sampling_grid(self.schedule_, n_steps)
+        grid = sampling_grid(self.schedule_, n_steps, self.step_spacing)
         device = self._device()
         network = self._network_for(shape, overlap, compose, tile_size)
         if observation is not None:

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skdiffuse import persistence
 from skdiffuse.cubes import validate_cube
+from skdiffuse.diffusion import SPACINGS
 from skdiffuse.fitting import prepare_training
 from skdiffuse.generation import SAMPLERS, RainGenerator
 from skdiffuse.learning import RainLearner
@@ -107,6 +108,9 @@ class PrecipDiffusion(
         hundreds of steps.
     n_steps : int, default=32
         Steps of the sampler.
+    step_spacing : {"tapered", "angle", "log_snr", "edm", "time"}, default="tapered"
+        What is uniform along the steps; see `skdiffuse.diffusion.sampling_grid`. "tapered" is dense
+        where the spectrum of rain lies, "time" is the dissertation's.
     checkpoint_dir : str, Path or None, default=None
         Folder for checkpoints, written about once a minute and at the end, also when training is
         interrupted. None writes none.
@@ -187,6 +191,7 @@ class PrecipDiffusion(
         patience=None,
         sampler="adams",
         n_steps=32,
+        step_spacing="tapered",
         checkpoint_dir=None,
         average_snapshots=False,
         log_dir=None,
@@ -222,6 +227,7 @@ class PrecipDiffusion(
         self.patience = patience
         self.sampler = sampler
         self.n_steps = n_steps
+        self.step_spacing = step_spacing
         self.checkpoint_dir = checkpoint_dir
         self.average_snapshots = average_snapshots
         self.log_dir = log_dir
@@ -347,7 +353,8 @@ class PrecipDiffusion(
         check_scalar(self.trace, "trace", Real, min_val=0)
         if self.max_time is not None:
             check_scalar(self.max_time, "max_time", Real, min_val=0, include_boundaries="neither")
-        if self.sampler not in SAMPLERS:
-            raise ValueError(
-                f"sampler={self.sampler!r} is unknown; choose one of {list(SAMPLERS)}."
-            )
+        for name, choices in (("sampler", list(SAMPLERS)), ("step_spacing", list(SPACINGS))):
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is unknown; choose one of {choices}."
+                )

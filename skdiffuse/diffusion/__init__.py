@@ -106,6 +106,7 @@ from skdiffuse.diffusion.samplers import (
     run_sampler,
 )
 from skdiffuse.diffusion.schedules import (
+    SPACINGS,
     LinearLogSNRSchedule,
     NoiseSchedule,
     ShiftedCosineSchedule,
@@ -146,6 +147,7 @@ from skdiffuse.diffusion.windows import (
 __all__ = [
     "CONDITIONING_METHODS",
     "PARAMETERIZATIONS",
+    "SPACINGS",
     "AdamsBashforthStep",
     "AdamsStep",
     "AmortisedDenoiser",

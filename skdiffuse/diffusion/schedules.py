@@ -17,6 +17,7 @@ from skdiffuse.diffusion.coordinates import Coordinate, as_coordinate
 from skdiffuse.diffusion.parameterizations import alpha, sigma
 
 __all__ = [
+    "SPACINGS",
     "LinearLogSNRSchedule",
     "NoiseSchedule",
     "ShiftedCosineSchedule",
