@@ -28,8 +28,8 @@ def natural_earth_coast(resolution: str = "50m") -> tuple[np.ndarray, ...]:
     place = {
         "config": config, "resolution": resolution, "category": "physical", "name": "coastline",
     }  # fmt: skip
-    source = Downloader.from_config(("shapefiles", "natural_earth"), config)
-    for path in (source.pre_existing_path(place), source.target_path(place)):
+    source = Downloader.from_config(("shapefiles", "natural_earth"))
+    for path in (source.pre_downloaded_path(place), source.target_path(place)):
         if path is not None and Path(path).exists():
             lines = []
             for geometry in Reader(str(path)).geometries():

@@ -331,6 +331,25 @@ def test_coastlines_lie_where_they_should(recwarn):
     assert not [w for w in recwarn if "ownload" in str(w.message)]
 
 
+def test_coastlines_are_those_that_cartopy_has(tmp_path, monkeypatch):
+    cartopy = pytest.importorskip("cartopy")
+    shapefile = pytest.importorskip("shapefile")
+    from skdiffuse.plotting.coastlines import natural_earth_coast
+
+    folder = tmp_path / "shapefiles" / "natural_earth" / "physical"
+    folder.mkdir(parents=True)
+    with shapefile.Writer(str(folder / "ne_50m_coastline.shp"), shapeType=3) as file:
+        file.field("name", "C")
+        file.line([[[0.0, 50.0], [1.0, 51.0], [2.0, 51.5]]])
+        file.record("a coast")
+    monkeypatch.setitem(cartopy.config, "data_dir", tmp_path)
+    monkeypatch.setitem(cartopy.config, "pre_existing_data_dir", tmp_path / "none")
+    natural_earth_coast.cache_clear()
+    (line,) = natural_earth_coast()
+    np.testing.assert_allclose(line[:, :2], [[0, 50], [1, 51], [2, 51.5]])
+    natural_earth_coast.cache_clear()
+
+
 def test_animation_without_ffmpeg_says_so(rain, tmp_path, monkeypatch):
     from matplotlib.animation import writers
 
