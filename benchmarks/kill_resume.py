@@ -30,7 +30,7 @@ from skdiffuse.datasets import make_precipitation
 from skdiffuse.training import checkpoints, loop
 
 N_KILLS = 50
-N_STEPS = 150
+N_STEPS = 100
 
 
 def train(folder: Path, result: Path, die_in_write: int | None) -> None:
@@ -101,7 +101,7 @@ def run(n_kills: int, seed: int) -> dict:
         # So that the kills are spread over the training and not used up at its start.
         typical = seconds / n_kills
         while not (root / "b").exists():
-            die = draw.randrange(1, 7) if kills < n_kills and draw.random() < 0.4 else None
+            die = draw.randrange(1, 5) if kills < n_kills and draw.random() < 0.4 else None
             child = context.Process(target=train, args=(root / "killed", root / "b", die))
             child.start()
             processes += 1

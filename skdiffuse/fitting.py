@@ -279,7 +279,7 @@ def _sample_of_rain(windows: WindowBatches, seed: int) -> np.ndarray:
 
 
 def _mean_power(windows: WindowBatches, latent: LatentSpace) -> Tensor:
-    """Spectrum of training windows, from batches that no training reaches."""
-    first = 2**20 * windows.steps_per_group * windows.reader.groups_per_epoch
-    batches = [windows(first + number) for number in range(BATCHES_FOR_SPECTRUM)]
+    """Spectrum of training windows, from batches of a number that no training reaches."""
+    # The first group of blocks: it is needed next.
+    batches = [windows.batch(2**40 + k, group=0)[:2] for k in range(BATCHES_FOR_SPECTRUM)]
     return mean_power((latent.encode(rain) for rain, _ in batches), [w for _, w in batches])

@@ -104,7 +104,7 @@ class WindowBatches:
         return rain, weights
 
     def batch(
-        self, step: int, places: range | None = None
+        self, step: int, places: range | None = None, group: int | None = None
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Batch number `step`.
 
@@ -114,6 +114,8 @@ class WindowBatches:
         places : range, optional
             Which windows of the batch; default: all. A window does not depend on the others, so
             that processes which share a batch read their own windows only.
+        group : int, optional
+            Group of blocks to draw from; default: that of the step.
 
         Returns
         -------
@@ -125,7 +127,7 @@ class WindowBatches:
             ``labels`` or ``covariates`` of each window, for the network.
         """
         places = range(self.batch_size) if places is None else places
-        blocks = self.reader.group(step // self.steps_per_group)
+        blocks = self.reader.group(step // self.steps_per_group if group is None else group)
         drawn = [self._draw(blocks, step, place) for place in places]
         windows, weights, told = zip(*drawn, strict=True)
         return (

@@ -29,8 +29,10 @@ class Processes:
     """
 
     def __init__(self) -> None:
-        self.count = int(os.environ.get("WORLD_SIZE", "1"))
-        self.number = int(os.environ.get("RANK", "0"))
+        # Some batch systems set one or the other for purposes of their own.
+        told = all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR"))
+        self.count = int(os.environ["WORLD_SIZE"]) if told else 1
+        self.number = int(os.environ["RANK"]) if told else 0
 
     @property
     def is_first(self) -> bool:
