@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from skdiffuse.metrics._arrays import check_same_grid, to_numpy
+from skdiffuse.metrics._arrays import blocks, check_same_grid, to_numpy
 from skdiffuse.metrics.intensity import intensity_edges, intensity_histogram
 from skdiffuse.metrics.quantiles import extreme_quantile_levels
 from skdiffuse.metrics.scorers import windows
@@ -197,11 +197,21 @@ def sequences_of(X: Any, n_frames: int | None) -> np.ndarray:
     )
 
 
-def _statistics(sequences: np.ndarray) -> dict[str, np.ndarray]:
+def _each_sequence(X: Any, n_frames: int) -> Iterator[np.ndarray]:
+    """Yield the sequences of a cube one by one; of a lazy one no more than a block is loaded."""
+    if np.ndim(X) == 4:
+        for block in blocks(X[:, :n_frames], item_ndim=3):
+            yield from block
+        return
+    for window in windows(X, n_frames):
+        yield to_numpy(window)
+
+
+def _statistics(sequences: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
     """What the scores need of each sequence, so that resampling costs nothing."""
-    T, ny, nx = sequences.shape[1:]
     histogram, maps, spatial, temporal = [], [], [], []
     for X in sequences:
+        T, ny, nx = X.shape
         known = ~np.isnan(X)
         maps.append([np.where(known, X, 0.0).sum(axis=0, dtype=np.float64), known.sum(axis=0)])
         h = intensity_histogram(X, _EDGES) if known.any() else None
@@ -287,11 +297,10 @@ def scorecard(
         lengths = [np.shape(X)[1] for X in (obs, *everyone.values()) if np.ndim(X) == 4]
         shortest = min(np.shape(X)[-3] for X in (obs, *everyone.values()))
         n_frames = min(lengths) if lengths else min(12, shortest)
-    observed = sequences_of(obs, n_frames)
-    a = _statistics(observed)
-    of = {name: sequences_of(sim, n_frames) for name, sim in everyone.items()}
-    smallest = min(X.size for X in (observed, *of.values()))
-    b = {name: _statistics(X) for name, X in of.items()}
+    a = _statistics(_each_sequence(obs, n_frames))
+    b = {name: _statistics(_each_sequence(sim, n_frames)) for name, sim in everyone.items()}
+    cells = n_frames * int(np.prod(np.shape(obs)[-2:]))
+    smallest = cells * min(len(of["map"]) for of in (a, *b.values()))
     entries = []
     for name in everyone:
         for score in _scores(smallest):

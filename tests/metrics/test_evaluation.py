@@ -64,6 +64,20 @@ def test_series_are_cut_and_grids_are_checked(rain):
         metrics.scorecard(obs[:1], {"m": sim})
 
 
+def test_lazy_cubes_are_scored_as_those_in_memory(rain, monkeypatch):
+    da = pytest.importorskip("dask.array")
+    from skdiffuse.metrics import _arrays
+
+    obs, sim, _ = rain
+    monkeypatch.setattr(_arrays, "BLOCK_CELLS", 3 * obs[0].size)
+    whole = metrics.scorecard(obs, {"m": sim}, n_resamples=10)
+    lazy = da.from_array(obs.reshape(-1, 12, 12), chunks=(7, 12, 5))
+    parts = metrics.scorecard(
+        lazy, {"m": da.from_array(sim, chunks=(4, 3, 12, 12))}, n_resamples=10
+    )
+    assert [e.value for e in parts] == pytest.approx([e.value for e in whole])
+
+
 def test_dry_and_missing_cubes_do_not_break_it(rain):
     obs, sim, _ = rain
     holes = obs.copy()
