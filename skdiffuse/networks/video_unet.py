@@ -51,9 +51,9 @@ class VideoUNet(nn.Module):
         that it can know where it rains. On a field of another shape their mean is used.
     edges : {"zero", "reflect", "periodic"} or a pair of them for y and x, default="zero"
         What the network sees beyond the edge: nothing; the field mirrored; or its other side, as
-        on a torus or around a circle of latitude. A periodic axis should have a multiple of
-        ``patch_size * 2**(len(multipliers) - 1)`` cells: one that has not is continued to the next
-        multiple, and the seam moves there.
+        on a torus or around a circle of latitude. Sides that are no multiple of
+        ``patch_size * 2**(len(multipliers) - 1)`` cells are continued to the next multiple, which
+        moves the edge there (with "zero" by a mirror): a periodic axis should be a multiple.
     gradient_checkpointing : bool, default=False
         Compute what the backward pass needs again instead of keeping it: less memory, about a
         third more time, the same gradients to the last bit.
@@ -180,7 +180,7 @@ class VideoUNet(nn.Module):
             x = torch.cat([x, self._folded_covariates(covariates, z)], dim=1)
         for axis, after, edge in zip((2, 3), (pad_y, pad_x), self.edges, strict=True):
             if after:
-                x = extend(x, axis, 0, after, edge)
+                x = extend(x, axis, 0, after, "periodic" if edge == "periodic" else "reflect")
         x = F.pixel_unshuffle(x, self.patch_size).contiguous(memory_format=torch.channels_last)
         x = self.stem(x)
         if self.location is not None:
