@@ -51,7 +51,7 @@ def test_every_window_is_as_likely_as_any_other(lazy):
     reader = BlockReader(lazy, *WINDOW, seed=0, memory=200_000)
     counts = reader._counts
     chosen = np.zeros(len(counts))
-    for epoch in range(400):
+    for epoch in range(200):
         np.add.at(chosen, reader._blocks_of_epoch(epoch), 1)
     share = chosen / chosen.sum()
     # Systematic sampling is exact but for its random start.
@@ -63,7 +63,7 @@ def test_windows_start_everywhere(lazy):
     """Sums of place over a long run against those of all windows."""
     windows = WindowBatches(lazy, *WINDOW, batch_size=8, seed=1, n_candidates=1, memory=200_000)
     places = []
-    for step in range(0, 60 * windows.steps_per_group, windows.steps_per_group):
+    for step in range(0, 30 * windows.steps_per_group, windows.steps_per_group):
         places += [place_of(window) for window in windows(step)[0]]
     places = np.array(places)
     spans = (2, 48, 15, 20)

@@ -123,7 +123,7 @@ def test_low_precision_trains(make_trainer):
     losses = {}
     for precision in ("float32", "bfloat16"):
         trainer = make_trainer(precision=precision, learning_rate=3e-3, warmup_steps=5)
-        trainer.run(Budget(40))
+        trainer.run(Budget(12))
         losses[precision] = trainer.history[-1]["loss"]
         assert all(p.dtype == torch.float32 for p in trainer.objective.parameters())
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.05)
@@ -147,15 +147,16 @@ def test_loss_scale_falls_on_overflow_and_changes_no_gradient():
     assert scale.value == 2.0
 
 
-def test_log_files(tmp_path, held_out, make_trainer):
+def test_log_files(tmp_path, held_out, make_trainer, monkeypatch):
+    monkeypatch.setattr(loop_module, "LOG_EVERY", 4)
     trainer = make_trainer(log_dir=tmp_path, checkpoint_dir=tmp_path / "c", held_out=held_out)
-    trainer.run(Budget(25))
+    trainer.run(Budget(5))
     resumed = make_trainer(log_dir=tmp_path, checkpoint_dir=tmp_path / "c", held_out=held_out)
     resumed.resume()
-    resumed.run(Budget(45))
+    resumed.run(Budget(9))
     with open(tmp_path / "training.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [int(row["step"]) for row in rows] == [20, 25, 40, 45]
+    assert [int(row["step"]) for row in rows] == [4, 5, 8, 9]
     assert float(rows[-1]["validation_loss"]) == resumed.history[-1]["validation_loss"]
     assert rows[0]["validation_loss"] == ""
     assert float(rows[-1]["validation_by_log_snr below -8"]) > 0
