@@ -28,6 +28,7 @@ LEVELS = (0.99, 0.999, 0.9999, 1 - 1e-5)
 TRANSFORMS = ("identity", "sqrt", "learnt", "cube_root", "log", "normal_score")
 # Generated rain below this is what the dissertation calls noise (section 4.2).
 NOISE = 0.2
+CURVE_RATES = [0.0, *np.geomspace(0.01, 80.0, 40).round(4).tolist()]
 
 
 def rain_of(data: Path | None) -> np.ndarray:
@@ -88,8 +89,8 @@ def one_run(series: np.ndarray, transform: str, seed: int, steps: int, n_samples
         **comparison(real, made),
         "nats_per_cell": model.score(scored) / scored[0].size,
         "held_out_v_loss": model.denoising_loss(held_out),
-        "curve_at_1_5_20_mm_h": np.asarray(
-            model.transformer_.transform(np.array([[1.0, 5.0, 20.0]]))
+        "latent_of_curve_rates": np.asarray(
+            model.latent_.encode(torch.tensor(CURVE_RATES, dtype=torch.float64)[None])
         )[0].tolist(),
         "loss_curve": [round(entry["loss"], 4) for entry in model.history_],
         "real_against_real": comparison(real, real[few]),
