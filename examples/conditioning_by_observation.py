@@ -27,6 +27,7 @@ from skdiffuse.diffusion import (
     run_sampler,
     sampling_grid,
 )
+from skdiffuse.plotting import rain_colormap, rain_norm
 
 SIZE, N_SAMPLES = 32, 32
 
@@ -79,7 +80,7 @@ def main():
     prior = prior_of_fields()
     truth = sample(prior)[7]
     fig, axes = plt.subplots(3, 5, figsize=(10.5, 6.6), layout="constrained")
-    style = {"vmin": 0, "vmax": 8, "cmap": matplotlib.colormaps["viridis"].with_extremes(bad="0.9")}
+    style = {"norm": rain_norm(), "cmap": rain_colormap().with_extremes(bad="0.75")}
     for row, (name, observation, picture) in zip(axes, questions(truth), strict=True):
         drawn = sample(condition(prior, observation, "moment_matching", tolerance=1e-3))
         error = (drawn.mean(0) - truth).square().mean().sqrt()
@@ -94,7 +95,7 @@ def main():
         for ax, (title, field) in zip(row, fields.items(), strict=True):
             picture = ax.imshow(field, **style)
             ax.set_title(title, fontsize=10, loc="left")
-            ax.set_axis_off()
+            ax.set(xticks=[], yticks=[])
     fig.colorbar(picture, ax=axes, shrink=0.6, label="mm/h")
     path = Path(__file__).parents[1] / "docs" / "images" / "conditioning.png"
     fig.savefig(path, dpi=90)
