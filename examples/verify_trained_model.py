@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter
 from skdiffuse import PrecipDiffusion, plotting
 from skdiffuse.baselines import Advection, Persistence
 from skdiffuse.cubes import open_cube
+from skdiffuse.plotting.colours import model_colours
 
 FRAMES, SIDE, PAST = 6, 32, 3
 
@@ -44,13 +45,16 @@ def draw_overview(path, held_out, everyone, truth, forecasts):
     plotting.PowerSpectrumDisplay.from_samples(held_out, everyone, ax=axes[0, 2])
     plotting.LeadTimeDisplay.from_samples(truth, forecasts, unit="hours", ax=axes[1, 0])
     several = {name: ens for name, ens in forecasts.items() if len(ens) > 1}
-    plotting.RankHistogramDisplay.from_samples(truth, several, ax=axes[1, 1])
+    plotting.ReliabilityDisplay.from_samples(
+        truth, several, threshold=1.0, colours=model_colours(forecasts), ax=axes[1, 1]
+    )
     plotting.FSSDisplay.from_samples(truth, forecasts, cell_km=4, ax=axes[1, 2])
     titles = (
         "How often it rains how hard", "Quantiles out to the extremes", "Power by scale",
-        "Nowcast: error by lead time", "Nowcast: ranks of the truth", "Nowcast: skill by scale",
+        "Nowcast: error by lead time", "Nowcast: probability of 1 mm/h", "Nowcast: skill by scale",
     )  # fmt: skip
     for ax, title in zip(axes.ravel(), titles, strict=True):
+        ax.set_title("")
         ax.set_title(title, fontsize="medium", loc="left")
     figure.savefig(path, dpi=80)
 

@@ -104,6 +104,20 @@ def draw_band(ax: Any, x: Any, low: Any, high: Any, colour: str, alpha: float = 
         ax.fill_between(x, low, high, where=known, color=colour, alpha=alpha, linewidth=0, zorder=1)
 
 
+def draw_bars(ax: Any, x: Any, low: Any, high: Any, colour: str) -> None:
+    """Draw intervals as bars, where bands of several curves would hide each other."""
+    known = np.isfinite(low) & np.isfinite(high)
+    ax.vlines(
+        np.asarray(x)[known], np.asarray(low)[known], np.asarray(high)[known],
+        color=colour, linewidth=1.4, alpha=0.45, zorder=1.5,
+    )  # fmt: skip
+
+
+def dodge(index: int, count: int, step: float) -> float:
+    """How far to the side the index-th of some curves is drawn, so that bars stay apart."""
+    return (index - (count - 1) / 2) * step
+
+
 def sequences_or_none(cube: Any, block_length: int | None = None) -> Any:
     """Return the units to resample, (n, time, y, x) with n of two or more, or None.
 

@@ -77,6 +77,8 @@ def rain_norm(levels=RAIN_LEVELS) -> BoundaryNorm:
     return BoundaryNorm(levels, ncolors=256, extend="max")
 
 
-def model_colours(names) -> dict[str, str]:
-    """Return one colour a name, in the order given."""
-    return {name: MODEL_COLOURS[i % len(MODEL_COLOURS)] for i, name in enumerate(names)}
+def model_colours(names, given=None) -> dict[str, str]:
+    """Return one colour a name: the one given, or the palette's in the order of the names."""
+    names = list(names)
+    palette = {name: MODEL_COLOURS[i % len(MODEL_COLOURS)] for i, name in enumerate(names)}
+    return palette if given is None else {name: given.get(name, palette[name]) for name in names}

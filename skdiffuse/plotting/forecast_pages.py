@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from skdiffuse.metrics import ScorecardEntry
 from skdiffuse.metrics._arrays import check_same_grid, to_numpy
+from skdiffuse.plotting.colours import model_colours
 from skdiffuse.plotting.forecast_skill import FSSDisplay, LeadTimeDisplay
 from skdiffuse.plotting.frames import FramesDisplay
 from skdiffuse.plotting.html_report import HtmlReport
@@ -199,8 +200,8 @@ def _draw_scores(page: HtmlReport, cases: Cases, thresholds: tuple[float, ...]) 
         axes[1].set_axis_off()
     page.figure(
         figure,
-        "Left: the lower the better; shades are 95 % intervals from resampling cases, and shared "
-        "cases make differences surer than overlapping shades suggest. Right: the share of skill "
+        "Left: the lower the better; bars are 95 % intervals from resampling cases, and shared "
+        "cases make differences surer than overlapping bars suggest. Right: the share of skill "
         "that is left when misplacement within the neighbourhood is forgiven; grey is useful.",
     )
     if not seen:
@@ -208,16 +209,20 @@ def _draw_scores(page: HtmlReport, cases: Cases, thresholds: tuple[float, ...]) 
     event = seen[len(seen) // 2]
     figure = Figure(figsize=(11.5, 9.6), layout="constrained")
     axes = figure.subplots(2, 2)
+    style = {"colours": model_colours(ensembles)}
     RocDisplay.from_samples(truth, ensembles, threshold=event, ax=axes[0, 0])
-    ReliabilityDisplay.from_samples(truth, several or ensembles, threshold=event, ax=axes[0, 1])
-    axes[0, 0].set_title(f"Telling events of {event:g} mm/h", fontsize="medium", loc="left")
-    axes[0, 1].set_title(f"Probabilities of {event:g} mm/h", fontsize="medium", loc="left")
+    ReliabilityDisplay.from_samples(
+        truth, several or ensembles, threshold=event, ax=axes[0, 1], **style
+    )
+    titles = [f"Telling events of {event:g} mm/h", f"Probabilities of {event:g} mm/h"]
     if several:
-        RankHistogramDisplay.from_samples(truth, several, ax=axes[1, 0])
-        SpreadSkillDisplay.from_samples(truth, several, ax=axes[1, 1])
-        axes[1, 0].set_title("Ranks of the truth", fontsize="medium", loc="left")
-        axes[1, 1].set_title("Does the spread tell the error?", fontsize="medium", loc="left")
-    else:
+        RankHistogramDisplay.from_samples(truth, several, ax=axes[1, 0], **style)
+        SpreadSkillDisplay.from_samples(truth, several, ax=axes[1, 1], **style)
+        titles += ["Ranks of the truth", "Does the spread tell the error?"]
+    for ax, title in zip(axes.ravel(), titles, strict=False):
+        ax.set_title("")
+        ax.set_title(title, fontsize="medium", loc="left")
+    if not several:
         for ax in axes[1]:
             ax.set_axis_off()
     page.figure(

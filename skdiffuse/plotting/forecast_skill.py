@@ -13,7 +13,7 @@ from skdiffuse.metrics import crps_ensemble
 from skdiffuse.metrics._arrays import to_numpy
 from skdiffuse.metrics.spatial_verification import _count_block
 from skdiffuse.metrics.uncertainty import bootstrap_means
-from skdiffuse.plotting._samples import draw_band, get_axes, named, plain_number, tidy
+from skdiffuse.plotting._samples import dodge, draw_bars, get_axes, named, plain_number, tidy
 from skdiffuse.plotting.colours import model_colours
 
 _DASHES = ("-", "--", ":", "-.")
@@ -138,10 +138,12 @@ class LeadTimeDisplay:
     def plot(self, ax: Any = None):
         """Draw the picture in `ax` (or a new figure) and return self."""
         ax = get_axes(ax)
-        for name, colour in model_colours(self.curves).items():
+        gap = np.diff(self.lead).min() if len(self.lead) > 1 else 1
+        for i, (name, colour) in enumerate(model_colours(self.curves).items()):
             curve = self.curves[name]
-            draw_band(ax, self.lead, curve.low, curve.high, colour)
-            ax.plot(self.lead, curve.value, "o-", ms=4, color=colour, lw=1.6, label=name)
+            at = self.lead + dodge(i, len(self.curves), 0.05 * gap)
+            draw_bars(ax, at, curve.low, curve.high, colour)
+            ax.plot(at, curve.value, "o-", ms=4, color=colour, lw=1.6, label=name)
         top = max(np.nanmax([*c.value, *c.high, 1e-6], initial=1e-6) for c in self.curves.values())
         ax.set(ylim=(0, 1.08 * top), xlabel=f"lead time ({self.unit})", ylabel="CRPS (mm/h)")
         if np.issubdtype(np.asarray(self.lead).dtype, np.integer):
@@ -251,17 +253,17 @@ class FSSDisplay:
         ax = get_axes(ax, (5.8, 4.2))
         colours = model_colours(self.curves)
         width = np.asarray(self.scales) * (self.cell_km or 1.0)
-        for name, curve in self.curves.items():
+        n = len(self.curves) * len(self.thresholds)
+        for i, (name, curve) in enumerate(self.curves.items()):
             for t, dash in zip(range(len(self.thresholds)), _DASHES, strict=False):
-                draw_band(ax, width, curve.low[t], curve.high[t], colours[name], alpha=0.12)
-                ax.plot(
-                    width, curve.value[t], dash, marker="o", ms=3.5, lw=1.5, color=colours[name]
-                )
+                at = width * np.exp(dodge(t * len(self.curves) + i, n, 0.035))
+                draw_bars(ax, at, curve.low[t], curve.high[t], colours[name])
+                ax.plot(at, curve.value[t], dash, marker="o", ms=3.5, lw=1.5, color=colours[name])
         lowest = min(self.useful.values())
         ax.axhspan(lowest, 1, color="#F2F2F2", zorder=0)
         ax.text(
-            0.985, lowest + 0.01, "useful", transform=ax.get_yaxis_transform(), ha="right",
-            va="bottom", fontsize="x-small", color="#666666",
+            0.015, 0.985, "useful", transform=ax.get_yaxis_transform(), ha="left", va="top",
+            fontsize="x-small", color="#666666",
         )  # fmt: skip
         ax.set(
             xscale="log",

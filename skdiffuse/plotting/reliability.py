@@ -12,7 +12,7 @@ from skdiffuse.metrics import (
     reliability_curve,
 )
 from skdiffuse.metrics.uncertainty import bootstrap_means
-from skdiffuse.plotting._samples import draw_band, get_axes, named, tidy
+from skdiffuse.plotting._samples import dodge, draw_bars, get_axes, named, tidy
 from skdiffuse.plotting.colours import model_colours
 
 
@@ -68,6 +68,7 @@ class RankHistogramDisplay:
         *,
         axis: int = 0,
         confidence: float | None = 0.95,
+        colours: dict[str, str] | None = None,
         ax: Any = None,
     ):
         """Rank `obs` among the members of `ens`, an ensemble or a dictionary of them.
@@ -82,6 +83,8 @@ class RankHistogramDisplay:
             Axis of the members.
         confidence : float or None, default=0.95
             Level of the shaded intervals; None draws none.
+        colours : dict of str to colour, default=None
+            Colours by name, where models have theirs already in another picture.
         ax : Axes, default=None
             Axes to draw in; by default a new figure.
         """
@@ -95,13 +98,13 @@ class RankHistogramDisplay:
                     random_state=0,
                 )  # fmt: skip
                 intervals[name] = np.array([b.low, b.high])
-        return cls(shares, intervals).plot(ax)
+        return cls(shares, intervals).plot(ax, colours=colours)
 
-    def plot(self, ax: Any = None):
+    def plot(self, ax: Any = None, *, colours: dict[str, str] | None = None):
         """Draw the picture in `ax` (or a new figure) and return self."""
         ax = get_axes(ax)
         highest = 0.0
-        for name, colour in model_colours(self.shares).items():
+        for name, colour in model_colours(self.shares, colours).items():
             share = np.asarray(self.shares[name])
             # Relative to flat, on [0, 1]: ensembles of different sizes compare.
             height = share * share.size
@@ -175,13 +178,14 @@ class ReliabilityDisplay:
         n_bins: int = 10,
         axis: int = 0,
         confidence: float | None = 0.95,
+        colours: dict[str, str] | None = None,
         ax: Any = None,
     ):
         """Compare forecasts of "at least `threshold` mm/h" with `obs`.
 
         Parameters
         ----------
-        obs, ens, axis, confidence, ax
+        obs, ens, axis, confidence, colours, ax
             As for `RankHistogramDisplay.from_samples`.
         threshold : float
             Rate in mm/h.
@@ -198,20 +202,21 @@ class ReliabilityDisplay:
             cases = _by_case(measure, obs, e, axis) if confidence else []
             if len(cases) > 1:
                 intervals[name] = _frequency_interval(curves[name], cases, n_bins, confidence)
-        return cls(curves, f"at least {threshold:g} mm/h", intervals).plot(ax)
+        return cls(curves, f"at least {threshold:g} mm/h", intervals).plot(ax, colours=colours)
 
-    def plot(self, ax: Any = None):
+    def plot(self, ax: Any = None, *, colours: dict[str, str] | None = None):
         """Draw the picture in `ax` (or a new figure) and return self."""
         ax = get_axes(ax, (4.6, 4.4))
         ax.plot([0, 1], [0, 1], color="#888888", linewidth=1, zorder=1)
-        for name, colour in model_colours(self.curves).items():
+        for i, (name, colour) in enumerate(model_colours(self.curves, colours).items()):
             curve = self.curves[name]
             ax.plot(curve.probability, curve.frequency, color=colour, linewidth=1.5, label=name)
             # Large dots carry many forecasts.
             size = 12 + 90 * np.sqrt(curve.count / curve.count.sum())
             ax.scatter(curve.probability, curve.frequency, s=size, color=colour, linewidths=0)
             if name in (self.intervals or {}):
-                draw_band(ax, curve.probability, *self.intervals[name], colour)
+                at = curve.probability + dodge(i, len(self.curves), 0.012)
+                draw_bars(ax, at, *self.intervals[name], colour)
         ax.set(
             xlim=(-0.02, 1.02),
             ylim=(-0.02, 1.02),

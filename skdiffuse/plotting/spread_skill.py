@@ -44,12 +44,21 @@ class SpreadSkillDisplay:
         self.overall = overall
 
     @classmethod
-    def from_samples(cls, obs: Any, ens: Any, *, n_bins: int = 12, axis: int = 0, ax: Any = None):
+    def from_samples(
+        cls,
+        obs: Any,
+        ens: Any,
+        *,
+        n_bins: int = 12,
+        axis: int = 0,
+        colours: dict[str, str] | None = None,
+        ax: Any = None,
+    ):
         """Compare spread with error in `n_bins` classes of cells, equally filled.
 
         Parameters
         ----------
-        obs, ens, axis, ax
+        obs, ens, axis, colours, ax
             As for `RankHistogramDisplay.from_samples`; ensembles have two members or more.
         n_bins : int, default=12
             Classes of the cells that have any spread: where all members are dry there is none.
@@ -63,16 +72,16 @@ class SpreadSkillDisplay:
             truth = np.where(spread, to_numpy(obs, "obs"), np.nan)
             if np.isfinite(truth).any():
                 binned[name] = spread_skill(truth, members, n_bins=n_bins)
-        return cls(binned, overall).plot(ax)
+        return cls(binned, overall).plot(ax, colours=colours)
 
-    def plot(self, ax: Any = None):
+    def plot(self, ax: Any = None, *, colours: dict[str, str] | None = None):
         """Draw the picture in `ax` (or a new figure) and return self."""
         ax = get_axes(ax, (4.6, 4.4))
         shown = np.array([v for b in self.binned.values() for v in (*b.spread, *b.error)])
         shown = shown[np.isfinite(shown) & (shown > 0.01)]
         low, high = (shown.min() / 1.3, shown.max() * 1.3) if shown.size else (0.1, 10.0)
         ax.plot([low, high], [low, high], color="#888888", linewidth=1, zorder=1)
-        for name, colour in model_colours(self.overall).items():
+        for name, colour in model_colours(self.overall, colours).items():
             if name not in self.binned:
                 continue
             b = self.binned[name]
