@@ -1,9 +1,10 @@
 """Long sequences denoised jointly in overlapping windows: how far from the law, and any seams.
 
 Forty frames of a Gaussian autoregression of order 1, whose denoiser is exact for every stretch,
-from windows of ten. The sampler is deterministic and linear in its noise, so that unit vectors give the
-covariance of its samples exactly: nothing is drawn. Compared are the whole at once, windows minus
-overlaps, the average with the package's steep weights, and the usual average with linear ones.
+from windows of ten. The sampler is deterministic and linear in its noise, so that unit vectors
+give the covariance of its samples exactly: nothing is drawn. Compared are the whole at once,
+windows minus overlaps, the average with the package's steep weights, and the usual average with
+linear ones.
 
     python benchmarks/joint_windows.py [--quick]
 
