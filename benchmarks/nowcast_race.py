@@ -76,6 +76,7 @@ def trained(name, minutes):
         network="race",
         amortised=True,
         n_steps=16,
+        learning_rate_schedule="cosine",
         max_epochs=10**6,
         max_time=60 * (minutes or 1),
         random_state=0,
@@ -349,6 +350,11 @@ def long_runs(model, n_frames, n_samples, modes=("autoregressive", "composed")):
 T_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365}
 
 
+def merged(before, now):
+    """Results of a race that is run in parts."""
+    return {key: {**before.get(key, {}), **now.get(key, {})} for key in [*before, *now]}
+
+
 def draw(pictures, name):
     from skdiffuse.plotting import FramesDisplay
 
@@ -364,7 +370,7 @@ def main():
     parser.add_argument("--data", choices=["mrms", "fmi", "synthetic"], default="mrms")
     parser.add_argument("--train", type=float, metavar="MINUTES", help="make the weights anew")
     parser.add_argument("--cases", type=int, default=8)
-    parser.add_argument("--members", type=int, default=6)
+    parser.add_argument("--members", type=int, default=4)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument(
         "--tasks", nargs="*", default=["interpolation", "gaps", "downscaling", "nowcast"]
@@ -410,7 +416,7 @@ def main():
     if options.json:
         before = json.loads(options.json.read_text()) if options.json.is_file() else {}
         for key in ("tasks", "simulate"):
-            results[key] = {**before.get(key, {}), **results.get(key, {})}
+            results[key] = merged(before.get(key, {}), results.get(key, {}))
         options.json.write_text(json.dumps({**before, **results}, indent=1) + "\n")
     print(json.dumps({k: v for k, v in results.items() if k not in ("tasks", "simulate")}))
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from skdiffuse.cubes import write_cube
 
-__all__ = ["MEMORY_ERRORS", "in_batches", "streamed"]
+__all__ = ["MEMORY_ERRORS", "in_batches", "spans", "streamed"]
 
 MEMORY_ERRORS = (MemoryError, torch.OutOfMemoryError)
 
@@ -71,6 +71,17 @@ def in_batches(draw: Callable[[slice], Tensor], n: int, batch_size: int) -> Tens
             stacklevel=3,
         )
     return torch.cat(drawn)
+
+
+def spans(n: int, size: int) -> list[tuple[int, int]]:
+    """Cut n things into consecutive parts of a size, as (first, one past the last).
+
+    Examples
+    --------
+    >>> spans(5, 2)
+    [(0, 2), (2, 4), (4, 5)]
+    """
+    return [(first, min(first + size, n)) for first in range(0, n, size)]
 
 
 def _is_lack_of_memory(error: BaseException) -> bool:

@@ -150,12 +150,11 @@ def _impute(options: argparse.Namespace) -> None:
 
 
 def _forecast(options: argparse.Namespace) -> None:
-    from skdiffuse.cubes import open_cube, write_cube
+    from skdiffuse.cubes import open_cube
 
     model = _load(options)
-    past = open_cube(options.data)
-    ahead = model.forecast(past, options.horizon, n_members=options.n, **_sampling(options))
-    write_cube(ahead, options.out)
+    settings = {"n_members": options.n, "out": options.out, **_sampling(options)}
+    model.forecast(open_cube(options.data), options.horizon, **settings)
     print(f"{options.n} members of {options.horizon} frames are in {options.out}.")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from numbers import Integral
@@ -14,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skdiffuse._version import __version__
-from skdiffuse.batching import streamed
+from skdiffuse.batching import spans, streamed
 from skdiffuse.completion import sample_seed
 from skdiffuse.cubes import Cube, dress, validate_cube
 from skdiffuse.diffusion import KnownCells, Observation
@@ -106,10 +105,9 @@ class RainGenerator(WindowDrawing):
 
         if out is None:
             return dressed(draw(0, n_samples))
-        edges = [*range(0, n_samples, size), n_samples]
-        spans = list(itertools.pairwise(edges))
-        parts = (draw(*span) for span in spans)
-        return streamed(parts, [(b - a, *window) for a, b in spans], 0, dressed, out)
+        cuts = spans(n_samples, size)
+        parts = (draw(*cut) for cut in cuts)
+        return streamed(parts, [(b - a, *window) for a, b in cuts], 0, dressed, out)
 
     def condition(
         self,

@@ -9,6 +9,7 @@ import torch
 import xarray as xr
 from sklearn.utils import check_scalar
 
+from skdiffuse.batching import spans, streamed
 from skdiffuse.completion import complete
 from skdiffuse.cubes import dress
 from skdiffuse.diffusion import ArealMean
@@ -68,9 +69,9 @@ class RainTasks:
             method=method,
             w_r=w_r,
             n_steps=n_steps,
-            batch_size=batch_size,
+            batch_size=self._batch_size(batch_size),
             tile_size=tile_size,
-            random_state=random_state,
+            seed=self._sampling_seed(random_state),
             **options,
         )
         dtype = values.dtype if values.dtype.kind == "f" else np.float64
@@ -134,6 +135,7 @@ class RainTasks:
         batch_size=None,
         tile_size=None,
         random_state=None,
+        out=None,
         **options,
     ):
         """Continue sequences of rain: a probabilistic nowcast.
@@ -149,11 +151,13 @@ class RainTasks:
             Size of the ensemble.
         method, w_r, n_steps, batch_size, tile_size, random_state, **options
             See `impute`.
+        out : str, Path or None, default=None
+            File, NetCDF or ``.zarr``, to which members are written as they come.
 
         Returns
         -------
         ndarray or DataArray of shape (n_members, ..., horizon, y, x)
-            Rain in mm/h, float32.
+            Rain in mm/h, float32; with `out` that of the file, lazy.
         """
         check_scalar(horizon, "horizon", Integral, min_val=1)
         check_scalar(n_members, "n_members", Integral, min_val=1)
@@ -166,24 +170,36 @@ class RainTasks:
                 f"X is missing in all of its last {past.shape[1]} frames, from which to forecast."
             )
         future = np.full((len(past), horizon, *cube.field_shape), np.nan, np.float32)
-        filled = self._complete(
-            np.concatenate([past, future], axis=1),
-            None,
-            n_members,
-            method=method,
-            w_r=w_r,
-            n_steps=n_steps,
-            batch_size=batch_size,
-            tile_size=tile_size,
-            random_state=random_state,
-            **options,
-        )[:, :, -horizon:]
-        return dress(
-            filled[:, 0] if cube.is_series else filled,
-            cube.template,
-            time="continued",
-            history=self._history("forecast"),
-        )
+        sequence = np.concatenate([past, future], axis=1)
+        seed = self._sampling_seed(random_state)
+        size = self._batch_size(batch_size)
+
+        def members(first: int, end: int) -> np.ndarray:
+            filled = self._complete(
+                sequence,
+                None,
+                end - first,
+                first=first,
+                method=method,
+                w_r=w_r,
+                n_steps=n_steps,
+                batch_size=size,
+                tile_size=tile_size,
+                seed=seed,
+                **options,
+            )[:, :, -horizon:]
+            return filled[:, 0] if cube.is_series else filled
+
+        def dressed(values):
+            return dress(values, cube.template, time="continued", history=self._history("forecast"))
+
+        if out is None:
+            return dressed(members(0, n_members))
+        cuts = spans(n_members, size)
+        shape = (horizon, *cube.field_shape)
+        shape = shape if cube.is_series else (len(past), *shape)
+        parts = (members(*cut) for cut in cuts)
+        return streamed(parts, [(b - a, *shape) for a, b in cuts], 0, dressed, out)
 
     def downscale(self, X, factor, *, n_samples=1, **options):
         """Refine in space: rain on a grid `factor` times finer whose areal means are those of `X`.
@@ -238,33 +254,25 @@ class RainTasks:
             history=self._history("downscale"),
         )
 
-    def _complete(
-        self, rain, cube, n_samples, *, batch_size, random_state, **settings
-    ) -> np.ndarray:
+    def _complete(self, rain, cube, n_samples, *, seed, first=0, **settings) -> np.ndarray:
         """Fill in NaN: (n, time, y, x) -> (n_samples, n, time, y, x), stretch by stretch."""
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         # Also where nothing is left to be drawn: a wrong name is an error in any case.
         self._method(settings["method"], settings["w_r"])
-        seed = self._sampling_seed(random_state)
         n, length = rain.shape[:2]
         members = np.repeat(rain[None].astype(np.float32), n_samples, axis=0)
         members = torch.from_numpy(members.reshape(n_samples * n, *rain.shape[1:]))
-        numbers = [(i, k) for i in range(n_samples) for k in range(n)]
+        numbers = [(i, k) for i in range(first, first + n_samples) for k in range(n)]
 
         def draw(window, known, seeds):
-            return self._fill(
-                torch.where(known, window, torch.nan),
-                seeds,
-                batch_size=self._batch_size(batch_size),
-                **settings,
-            )
+            return self._fill(torch.where(known, window, torch.nan), seeds, **settings)
 
-        for first, end in [(0, length)] if cube is None else cube.runs():
-            members[:, first:end] = complete(
-                members[:, first:end],
+        for start, end in [(0, length)] if cube is None else cube.runs():
+            members[:, start:end] = complete(
+                members[:, start:end],
                 draw,
                 n_frames=self.n_frames,
-                seeds=[(seed, first, *number) for number in numbers],
+                seeds=[(seed, start, *number) for number in numbers],
             )
         return members.numpy().reshape(n_samples, *rain.shape)
 

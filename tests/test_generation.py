@@ -214,6 +214,14 @@ class TestLarge:
             part = model.sample(n, first=first)
             np.testing.assert_allclose(part, all_of_them[first : first + n], atol=1e-4)
 
+    @pytest.mark.parametrize("n", [None, 2])
+    def test_streamed_forecast_is_as_in_memory(self, model, cube, tmp_path, n):
+        pytest.importorskip("dask")
+        past = cube[:3] if n is None else np.stack([cube.values[:3]] * n)
+        options = {"n_members": 5, "batch_size": 2, "random_state": 4}
+        written = model.forecast(past, 2, out=tmp_path / "ahead.nc", **options)
+        np.testing.assert_allclose(written, model.forecast(past, 2, **options), atol=1e-4)
+
     @pytest.mark.parametrize("verb", ["sample", "simulate"])
     @pytest.mark.parametrize("suffix", ["nc", "zarr"])
     def test_streamed_is_as_in_memory(self, model, tmp_path, verb, suffix):

@@ -1,0 +1,20 @@
+"""The page on tasks runs as it stands."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_the_examples_run():
+    page = (Path(__file__).parents[1] / "docs/tasks.md").read_text()
+    names: dict = {}
+    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(code, names)
+    promised = dict(re.findall(r"^(\w+) = .*# (\([\d, ]+\))", page, re.MULTILINE))
+    assert len(promised) >= 5
+    for name, shape in promised.items():
+        assert str(tuple(names[name].shape)) == shape, name
+        assert np.isfinite(names[name]).all()
