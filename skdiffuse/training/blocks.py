@@ -106,7 +106,7 @@ class BlockReader:
         ]
         counts = in_time[:, :, None, None] * in_space[0][:, None] * in_space[1]
         self._counts = counts.ravel().astype(float)
-        self.groups_per_epoch = -(-np.count_nonzero(self._counts) // self.blocks_in_group)
+        self.groups_per_epoch = int(-(-np.count_nonzero(self._counts) // self.blocks_in_group))
         self._order: tuple[int, np.ndarray] | None = None
         self._pending: dict[int, Future] = {}
         self._pool: ThreadPoolExecutor | None = None
