@@ -35,7 +35,7 @@ class ScorecardEntry(NamedTuple):
     p_value : float
         Probability of a value as far from `expected` if the distributions were equal.
     versus : dict of str to str
-        "better", "worse" or "no clear difference", by name of the baseline.
+        "better", "worse", "no clear difference" or "undefined", by name of the baseline.
     reading : str
         What it says, in plain words.
     n : int
@@ -58,6 +58,8 @@ class ScorecardEntry(NamedTuple):
 
 def verdict(gap: BootstrapResult) -> str:
     """Say in words what the interval of a difference of losses allows to say."""
+    if not np.isfinite(gap.value):
+        return "undefined"
     return "better" if gap.high < 0 else "worse" if gap.low > 0 else "no clear difference"
 
 

@@ -12,11 +12,17 @@ from matplotlib.figure import Figure
 from skdiffuse.metrics import ScorecardEntry, forecast_scorecard, scorecard, wet_fraction
 from skdiffuse.metrics._arrays import calendar, to_numpy
 from skdiffuse.metrics.evaluation import sequences_of
+from skdiffuse.metrics.scorers import windows
 from skdiffuse.plotting._files import write_whole
 from skdiffuse.plotting._samples import named
 from skdiffuse.plotting.distribution import IntensityHistogramDisplay, QuantileQuantileDisplay
 from skdiffuse.plotting.evaluation_result import Evaluation
-from skdiffuse.plotting.forecast_pages import add_forecasts, add_summary, gather_cases
+from skdiffuse.plotting.forecast_pages import (
+    add_forecasts,
+    add_summary,
+    gather_cases,
+    interval_text,
+)
 from skdiffuse.plotting.frames import FramesDisplay, animate
 from skdiffuse.plotting.html_report import HtmlReport
 from skdiffuse.plotting.maps import BiasMapDisplay
@@ -231,7 +237,7 @@ def _scorecard_tables(page: HtmlReport, entries: list, everyone: Mapping, rivals
                 [
                     _TITLES[e.score],
                     _number(e.value) + ("" if e.unit == "1" else f" {e.unit}"),
-                    f"{_number(e.low)} to {_number(e.high)}",
+                    interval_text(e),
                     _number(e.expected),
                     f"{e.p_value:.2f}" if e.p_value >= 0.01 else "< 0.01",
                     *(e.versus[r] for r in compared),
@@ -287,8 +293,10 @@ def _pictures(
     )
     rows = {"observed": _typical(obs, n_frames)}
     rows |= {name: _typical(cube, n_frames) for name, cube in everyone.items()}
+    # Rows are of different times: numbers, not the times of the first.
+    labels = [f"frame {i + 1}" for i in range(max(len(row) for row in rows.values()))]
     figure = (
-        FramesDisplay(rows)
+        FramesDisplay(rows, labels=labels)
         .plot(
             Figure(figsize=(11.5, (1.72 * ny / nx + 0.1) * len(rows) + 0.5), layout="constrained")
         )
@@ -300,7 +308,7 @@ def _pictures(
         "Dry is white, missing grey.",
     )
     if animation:
-        page.image(animate(rows), "image/gif", "The same sequences, moving.")
+        page.image(animate(rows, labels=labels), "image/gif", "The same sequences, moving.")
 
 
 def _incomplete(X: Any) -> bool:
@@ -309,13 +317,18 @@ def _incomplete(X: Any) -> bool:
     )
 
 
-def _typical(cube: Any, n_frames: int | None) -> np.ndarray:
-    """The sequence at the upper quartile of mean rain: rainier than most, chosen by rule."""
+def _typical(cube: Any, n_frames: int | None) -> Any:
+    """The sequence at the upper quartile of mean rain: rainier than most, chosen by rule.
+
+    A DataArray stays one, so that the picture is north up and has its coastlines.
+    """
     length = n_frames or (np.shape(cube)[1] if np.ndim(cube) == 4 else min(12, len(cube)))
-    sequences = sequences_of(cube, length)
-    with np.errstate(invalid="ignore"):
-        mean = np.nan_to_num(np.nansum(sequences, axis=(1, 2, 3), dtype=np.float64))
-    return sequences[np.argsort(mean, kind="stable")[(3 * (len(mean) - 1)) // 4]]
+    if np.ndim(cube) == 4:
+        sequences = [cube[i, :length] for i in range(len(cube))]
+    else:
+        sequences = list(windows(cube, length))
+    mean = [float(np.nansum(to_numpy(s), dtype=np.float64)) for s in sequences]
+    return sequences[int(np.argsort(mean, kind="stable")[(3 * (len(mean) - 1)) // 4])]
 
 
 def _data_card(page: HtmlReport, cubes: Mapping[str, Any]) -> None:

@@ -165,7 +165,7 @@ def add_forecasts(
                 [
                     title_of(e.score),
                     _number(e.value) + ("" if e.unit == "1" else f" {e.unit}"),
-                    f"{_number(e.low)} to {_number(e.high)}",
+                    interval_text(e),
                     f"{e.perfect:g}",
                     *(e.versus[r] for r in compared),
                     e.reading,
@@ -182,6 +182,13 @@ def add_forecasts(
 
 def _number(value: float) -> str:
     return "-" if not np.isfinite(value) else f"{value:.3g}"
+
+
+def interval_text(entry: ScorecardEntry) -> str:
+    """Return an interval in words, "-" where the score has none."""
+    if not (np.isfinite(entry.low) and np.isfinite(entry.high)):
+        return "-"
+    return f"{_number(entry.low)} to {_number(entry.high)}"
 
 
 def _draw_scores(page: HtmlReport, cases: Cases, thresholds: tuple[float, ...]) -> None:

@@ -213,3 +213,18 @@ def test_nowcasts_in_files_find_their_truth(nowcasts, tmp_path, capsys):
         evaluation_report(
             cube(series, 0, members=False).isel(time=slice(47)), forecasts={"m": [late]}
         )
+
+
+def test_the_sequence_shown_keeps_its_coordinates(rain):
+    xr = pytest.importorskip("xarray")
+    from skdiffuse.plotting.evaluation import _typical
+
+    obs = rain[0]
+    series = xr.DataArray(
+        obs.reshape(-1, 12, 12), {"y": np.arange(12.0), "x": np.arange(12.0)}, ("time", "y", "x")
+    )
+    shown = _typical(series, 4)
+    assert shown.dims == ("time", "y", "x") and "y" in shown.coords and len(shown) == 4
+    total = obs.sum(axis=(1, 2, 3))
+    assert float(shown.sum()) == pytest.approx(np.sort(total)[(3 * 39) // 4])
+    np.testing.assert_array_equal(_typical(obs, None), shown)

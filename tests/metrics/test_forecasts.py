@@ -48,6 +48,7 @@ def test_overconfidence_is_caught_and_baselines_are_beaten(cases):
     assert np.isnan(of["dry", "spread_skill"].value)
     assert of["dry", "spread_skill"].reading == "undefined"
     assert of["dry", "mean_bias"].value == -1
+    assert of["good", "spread_skill"].versus == {"dry": "undefined"}
 
 
 def test_lazy_ensembles_are_read_case_by_case(cases):
