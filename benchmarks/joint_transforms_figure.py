@@ -9,7 +9,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from joint_transforms import CURVE_RATES, LEVELS
+from joint_transforms import LEVELS
 
 COLOURS = {"identity": "#999999", "sqrt": "#0072b2", "learnt": "#d55e00"}
 NAMES = {"identity": "none", "sqrt": "square root", "learnt": "learnt, jointly"}
@@ -24,7 +24,8 @@ def main() -> None:
             label = NAMES[transform] if number == 0 else None
             steps = np.linspace(0, run["steps"], len(run["loss_curve"]) + 1)[1:]
             loss.plot(steps, run["loss_curve"], color=colour, alpha=0.7, lw=1, label=label)
-            curve.plot(CURVE_RATES, run["latent_of_curve_rates"], color=colour, lw=1, label=label)
+            curve.plot(run["curve"]["rates"], run["curve"]["relative_latent"], ".-", color=colour,
+                       lw=1, label=label)  # fmt: skip
         ratios = np.array([run["quantile_ratios"] for run in runs])
         place = np.arange(len(LEVELS)) + 0.15 * (list(COLOURS).index(transform) - 1)
         middle = ratios.mean(0)
@@ -35,8 +36,7 @@ def main() -> None:
     tail.fill_between(range(len(LEVELS)), real.min(0), real.max(0), color="0.85", zorder=0,
                       label="real against real")  # fmt: skip
     loss.set(xlabel="training step", ylabel="v-loss of the batches")
-    curve.set(xlabel="rain rate (mm/h)", ylabel="scaled latent")
-    curve.set_xscale("symlog", linthresh=0.1)
+    curve.set(xlim=(0, 20), xlabel="rain rate (mm/h)", ylabel="latent, relative to that of 20 mm/h")
     tail.set_yscale("log")
     tail.axhline(1, color="black", lw=0.8)
     tail.set_xticks(range(len(LEVELS)), [f"1 - {1 - level:.0e}" for level in LEVELS])
