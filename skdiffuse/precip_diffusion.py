@@ -49,7 +49,7 @@ class PrecipDiffusion(
         Frames of a sequence.
     crop_size : int, default=64
         Fields larger than this are trained on random crops of this many rows and columns.
-    network : {"tiny", "small", "base"}, default="tiny"
+    network : {"tiny", "small", "base", "large"}, default="tiny"
         Size of the video U-Net. "tiny" is for a laptop's CPU, the others are for GPUs.
     geography : bool or None, default=None
         Learn where it rains. None: do so if whole fields are trained on; it needs that, and makes
