@@ -107,14 +107,19 @@ def return_levels(
             "20 are the least."
         )
 
-    def fit(sample):
-        return law.fit(sample) if law is genextreme else law.fit(sample, floc=0)
+    def fit(sample, start=()):
+        # Resamples resemble the data: their fits start where that of the data ended.
+        shape, near = start[:1], dict(zip(("loc", "scale"), start[1:], strict=False))
+        if law is genpareto:
+            near.pop("loc", None)
+            return law.fit(sample, *shape, floc=0, **near)
+        return law.fit(sample, *shape, **near)
 
     found = fit(data)
     rng = check_random_state(random_state)
     draws = np.array(
         [
-            law.isf(exceeding, *fit(law.rvs(*found, size=data.size, random_state=rng)))
+            law.isf(exceeding, *fit(law.rvs(*found, size=data.size, random_state=rng), found))
             for _ in range(n_resamples)
         ]
     )

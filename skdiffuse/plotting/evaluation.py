@@ -27,6 +27,7 @@ from skdiffuse.plotting.frames import FramesDisplay, animate
 from skdiffuse.plotting.html_report import HtmlReport
 from skdiffuse.plotting.maps import BiasMapDisplay
 from skdiffuse.plotting.power_spectrum import PowerSpectrumDisplay
+from skdiffuse.plotting.return_levels import ReturnLevelDisplay
 
 _TITLES = {
     "mean_bias": "Mean rain",
@@ -281,6 +282,7 @@ def _pictures(
         "(top right). Spectra below the black line at high wave numbers mean fields that are too "
         "smooth, above it too noisy.",
     )
+    _return_levels(page, obs, everyone, n_frames)
     ny, nx = np.shape(obs)[-2:]
     figure = Figure(figsize=(3.3 * len(everyone) + 1.0, 3.3 * ny / nx + 0.7), layout="constrained")
     axes = figure.subplots(1, len(everyone), squeeze=False)[0]
@@ -309,6 +311,28 @@ def _pictures(
     )
     if animation:
         page.image(animate(rows, labels=labels), "image/gif", "The same sequences, moving.")
+
+
+def _return_levels(page: HtmlReport, obs: Any, everyone: Mapping, n_frames: int | None) -> None:
+    """Add the return levels of the largest rate in a sequence, where there are enough."""
+    maxima = {}
+    for name, cube in {"observed": obs, **everyone}.items():
+        units = sequences_of(cube, n_frames or (None if np.ndim(cube) == 4 else min(12, len(cube))))
+        with np.errstate(invalid="ignore"):
+            largest = np.nanmax(np.nan_to_num(units), axis=(1, 2, 3))
+        maxima[name] = largest[largest > 0]
+    if min(len(np.unique(m)) for m in maxima.values()) < 30:
+        return
+    figure = Figure(figsize=(6.5, 4.3), layout="constrained")
+    ReturnLevelDisplay.from_samples(
+        maxima.pop("observed"), maxima, unit="sequences", n_resamples=60, ax=figure.subplots()
+    ).ax_.set_title("Largest rate in a sequence", fontsize="medium", loc="left")
+    page.figure(
+        figure,
+        "The rate that the largest value of a sequence exceeds once in so many rainy sequences. "
+        "Lines: extreme-value laws fitted to the maxima, with 95 % intervals; dots: the maxima. "
+        "To the right of the dots it is extrapolation.",
+    )
 
 
 def _incomplete(X: Any) -> bool:

@@ -37,10 +37,13 @@ class Cases(NamedTuple):
         In mm/h.
     ensembles : dict of str to ndarray of shape (n_members, n, time, y, x)
         Forecasts by name.
+    grid : DataArray of shape (y, x) or None
+        Where the cells lie, for pictures that are north up; None where nothing tells.
     """
 
     truth: np.ndarray
     ensembles: dict[str, np.ndarray]
+    grid: Any = None
 
 
 def title_of(score: str) -> str:
@@ -70,7 +73,11 @@ def gather_cases(obs: Any, truth: Any, forecasts: Mapping[str, Any]) -> Cases:
         a list of either or of DataArrays (n_members, time, y, x), one a case, with valid times.
     """
     if truth is not None:
-        return Cases(to_numpy(truth, "truth"), {n: to_numpy(f, n) for n, f in forecasts.items()})
+        return Cases(
+            to_numpy(truth, "truth"),
+            {n: to_numpy(f, n) for n, f in forecasts.items()},
+            truth[0, 0] if hasattr(truth, "dims") else None,
+        )
     if not hasattr(obs, "dims") or obs.ndim != 3 or obs.dims[0] not in obs.coords:
         raise ValueError(
             "forecasts need truth=..., of shape (n, time, y, x), unless obs is a series "
@@ -103,6 +110,7 @@ def gather_cases(obs: Any, truth: Any, forecasts: Mapping[str, Any]) -> Cases:
             name: np.stack([to_numpy(cases[s][0][:, :frames], name) for s in shared], axis=1)
             for name, cases in by_start.items()
         },
+        obs[0],
     )
 
 
@@ -192,7 +200,7 @@ def interval_text(entry: ScorecardEntry) -> str:
 
 
 def _draw_scores(page: HtmlReport, cases: Cases, thresholds: tuple[float, ...]) -> None:
-    truth, ensembles = cases
+    truth, ensembles = cases.truth, cases.ensembles
     several = {n: e for n, e in ensembles.items() if len(e) > 1}
     seen = [t for t in thresholds if 20 <= np.count_nonzero(truth >= t) < truth.size]
     figure = Figure(figsize=(11.5, 4.2), layout="constrained")
@@ -242,7 +250,7 @@ def _draw_scores(page: HtmlReport, cases: Cases, thresholds: tuple[float, ...]) 
 
 
 def _draw_case(page: HtmlReport, cases: Cases, baselines: Mapping[str, Any]) -> None:
-    truth, ensembles = cases
+    truth, ensembles = cases.truth, cases.ensembles
     mean = np.nan_to_num(np.nanmean(truth.reshape(len(truth), -1), axis=1))
     chosen = np.argsort(mean, kind="stable")[(3 * (len(mean) - 1)) // 4]
     rows = {"came true": truth[chosen]}
@@ -252,6 +260,12 @@ def _draw_case(page: HtmlReport, cases: Cases, baselines: Mapping[str, Any]) -> 
             rows |= {f"{name}\nmember {i + 1}": ens[i, chosen] for i in range(min(2, len(ens)))}
         else:
             rows[name] = ens[0, chosen]
+    if cases.grid is not None:
+        place = {d: cases.grid.coords[d] for d in cases.grid.dims if d in cases.grid.coords}
+        rows = {
+            name: type(cases.grid)(row, place, ("lead", *cases.grid.dims))
+            for name, row in rows.items()
+        }
     ny, nx = truth.shape[-2:]
     labels = [f"lead {t + 1}" for t in range(truth.shape[1])]
     figure = FramesDisplay(rows, labels=labels).plot(

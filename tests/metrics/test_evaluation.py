@@ -111,7 +111,7 @@ def test_report_is_one_page_with_json_and_csv(rain, tmp_path):
         n_frames=4,
     )
     page = (tmp_path / "report.html").read_text()
-    assert page.count("data:image/png") == 3 and page.count("data:image/gif") == 1
+    assert page.count("data:image/png") == 4 and page.count("data:image/gif") == 1
     assert "model &lt;1&gt;" in page and "a &amp; b" in page and "360_day" in page
     assert (
         "vs other" in page and "http" not in page.split("</style>")[1].replace("base64", "")[:2000]
@@ -156,7 +156,7 @@ def test_report_of_forecasts(nowcasts, rain, tmp_path):
         forecasts={"model": near}, forecast_baselines={"persistence": still}, **options,
     )  # fmt: skip
     page = (tmp_path / "both.html").read_text()
-    assert page.count("data:image/png") == 6
+    assert page.count("data:image/png") == 7
     assert "Hard rain (CRPS above 5 mm/h)" in page and "vs persistence" in page
     assert "no member" not in page and "persistence (baseline), 1 member<" in page
     assert len(result.entries) == 10 + 2 * 11

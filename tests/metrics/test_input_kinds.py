@@ -124,7 +124,7 @@ def test_kind_of_array_does_not_matter(name, rain):
 
 @pytest.mark.parametrize("name", CALLS)
 @settings(
-    max_examples=3,
+    max_examples=2,
     deadline=None,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
