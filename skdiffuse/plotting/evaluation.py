@@ -14,7 +14,7 @@ from skdiffuse.metrics._arrays import calendar, to_numpy
 from skdiffuse.metrics.evaluation import sequences_of
 from skdiffuse.metrics.scorers import windows
 from skdiffuse.plotting._files import write_whole
-from skdiffuse.plotting._samples import named
+from skdiffuse.plotting._sources import named_sources, opened
 from skdiffuse.plotting.distribution import IntensityHistogramDisplay, QuantileQuantileDisplay
 from skdiffuse.plotting.evaluation_result import Evaluation
 from skdiffuse.plotting.forecast_pages import (
@@ -41,33 +41,6 @@ _TITLES = {
     "temporal_log_spectral_distance": "Time scales",
     "temporal_power_deficit": "Fast changes in time",
 }
-
-
-def _open(source: Any) -> Any:
-    """Return a cube as it is, or open the file a path names."""
-    if isinstance(source, (str, Path)):
-        from skdiffuse.cubes import open_cube
-
-        return open_cube(source)
-    return source
-
-
-def _names(sources: Any) -> dict[str, Any]:
-    """Names for simulations: a dictionary's own, a file's stem, or "simulation"."""
-    if sources is None:
-        return {}
-    if isinstance(sources, Mapping):
-        return {str(k): _open(v) for k, v in sources.items()}
-    if isinstance(sources, (str, Path)):
-        return {Path(sources).stem: _open(sources)}
-    if isinstance(sources, (list, tuple)) and all(isinstance(s, (str, Path)) for s in sources):
-        stems = [Path(s).stem for s in sources]
-        repeated = len(set(stems)) < len(stems)
-        return {
-            (str(source) if repeated else stem): _open(source)
-            for stem, source in zip(stems, sources, strict=True)
-        }
-    return named(sources)
 
 
 def evaluation_report(
@@ -145,7 +118,7 @@ def evaluation_report(
     >>> len(result.entries)
     10
     """
-    obs, sims, rivals = _open(obs), _names(sims), _names(baselines)
+    obs, sims, rivals = opened(obs), named_sources(sims), named_sources(baselines)
     if not sims and not forecasts:
         raise ValueError("Give sims, forecasts or both: there is nothing to evaluate.")
     options = {"n_resamples": n_resamples, "random_state": random_state}
@@ -324,14 +297,21 @@ def _return_levels(page: HtmlReport, obs: Any, everyone: Mapping, n_frames: int 
     if min(len(np.unique(m)) for m in maxima.values()) < 30:
         return
     figure = Figure(figsize=(6.5, 4.3), layout="constrained")
+    # No further than the smallest sample reaches: a report should not extrapolate.
+    periods = np.geomspace(2, min(m.size for m in maxima.values()), 20)
     ReturnLevelDisplay.from_samples(
-        maxima.pop("observed"), maxima, unit="sequences", n_resamples=60, ax=figure.subplots()
+        maxima.pop("observed"),
+        maxima,
+        periods=periods,
+        unit="sequences",
+        n_resamples=60,
+        ax=figure.subplots(),
     ).ax_.set_title("Largest rate in a sequence", fontsize="medium", loc="left")
     page.figure(
         figure,
         "The rate that the largest value of a sequence exceeds once in so many rainy sequences. "
         "Lines: extreme-value laws fitted to the maxima, with 95 % intervals; dots: the maxima. "
-        "To the right of the dots it is extrapolation.",
+        "Where dots leave the line of their own colour, the law does not fit.",
     )
 
 

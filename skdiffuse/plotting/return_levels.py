@@ -123,7 +123,13 @@ class ReturnLevelDisplay:
             xlabel=f"return period ({self.unit})",
             ylabel="return level (mm/h)",
         )
-        ax.set_ylim(bottom=0)
+        levels = np.concatenate([f.level for f in (self.observed, *self.simulated.values())])
+        if levels.min() > 0 and levels.max() > 20 * levels.min():
+            # A heavy tail: on a linear axis only its far end could be read.
+            ax.set(yscale="log", ylim=(levels.min() / 2, 3 * levels.max()))
+            ax.yaxis.set_major_formatter(FuncFormatter(plain_number))
+        else:
+            ax.set_ylim(bottom=0)
         ax.xaxis.set_major_formatter(FuncFormatter(plain_number))
         ax.xaxis.set_minor_formatter(NullFormatter())
         tidy(ax)
