@@ -164,13 +164,12 @@ class WindowDrawing:
         rain = space.transformer.inverse_transform(latent * space.scale + space.centre)
         return rain.clamp(max=space.largest)
 
-    def _method(self, method, w_r, observation: Observation | None = None) -> str:
-        """Checked name of the method, the default one for what is observed if it is None."""
+    def _method(self, method, w_r) -> str:
+        """Checked name of the method, the default one if it is None."""
         if w_r is not None:
             check_scalar(w_r, "w_r", Real, min_val=0)
         if method is None:
-            told = self.amortised and w_r is None and _is_told_in_full(observation)
-            return "amortised" if told else "reconstruction"
+            return "reconstruction"
         if method not in METHODS:
             raise ValueError(f"method={method!r} is unknown; choose one of {list(METHODS)}.")
         if method == "amortised" and not self.amortised:
@@ -185,6 +184,6 @@ class WindowDrawing:
         return check_scalar(batch_size, "batch_size", Integral, min_val=1)
 
 
-def _is_told_in_full(observation: Observation | None) -> bool:
+def _is_told_in_full(observation: Observation) -> bool:
     """Whether nothing is left to guidance once the network knows the known cells."""
     return isinstance(observation, KnownCells) and not bool(observation.error_variance.any())

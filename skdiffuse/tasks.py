@@ -201,7 +201,7 @@ class RainTasks:
         parts = (members(*cut) for cut in cuts)
         return streamed(parts, [(b - a, *shape) for a, b in cuts], 0, dressed, out)
 
-    def downscale(self, X, factor, *, n_samples=1, **options):
+    def downscale(self, X, factor, *, n_samples=1, method="replacement", **options):
         """Refine in space: rain on a grid `factor` times finer whose areal means are those of `X`.
 
         Parameters
@@ -212,6 +212,9 @@ class RainTasks:
             Cells of the model's grid along each side of a coarse cell.
         n_samples : int or None, default=1
             Number of realizations.
+        method : str or None, default="replacement"
+            Changes the expected field as little as makes its means fit, without a gradient; of the
+            methods of `condition` it had the best scores on held-out radar rain.
         **options
             See `condition`.
 
@@ -241,6 +244,7 @@ class RainTasks:
                 ArealMean(stretch, factor),
                 shape=(stretch.shape[1], *fine_shape),
                 n_samples=members,
+                method=method,
                 random_state=(seed + number) % 2**31,
                 **options,
             )
