@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Integral, Real
 
@@ -25,6 +25,7 @@ from skdiffuse.diffusion import (
     Observation,
     RandomStreams,
     ResampledStep,
+    SimilarityGuidance,
     Step,
     VDenoiser,
     WindowedNetwork,
@@ -66,6 +67,8 @@ class WindowDrawing:
         tile_size: int | None = None,
         y=None,
         guidance_weight: float = 0.0,
+        log_likelihood: Callable[[Tensor], Tensor] | None = None,
+        likelihood_scale: float = 1.0,
         n_resampling: int = 1,
         **options,
     ) -> Tensor:
@@ -101,6 +104,12 @@ class WindowDrawing:
                     denoiser = ClassifierFreeGuidance(denoiser, ignorant, guidance_weight)
                 if seen is not None and not (method == "amortised" and _is_told_in_full(seen)):
                     denoiser = self._guided(denoiser, seen, method, w_r, options)
+                if log_likelihood is not None:
+                    denoiser = SimilarityGuidance(
+                        denoiser,
+                        lambda latent: log_likelihood(self._decode_smoothly(latent)),
+                        likelihood_scale,
+                    )
                 x = run_sampler(
                     ClampedDenoiser(denoiser, *self.latent_.bounds),
                     streams.normal(shape).to(device),

@@ -8,6 +8,7 @@ from numbers import Integral
 
 import numpy as np
 import torch
+from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -36,12 +37,15 @@ class RainGenerator(WindowDrawing):
         *,
         y=None,
         guidance_weight=0.0,
+        log_likelihood=None,
+        likelihood_scale=1.0,
         shape=None,
         first=0,
         n_steps=None,
         batch_size=None,
         tile_size=None,
         random_state=None,
+        n_jobs=None,
         out=None,
     ):
         """Generate sequences of rain.
@@ -55,6 +59,12 @@ class RainGenerator(WindowDrawing):
             given to `fit`. None: whatever comes.
         guidance_weight : float, default=0.0
             How much `y` is exaggerated; see `ClassifierFreeGuidance`. 0: not at all.
+        log_likelihood : callable, default=None
+            Any wish that can be put as a score: takes rain in mm/h, a Tensor of shape (n, frames,
+            y, x), and returns a Tensor of shape (n,), differentiable; what is generated leans to
+            rain with a high score. See `SimilarityGuidance`.
+        likelihood_scale : float, default=1.0
+            By which the score is multiplied. 1 is Bayes' rule for a log-likelihood.
         shape : tuple of int or None, default=None
             Rows and columns; None: those of a training window.
         first : int, default=0
@@ -70,6 +80,9 @@ class RainGenerator(WindowDrawing):
             a whole.
         random_state : int, RandomState or None, default=None
             None: the model's own.
+        n_jobs : int or None, default=None
+            Processes that share the sequences, by joblib and so on any backend of it (dask, for
+            several machines). Does not change the result. None: one.
         out : str, Path or None, default=None
             File, NetCDF or ``.zarr``, to which batches are written as they come.
 
@@ -95,18 +108,29 @@ class RainGenerator(WindowDrawing):
                 seeds,
                 y=y if np.ndim(y) in (0, *fields_for_all) else np.asarray(y)[start:stop],
                 guidance_weight=guidance_weight,
+                log_likelihood=log_likelihood,
+                likelihood_scale=likelihood_scale,
                 n_steps=n_steps,
                 batch_size=size,
                 tile_size=tile_size,
             ).numpy()
 
+        workers = 1 if n_jobs is None else effective_n_jobs(n_jobs)
+
+        def shared(start: int, stop: int) -> np.ndarray:
+            share = -(-(stop - start) // workers)
+            if share == stop - start:
+                return draw(start, stop)
+            parts = [(a + start, b + start) for a, b in spans(stop - start, share)]
+            return np.concatenate(Parallel(n_jobs)(delayed(draw)(*part) for part in parts))
+
         def dressed(values):
             return dress(values, self.template_, time="elapsed", history=self._history("sample"))
 
         if out is None:
-            return dressed(draw(0, n_samples))
-        cuts = spans(n_samples, size)
-        parts = (draw(*cut) for cut in cuts)
+            return dressed(shared(0, n_samples))
+        cuts = spans(n_samples, size * workers)
+        parts = (shared(*cut) for cut in cuts)
         return streamed(parts, [(b - a, *window) for a, b in cuts], 0, dressed, out)
 
     def condition(

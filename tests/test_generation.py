@@ -234,3 +234,27 @@ class TestLarge:
         np.testing.assert_allclose(written, make(5, batch_size=2), atol=1e-5)
         assert written.attrs["units"] == "mm h-1"
         assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_processes_share_the_sequences(model, tmp_path):
+    alone = np.asarray(model.sample(3))
+    np.testing.assert_allclose(np.asarray(model.sample(3, n_jobs=2)), alone, atol=1e-5)
+    streamed = model.sample(3, n_jobs=2, batch_size=1, out=tmp_path / "rain.nc")
+    np.testing.assert_allclose(np.asarray(streamed), alone, atol=1e-5)
+
+
+def test_a_score_of_the_rain_moves_its_mean_as_bayes_says(exact):
+    """Exact where the score is linear: mean + slope * variance, cell by cell."""
+    slope = 0.3
+    frames = exact.n_frames
+    lags = np.abs(np.subtract.outer(np.arange(frames), np.arange(frames)))
+    expected = MEAN + slope * STD**2 * (CORRELATION**lags)[:, 0]
+    made = np.asarray(exact.sample(200, log_likelihood=lambda rain: slope * rain[:, 0].sum((1, 2))))
+    error = STD / np.sqrt(200 * made.shape[-1] * made.shape[-2])
+    np.testing.assert_allclose(made.mean((0, 2, 3)), expected, atol=4 * error + 0.02)
+    scaled = np.asarray(
+        exact.sample(
+            200, log_likelihood=lambda rain: rain[:, 0].sum((1, 2)), likelihood_scale=slope
+        )
+    )
+    np.testing.assert_allclose(scaled, made, atol=1e-4)
