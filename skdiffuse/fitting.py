@@ -5,10 +5,10 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from skdiffuse.cubes import Cube
@@ -33,9 +33,6 @@ from skdiffuse.training import (
 )
 from skdiffuse.training.checkpoints import unflatten
 from skdiffuse.training.distribution import Processes
-
-if TYPE_CHECKING:
-    from skdiffuse.precip_diffusion import PrecipDiffusion
 
 __all__ = ["prepare_training"]
 
@@ -62,7 +59,7 @@ _MUST_AGREE = (
 
 
 def prepare_training(
-    model: PrecipDiffusion,
+    model: BaseEstimator,
     cube: Cube,
     validation: Cube | None,
     conditions: Conditions | None = None,
@@ -75,6 +72,7 @@ def prepare_training(
     Parameters
     ----------
     model : PrecipDiffusion
+        Whose parameters are read.
     cube : Cube
         To learn from.
     validation : Cube or None
@@ -179,7 +177,7 @@ def prepare_training(
     return trainer
 
 
-def _geography(model: PrecipDiffusion, cube: Cube, crop: tuple[int, int]) -> bool:
+def _geography(model: BaseEstimator, cube: Cube, crop: tuple[int, int]) -> bool:
     whole_fields = crop == cube.field_shape
     if model.geography and not whole_fields:
         raise ValueError(
@@ -197,7 +195,7 @@ def _geography(model: PrecipDiffusion, cube: Cube, crop: tuple[int, int]) -> boo
 
 
 def _latent_space(
-    model: PrecipDiffusion, windows: WindowBatches, seed: int, found: tuple | None
+    model: BaseEstimator, windows: WindowBatches, seed: int, found: tuple | None
 ) -> tuple[object, LatentSpace]:
     """Transform and scaling: of a checkpoint, or fitted to a sample of the rain."""
     if found is not None and found[1]["setup"]["transformer"] is not None:
@@ -214,7 +212,7 @@ def _latent_space(
     return transformer, LatentSpace.fit(transformer, statistics, scaling, model.trace)
 
 
-def _encoder(model: PrecipDiffusion) -> LatentCurve | Callable[[Tensor], Tensor]:
+def _encoder(model: BaseEstimator) -> LatentCurve | Callable[[Tensor], Tensor]:
     """What takes rain to the latent in training: with a curve of its own, or fixed."""
     if not (model.train_transformer and hasattr(model.transformer_, "trainable_module")):
         return model.latent_.encode
@@ -223,7 +221,7 @@ def _encoder(model: PrecipDiffusion) -> LatentCurve | Callable[[Tensor], Tensor]
 
 
 def _held_out(
-    model: PrecipDiffusion,
+    model: BaseEstimator,
     validation: Cube | None,
     crop: tuple[int, int],
     schedule: ShiftedCosineSchedule,
