@@ -178,7 +178,9 @@ class RainGenerator(WindowDrawing):
             ``y``, ``guidance_weight``: see `sample`; a class, or fields as long as `shape`.
             ``n_resampling`` (default 1): how often each step is repeated, as in RePaint.
             Others go to the method: ``n_iterations``, the backward passes of the network in each
-            evaluation (default 3), ``mean_over_batch`` of "ho".
+            evaluation (default 3), ``jacobian_error`` of "reconstruction" and "moment_matching"
+            (default 0.1: networks need it, see `MomentMatching`; 0 is exact for exact ones),
+            ``mean_over_batch`` of "ho".
 
         Returns
         -------

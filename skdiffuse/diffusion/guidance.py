@@ -282,7 +282,7 @@ class ReconstructionGuidance(MomentMatching):
 
     Parameters
     ----------
-    denoiser, observation, largest_gain, spread
+    denoiser, observation, largest_gain, jacobian_error, spread
         See `MomentMatching`.
     w_r : float, default=1e6
         Weight, at least 0, per square of the observation's unit. With 0 nothing but `Replacement`
@@ -315,6 +315,7 @@ class ReconstructionGuidance(MomentMatching):
         n_iterations: int = 1,
         *,
         largest_gain: float = LARGEST_GAIN,
+        jacobian_error: float = 0.0,
         spread: Spread | None = None,
     ) -> None:
         super().__init__(
@@ -323,6 +324,7 @@ class ReconstructionGuidance(MomentMatching):
             n_iterations=n_iterations,
             tolerance=0.0,
             largest_gain=largest_gain,
+            jacobian_error=jacobian_error,
             spread=spread,
         )
         self.w_r = _weight(w_r)

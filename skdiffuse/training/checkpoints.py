@@ -48,6 +48,8 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
             file.write(payload)
             file.flush()
             os.fsync(file.fileno())
+        # mkstemp's file is for its owner's eyes only; a model is to be shared.
+        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

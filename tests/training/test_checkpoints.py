@@ -95,3 +95,9 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path):
     (tmp_path / ".checkpoint-00000001.safetensors.abc").write_bytes(b"half")
     save_checkpoint(tmp_path, 2, {"a": torch.ones(1)}, {})
     assert os.listdir(tmp_path) == ["checkpoint-00000002.safetensors"]
+
+
+def test_others_may_read_what_was_written(tmp_path):
+    path = tmp_path / "file.safetensors"
+    write_tensors(path, {"a": torch.ones(1)}, {})
+    assert path.stat().st_mode & 0o777 == 0o644
