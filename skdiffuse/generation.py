@@ -179,7 +179,7 @@ class RainGenerator(WindowDrawing):
             ``n_resampling`` (default 1): how often each step is repeated, as in RePaint.
             Others go to the method: ``n_iterations``, the backward passes of the network in each
             evaluation (default 3), ``jacobian_error`` of "reconstruction" and "moment_matching"
-            (default 0.1: networks need it, see `MomentMatching`; 0 is exact for exact ones),
+            (default 0.03 for known cells: networks need it, see `MomentMatching`; else 0),
             ``mean_over_batch`` of "ho".
 
         Returns
