@@ -45,8 +45,7 @@ def rain_of(data: Path | None) -> np.ndarray:
 
 def windows(series: np.ndarray) -> np.ndarray:
     cube = validate_cube(series, n_frames=N_FRAMES)
-    tiles = cube.tiles(N_FRAMES, (CROP, CROP))
-    return np.stack([cube.window(n, start, N_FRAMES, y, x) for n, start, y, x in tiles])
+    return cube.stack(cube.tiles(N_FRAMES, (CROP, CROP)), N_FRAMES)
 
 
 def comparison(real: np.ndarray, made: np.ndarray) -> dict:

@@ -89,7 +89,7 @@ class WindowDrawing:
         device = self._device()
         network = self._network_for(shape, overlap, compose, tile_size)
         if observation is not None:
-            observation = observation.through(self._decode_smoothly, self.latent_.encode)
+            observation = observation.through(self.latent_.decode_smoothly, self.latent_.encode)
         told = {} if y is None else self.told_.asked(y, len(seeds), shape)
         evaluations = n_steps * step.evaluations + 1
         with tqdm(total=len(seeds) * evaluations, desc="sampling", disable=not self.verbose) as bar:
@@ -111,7 +111,7 @@ class WindowDrawing:
                 if log_likelihood is not None:
                     denoiser = SimilarityGuidance(
                         denoiser,
-                        lambda latent: log_likelihood(self._decode_smoothly(latent)),
+                        lambda latent: log_likelihood(self.latent_.decode_smoothly(latent)),
                         likelihood_scale,
                     )
                 x = run_sampler(
@@ -172,12 +172,6 @@ class WindowDrawing:
             compose=compose,
             batch_size=WINDOWS_AT_A_TIME,
         )
-
-    def _decode_smoothly(self, latent: Tensor) -> Tensor:
-        """Latent to mm/h without traces cut off to 0, where no gradient would pass."""
-        space = self.latent_
-        rain = space.transformer.inverse_transform(latent * space.scale + space.centre)
-        return rain.clamp(max=space.largest)
 
     def _method(self, method, w_r) -> str:
         """Checked name of the method, the default one if it is None."""

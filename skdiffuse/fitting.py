@@ -164,10 +164,7 @@ def prepare_training(
         setup={
             "seed": seed,
             "transformer": config,
-            "latent": {
-                name: getattr(model.latent_, name)
-                for name in ("centre", "scale", "trace", "largest")
-            },
+            "latent": model.latent_.numbers,
         },
         setup_tensors=arrays,
         verbose=model.verbose,

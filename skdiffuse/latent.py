@@ -84,13 +84,24 @@ class LatentSpace:
 
     def decode(self, latent: Tensor) -> Tensor:
         """Latent to rain in mm/h, at least 0."""
-        rain = self.transformer.inverse_transform(latent * self.scale + self.centre)
-        rain = rain.clamp(max=self.largest)
+        rain = self.decode_smoothly(latent)
         return torch.where(rain < self.trace, 0.0, rain)
+
+    def decode_smoothly(self, latent: Tensor) -> Tensor:
+        """Latent to mm/h without traces cut off to 0, where no gradient would pass."""
+        rain = self.transformer.inverse_transform(latent * self.scale + self.centre)
+        return rain.clamp(max=self.largest)
+
+    def latent_of(self, rate: float) -> float:
+        """Latent of one rate in mm/h, in double precision."""
+        return self.encode(torch.full((1, 1), rate, dtype=torch.float64)).item()
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """What a file has to hold beside the transformer."""
+        return {name: getattr(self, name) for name in ("centre", "scale", "trace", "largest")}
 
     @property
     def bounds(self) -> tuple[float, float]:
         """Latent of 0 mm/h and of the largest rate, between which every expectation lies."""
-        ends = torch.tensor([[0.0, self.largest]], dtype=torch.float64)
-        low, high = self.encode(ends)[0].tolist()
-        return low, high
+        return self.latent_of(0.0), self.latent_of(self.largest)

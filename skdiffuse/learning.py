@@ -6,7 +6,6 @@ import copy
 from dataclasses import replace
 from typing import Self
 
-import numpy as np
 import torch
 from sklearn.callback import CallbackContext
 from sklearn.utils.validation import check_is_fitted
@@ -50,10 +49,7 @@ class RainLearner:
         total = weight = 0.0
         for first in range(0, len(jobs), self.batch_size):
             batch = jobs[first : first + self.batch_size]
-            rain = np.stack(
-                [cube.window(n, start, self.n_frames, y, x) for n, start, y, x in batch]
-            )
-            latent = self.latent_.encode(torch.from_numpy(rain))
+            latent = self.latent_.encode(torch.from_numpy(cube.stack(batch, self.n_frames)))
             noise = torch.randn(latent.shape, generator=generator)
             known = torch.isfinite(latent).flatten(1).sum(1)
             device = self._device()

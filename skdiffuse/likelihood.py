@@ -83,9 +83,7 @@ class RainLikelihood:
             range(0, len(jobs), self.batch_size), desc="scoring", disable=not self.verbose
         ):
             batch = jobs[first : first + self.batch_size]
-            rain = torch.from_numpy(
-                np.stack([cube.window(n, start, self.n_frames, y, x) for n, start, y, x in batch])
-            )
+            rain = torch.from_numpy(cube.stack(batch, self.n_frames))
             # One noise for all windows: a window's score does not depend on which others there are.
             streams = RandomStreams([sample_seed(0)] * len(batch))
             scores.append(
@@ -148,7 +146,7 @@ def log_density_bound(
     dry = (rain < latent.trace) | (rain == 0)
     wet = known & ~dry
     encoded = torch.where(known, latent.encode(rain), 0.0)
-    limit = _latent_of(latent, latent.trace)
+    limit = latent.latent_of(latent.trace)
     bound = elbo(
         denoiser,
         encoded.to(device),
@@ -166,11 +164,7 @@ def log_density_bound(
     return log_slope.flatten(1).sum(1) - bound
 
 
-def _latent_of(latent: LatentSpace, rate: float) -> float:
-    return latent.encode(torch.full((1, 1), rate, dtype=torch.float64)).item()
-
-
 def _decoder_log_snr(latent: LatentSpace, highest: float) -> float:
     """Log-SNR at which sigma / alpha is a part of the way from no rain to the trace."""
-    width = (_latent_of(latent, latent.trace) - _latent_of(latent, 0.0)) / DECODER_MARGIN
+    width = (latent.latent_of(latent.trace) - latent.latent_of(0.0)) / DECODER_MARGIN
     return min(highest, -2 * math.log(width)) if width > 0 else highest

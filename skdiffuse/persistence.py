@@ -45,10 +45,7 @@ def save_model(model: BaseEstimator, path: str | Path) -> None:
             "params": params,
             "network_options": model._network_options,
             "transformer": transformer_config,
-            "latent": {
-                name: getattr(model.latent_, name)
-                for name in ("centre", "scale", "trace", "largest")
-            },
+            "latent": model.latent_.numbers,
             "told": asdict(model.told_),
             "field_shape": list(model.field_shape_),
             "template": None if model.template_ is None else model.template_.to_json(),

@@ -144,6 +144,10 @@ class Cube:
             check_values(block, self.name)
         return np.array(block, dtype=np.float32, order="C")
 
+    def stack(self, tiles: list[tuple[int, int, slice, slice]], n_frames: int) -> np.ndarray:
+        """Some of the windows that :meth:`tiles` lists: (n, n_frames, y, x), float32."""
+        return np.stack([self.window(n, start, n_frames, y, x) for n, start, y, x in tiles])
+
 
 def check_values(values: np.ndarray, name: str) -> bool:
     """Refuse what cannot be rain; return whether any value is finite.

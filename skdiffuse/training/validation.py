@@ -93,10 +93,9 @@ class HeldOut:
         # Evenly over the whole part, so that no month or corner stands for all.
         chosen = np.unique(np.linspace(0, len(tiles) - 1, min(len(tiles), MOST_WINDOWS)).round())
         tiles = [tiles[int(i)] for i in chosen]
-        windows = [cube.window(n, start, n_frames, y, x) for n, start, y, x in tiles]
-        self._rain = torch.from_numpy(np.stack(windows))
+        self._rain = torch.from_numpy(cube.stack(tiles, n_frames))
         # Several draws where windows are few, so that every band is met.
-        self._rain = self._rain.repeat(-(-MOST_WINDOWS // len(windows)), 1, 1, 1)
+        self._rain = self._rain.repeat(-(-MOST_WINDOWS // len(tiles)), 1, 1, 1)
         generator = torch.Generator().manual_seed(step_seed(self.seed, 0, 3))
         self._log_snr = schedule.draw(len(self._rain), generator)
 
