@@ -74,7 +74,7 @@ class RainLearner:
 
     def _learnt(self, trainer: Trainer) -> dict[str, object]:
         """Fitted attributes as training has them now."""
-        averaged = copy.deepcopy(trainer.averaged)
+        averaged = trainer.averaged
         transformer, latent = self.transformer_, self.latent_
         if averaged.curve is not None:
             # Centre and scale are those of the trained curve: it was trained on them.

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import datetime
 import os
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
 
-__all__ = ["Processes"]
+__all__ = [
+    "Processes",
+    "blank_copy",
+    "load_shared",
+    "own_share",
+    "shared_like",
+    "whole_tensors",
+]
 
 # A process that waits longer than this for another takes it for dead.
 PATIENCE = datetime.timedelta(minutes=5)
@@ -18,9 +31,9 @@ PATIENCE = datetime.timedelta(minutes=5)
 class Processes:
     """The processes that share a training; one, if torchrun did not start this one.
 
-    Each works on its own windows of every batch, and all hold the same weights. `torchrun` tells
-    them of each other in the environment. A process that dies takes the others with it: they fail
-    in the next exchange, after `PATIENCE` at the latest.
+    Each works on its own windows of every batch, and all hold the same weights, or each its share
+    of them. `torchrun` tells them of each other in the environment. A process that dies takes the
+    others with it: they fail in the next exchange, after `PATIENCE` at the latest.
 
     Attributes
     ----------
@@ -47,12 +60,43 @@ class Processes:
 
     def join(self, module: nn.Module, device: torch.device) -> nn.Module:
         """The module with gradients averaged over processes."""
-        if self.count == 1:
+        if self.count == 1 or any(isinstance(part, FSDPModule) for part in module.modules()):
             return module
         self._meet(device)
         return nn.parallel.DistributedDataParallel(
             module, device_ids=[device] if device.type == "cuda" else None
         )
+
+    def shard(self, module: nn.Module, device: torch.device) -> None:
+        """Leave each process its share of a module's parameters, on its device.
+
+        What a network goes through one after the other, the members of its lists, is put together
+        one at a time when it is needed, and gradients are averaged over processes. Processes begin
+        with the first one's values.
+        """
+        self._meet(device)
+        for tensor in module.state_dict().values():
+            tensor.copy_(self.from_first(tensor))
+        for parameter in module.parameters():
+            # Shares are rows, so that rows have to lie one after the other.
+            parameter.data = parameter.data.contiguous()
+        mesh = init_device_mesh(device.type, (self.count,))
+        for part in module.modules():
+            if isinstance(part, nn.ModuleList):
+                for member in part:
+                    if not isinstance(member, nn.ModuleList):
+                        fully_shard(member, mesh=mesh)
+        fully_shard(module, mesh=mesh, reshard_after_forward=True)
+
+    @contextlib.contextmanager
+    def keep_gradients(self, module: nn.Module, keep: bool = True) -> Iterator[None]:
+        """Gradients of what is done in here wait for later ones before they are exchanged."""
+        if isinstance(module, FSDPModule):
+            module.set_requires_gradient_sync(not keep)
+            yield
+        else:
+            with module.no_sync() if keep and self.count > 1 else contextlib.nullcontext():
+                yield
 
     def places(self, batch_size: int) -> range:
         """Which windows of a batch are this process's."""
@@ -97,3 +141,47 @@ class Processes:
                 torch.cuda.set_device(device)
             backend = "nccl" if device.type == "cuda" else "gloo"
             dist.init_process_group(backend, timeout=PATIENCE)
+
+
+def own_share(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor that is shared among processes, or all of another."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def whole_tensors(tensors: Mapping[str, Tensor], keep: bool = True) -> dict[str, Tensor]:
+    """Shared tensors put together in main memory, and others as they are.
+
+    All processes have to ask for them at the same time; who does not `keep` them gets none.
+    """
+    whole = {}
+    for name, tensor in tensors.items():
+        if isinstance(tensor, DTensor):
+            tensor = tensor.full_tensor()
+            tensor = tensor.cpu() if keep else tensor
+        if keep:
+            whole[name] = tensor
+    return whole
+
+
+def shared_like(tensor: Tensor, like: Tensor) -> Tensor:
+    """A tensor that every process has, shared among them as another one is."""
+    if not isinstance(like, DTensor):
+        return tensor
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
+
+
+def load_shared(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Give a module, whose parameters may be shared, the values of a whole state dictionary."""
+    like = module.state_dict()
+    module.load_state_dict(
+        {name: shared_like(value, like.get(name, value)) for name, value in state.items()}
+    )
+
+
+def blank_copy(module: nn.Module, device: str) -> nn.Module:
+    """A copy of a module, to be loaded: its parameters hold nothing and are not trained."""
+    blanks = {
+        id(p): nn.Parameter(torch.empty_like(p, device=device), requires_grad=False)
+        for p in module.parameters()
+    }
+    return copy.deepcopy(module, blanks).eval()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from skdiffuse.training.checkpoints import flatten, read_tensors, unflatten, write_tensors
+from skdiffuse.training.distribution import load_shared, own_share, whole_tensors
 
 __all__ = ["AverageSnapshots", "PowerAverage", "reconstruct_average"]
 
@@ -70,8 +71,8 @@ class PowerAverage:
             self.network.state_dict().values(), network.state_dict().values(), strict=True
         ):
             if mean.is_floating_point():
-                means.append(mean)
-                values.append(value)
+                means.append(own_share(mean))
+                values.append(own_share(value))
             else:
                 mean.copy_(value)
         torch._foreach_lerp_(means, values, rate)
@@ -99,14 +100,20 @@ class AverageSnapshots:
         for average in self.averages:
             average.update(network, step)
 
-    def write(self, step: int, last: bool = False) -> None:
-        """Write a file, if it is the turn of this step or it is the last one."""
+    def write(self, step: int, *, last: bool = False, for_all: bool = True) -> None:
+        """Write a file, if it is the turn of this step or it is the last one.
+
+        Of processes that share a training all call this, and one writes `for_all`.
+        """
         if not last and step % 2 ** max(0, step.bit_length() - PER_OCTAVE.bit_length()):
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         tensors = {}
         for number, average in enumerate(self.averages):
             tensors |= flatten(f"average{number}", average.network.state_dict())
+        tensors = whole_tensors(tensors, keep=for_all)
+        if not for_all:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
         write_tensors(self.folder / f"averages-{step:08d}.safetensors", tensors, {"step": step})
         for old, path in _snapshots(self.folder):
             if old <= step >> OCTAVES:
@@ -122,7 +129,7 @@ class AverageSnapshots:
     def restore(self, state: dict[str, Tensor]) -> None:
         """Take back what `state` gave."""
         for number, average in enumerate(self.averages):
-            average.network.load_state_dict(unflatten(str(number), state))
+            load_shared(average.network, unflatten(str(number), state))
 
 
 def reconstruct_average(

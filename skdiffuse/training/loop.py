@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import math
 import time
 import warnings
@@ -19,7 +17,7 @@ from skdiffuse.diffusion import NoiseSchedule
 from skdiffuse.networks import compile_network
 from skdiffuse.training.batches import Prefetched, WindowBatches, step_seed
 from skdiffuse.training.checkpoints import recover_checkpoint, save_checkpoint
-from skdiffuse.training.distribution import Processes
+from skdiffuse.training.distribution import Processes, blank_copy, whole_tensors
 from skdiffuse.training.ema import AverageSnapshots, PowerAverage
 from skdiffuse.training.logs import TrainingLog
 from skdiffuse.training.objective import LatentCurve, TrainingObjective
@@ -86,6 +84,9 @@ class Trainer:
         `resolve_precision`.
     compiled : bool
         Compile the network; see `compile_network`.
+    sharded : bool
+        Among processes, each holds its share of weights, averages and the optimiser's memory, and
+        not all of them.
     average_width : float
         See `PowerAverage`.
     amortised : bool
@@ -128,6 +129,9 @@ class Trainer:
         ``validation_by_log_snr``.
     skipped_steps : int
         Steps that were skipped because loss or gradient was not finite.
+    is_together : bool
+        Whether shared weights can be put together: not after an error, at which each process may
+        have been somewhere else. The last checkpoint is then what is left.
     """
 
     network: nn.Module
@@ -143,6 +147,7 @@ class Trainer:
     parts: int = 1
     precision: str = "auto"
     compiled: bool = False
+    sharded: bool = False
     average_width: float = 0.1
     amortised: bool = False
     average_snapshots: bool = False
@@ -164,11 +169,19 @@ class Trainer:
         self.processes = Processes()
         self.device = self.processes.device(torch.device(self.device))
         kind = resolve_precision(self.precision, self.device)
-        self.objective = TrainingObjective(self.network, self.encode, kind).to(self.device)
+        self.sharded = self.sharded and self.processes.count > 1
+        self.objective = TrainingObjective(self.network, self.encode, kind)
+        self._blank = blank_copy(self.objective, "meta")
         self.average = PowerAverage(self.objective, self.average_width)
         self.snapshots = None
         if self.average_snapshots and self.checkpoint_dir is not None:
             self.snapshots = AverageSnapshots(self.checkpoint_dir, self.objective)
+        kept = [self.average, *(self.snapshots.averages if self.snapshots else [])]
+        for module in (self.objective, *(average.network for average in kept)):
+            if self.sharded:
+                self.processes.shard(module, self.device)
+            else:
+                module.to(self.device)
         groups = [self._group(self.network, self.learning_rate, self.weight_decay)]
         if self.objective.curve is not None:
             # Decay would pull the curve to a shape that nothing asks for.
@@ -179,10 +192,11 @@ class Trainer:
         self.seconds = 0.0
         self.skipped_steps = 0
         self.history: list[dict] = []
-        self.best: nn.Module | None = None
+        self.best: dict[str, Tensor] | None = None
         self.best_loss = math.inf
         self.validations_since_best = 0
         self.bad_in_a_row = 0
+        self.is_together = True
 
     @staticmethod
     def _group(module: nn.Module, rate: float, decay: float) -> dict:
@@ -190,8 +204,14 @@ class Trainer:
 
     @property
     def averaged(self) -> TrainingObjective:
-        """Network and transform with averaged weights: the best validated ones with `patience`."""
-        return self.average.network if self.best is None else self.best
+        """A copy with averaged weights: the best validated ones with `patience`.
+
+        Of processes that share the weights all have to ask for it, at the same time.
+        """
+        state = self.average.network.state_dict() if self.best is None else self.best
+        averaged = blank_copy(self._blank, "cpu")
+        averaged.load_state_dict(whole_tensors(state))
+        return averaged if self.sharded else averaged.to(self.device)
 
     def run(self, budget: Budget) -> None:
         """Train until the budget is spent.
@@ -214,7 +234,8 @@ class Trainer:
             compile_network(self.network, example.to(self.device), log_snr.to(self.device))
         recent: list[dict[str, float]] = []
         self._started = time.monotonic() - self.seconds
-        last_checkpoint = time.monotonic()
+        last_checkpoint = self.seconds
+        self.is_together = not self.sharded
         bar = tqdm(
             total=1.0,
             disable=not (self.verbose and first),
@@ -236,12 +257,13 @@ class Trainer:
                         self._log(recent, log, {})
                         if self.on_epoch():
                             break
-                    if self.snapshots and first:
-                        self.snapshots.write(self.step)
-                    now = time.monotonic()
-                    if self.checkpoint_dir and now - last_checkpoint >= self.checkpoint_seconds:
+                    if self.snapshots:
+                        self.snapshots.write(self.step, for_all=first)
+                    since = self.seconds - last_checkpoint
+                    if self.checkpoint_dir and since >= self.checkpoint_seconds:
                         self.save()
-                        last_checkpoint = now
+                        last_checkpoint = self.seconds
+            self.is_together = True
         finally:
             # Ctrl-C included: what has been learnt so far is kept.
             self._log(recent, log, {})
@@ -251,9 +273,9 @@ class Trainer:
                 log.close()
             self._source.close()
             del self._source, self._module, self._budget
-            if self.checkpoint_dir and self.step:
-                if self.snapshots and first:
-                    self.snapshots.write(self.step, last=True)
+            if self.checkpoint_dir and self.step and self.is_together:
+                if self.snapshots:
+                    self.snapshots.write(self.step, last=True, for_all=first)
                 self.save()
         if self.skipped_steps > skipped_before:
             warnings.warn(
@@ -288,8 +310,8 @@ class Trainer:
             on_device = (tensor.to(self.device, non_blocking=True) for tensor in tensors)
             given = dict(zip(batch, on_device, strict=True))
             weights = given.pop("weights")
-            waits = part < n_parts - 1 and self.processes.count > 1
-            with self._module.no_sync() if waits else contextlib.nullcontext():
+            waits = part < n_parts - 1
+            with self.processes.keep_gradients(self._module, waits):
                 losses = [(weights * each).sum() for each in self._module(**given)]
                 share = sum(losses) / batch_size
                 # Processes' gradients are averaged, and together they are to give the sum.
@@ -308,7 +330,8 @@ class Trainer:
         norms = []
         for group in self.optimizer.param_groups:
             self.loss_scale.undo(group["params"])
-            norms.append(nn.utils.clip_grad_norm_(group["params"], self.gradient_clip).item())
+            norm = nn.utils.clip_grad_norm_(group["params"], self.gradient_clip)
+            norms.append(whole_tensors({"norm": norm})["norm"].item())
         self.step += 1
         finite = all(math.isfinite(value) for value in (loss, *norms))
         if finite:
@@ -355,7 +378,8 @@ class Trainer:
         if self.patience is not None:
             if loss < self.best_loss:
                 self.best_loss, self.validations_since_best = loss, 0
-                self.best = copy.deepcopy(self.average.network)
+                state = self.average.network.state_dict()
+                self.best = {name: value.clone() for name, value in state.items()}
             else:
                 self.validations_since_best += 1
         return {"validation_loss": loss, "validation_by_log_snr": by_log_snr}
@@ -374,8 +398,10 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint with everything that a resumed training needs."""
+        if not (self.processes.is_first or self.sharded):
+            return
+        tensors, metadata = training_state(self)
         if self.processes.is_first:
-            tensors, metadata = training_state(self)
             save_checkpoint(
                 self.checkpoint_dir, self.step, tensors, metadata, self.keep_checkpoints
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from skdiffuse.training.checkpoints import flatten, unflatten
+from skdiffuse.training.distribution import load_shared, shared_like, whole_tensors
 
 if TYPE_CHECKING:
     from skdiffuse.training.loop import Trainer
@@ -20,7 +20,8 @@ __all__ = ["restore_training", "training_state"]
 def training_state(trainer: Trainer) -> tuple[dict[str, Tensor], dict]:
     """Tensors and JSON-able values of a trainer.
 
-    Random streams and the place in the data need none: they follow from the step's number.
+    Random streams and the place in the data need none: they follow from the step's number. Of
+    processes that share a training all call this, and the first one gets the tensors.
     """
     tensors = (
         flatten("objective", trainer.objective.state_dict())
@@ -31,8 +32,8 @@ def training_state(trainer: Trainer) -> tuple[dict[str, Tensor], dict]:
     if trainer.snapshots:
         tensors |= flatten("snapshots", trainer.snapshots.state())
     if trainer.best is not None:
-        tensors |= flatten("best", trainer.best.state_dict())
-    return tensors, {
+        tensors |= flatten("best", trainer.best)
+    return whole_tensors(tensors, keep=trainer.processes.is_first), {
         "description": trainer.description,
         "setup": trainer.setup,
         "seconds": trainer.seconds,
@@ -55,14 +56,14 @@ def restore_training(trainer: Trainer, tensors: Mapping[str, Tensor], metadata: 
         If the other's data or parameters were not the same.
     """
     _refuse_another(trainer, metadata["description"])
-    trainer.objective.load_state_dict(unflatten("objective", tensors))
-    trainer.average.network.load_state_dict(unflatten("average", tensors))
+    load_shared(trainer.objective, unflatten("objective", tensors))
+    load_shared(trainer.average.network, unflatten("average", tensors))
     _restore_optimizer(trainer.optimizer, unflatten("optimizer", tensors))
     if trainer.snapshots and (state := unflatten("snapshots", tensors)):
         trainer.snapshots.restore(state)
     if trainer.patience is not None and (state := unflatten("best", tensors)):
-        trainer.best = copy.deepcopy(trainer.average.network)
-        trainer.best.load_state_dict(state)
+        like = trainer.average.network.state_dict()
+        trainer.best = {name: shared_like(value, like[name]) for name, value in state.items()}
         trainer.best_loss = metadata["best_loss"]
         trainer.validations_since_best = metadata["validations_since_best"]
     trainer.loss_scale.restore(metadata["loss_scale"])
@@ -93,9 +94,13 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Give an optimiser back what `_optimizer_tensors` took."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         number, name = key.split(".", 1)
+        like = parameters[int(number)]
+        # A count of steps is everybody's.
+        value = shared_like(value, like) if value.shape == like.shape else value
         state.setdefault(int(number), {})[name] = value
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})

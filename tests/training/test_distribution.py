@@ -19,7 +19,9 @@ from torch import distributed
 from skdiffuse.cubes import validate_cube
 from skdiffuse.diffusion import TruncatedCosineSchedule
 from skdiffuse.networks import VideoUNet
-from skdiffuse.training import Budget, Trainer, WindowBatches, loop
+from skdiffuse.preprocessing import MonotoneNetwork
+from skdiffuse.training import Budget, HeldOut, LatentCurve, Trainer, WindowBatches, loop
+from skdiffuse.training.distribution import own_share
 
 pytestmark = pytest.mark.skipif(
     not (distributed.is_available() and distributed.is_gloo_available()),
@@ -27,39 +29,59 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def train(folder, environment, parts, dies):
+def train(folder, environment, steps, dies, options):
     os.environ |= environment
     rank = os.environ.get("RANK", "0")
     loop.LOG_EVERY = 1
+    loop.LEAST_STEPS_BETWEEN_VALIDATIONS = 2
     # Other weights on the second: those of the first are to be everyone's.
     torch.manual_seed(int(rank))
-    rain = np.random.default_rng(0).gamma(0.3, 1.0, (12, 8, 8))
-    trainer = Trainer(
-        VideoUNet(width=8, multipliers=(1, 2)),
-        WindowBatches(validate_cube(rain), 3, (8, 8), batch_size=5, seed=0),
-        torch.sqrt,
-        TruncatedCosineSchedule(),
-        parts=parts,
-        checkpoint_dir=folder / "checkpoints",
+    rain = validate_cube(np.random.default_rng(0).gamma(0.3, 1.0, (12, 8, 8)))
+    schedule = TruncatedCosineSchedule()
+    network = VideoUNet(
+        width=8, multipliers=(1, 2), gradient_checkpointing=options.pop("checkpointing", False)
     )
+    trainer = Trainer(
+        network,
+        WindowBatches(rain, 3, (8, 8), batch_size=5, seed=0),
+        LatentCurve(MonotoneNetwork(scale=10.0), 1.0, 0.5),
+        schedule,
+        checkpoint_dir=folder / "checkpoints",
+        average_snapshots=True,
+        held_out=HeldOut(rain, 3, (8, 8), schedule, batch_size=32, seed=0),
+        patience=9,
+        **options,
+    )
+    trainer.resume()
     if dies and rank == "1":
         trainer._rate = lambda: os.kill(os.getpid(), signal.SIGKILL)
-    trainer.run(Budget(4))
-    weights = torch.cat([p.flatten() for p in trainer.averaged.parameters()])
-    found = {"loss": [e["loss"] for e in trainer.history], "weights": weights.tolist()}
+    trainer.run(Budget(steps))
+    # A shift of the curve changes nothing: its gradient is rounding, and Adam takes it for a step.
+    weights = [p for name, p in trainer.averaged.named_parameters() if not name.endswith("bias3")]
+    weights = torch.cat([p.flatten() for p in weights])
+    held = sum(own_share(p).numel() for p in trainer.objective.parameters())
+    found = {
+        "loss": [e["loss"] for e in trainer.history],
+        "norm": [e["gradient_norm"] for e in trainer.history],
+        "validation": [e["validation_loss"] for e in trainer.history if "validation_loss" in e],
+        "weights": weights.tolist(),
+        "held": held,
+    }
     (folder / f"{rank}.json").write_text(json.dumps(found))
 
 
-def launch(folder, n, parts=1, dies=False):
+def launch(folder, n, steps=4, dies=False, **options):
     """Exit codes of n processes."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
     shared = {"WORLD_SIZE": str(n), "MASTER_ADDR": "localhost", "MASTER_PORT": port}
     context = multiprocessing.get_context("fork")
     processes = [
-        context.Process(target=train, args=(folder, shared | {"RANK": str(rank)}, parts, dies))
+        context.Process(
+            target=train, args=(folder, shared | {"RANK": str(rank)}, steps, dies, options)
+        )
         for rank in range(n)
     ]
     for process in processes:
@@ -72,26 +94,62 @@ def launch(folder, n, parts=1, dies=False):
     return [process.exitcode for process in processes]
 
 
-def test_two_processes_train_as_one(tmp_path):
+def found(folder, rank=0):
+    return json.loads((folder / f"{rank}.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A training that no other process shares."""
+    folder = tmp_path_factory.mktemp("alone")
+    assert launch(folder, 1) == [0]
+    return folder
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"parts": 2}, {"sharded": True}, {"sharded": True, "parts": 2, "checkpointing": True}],
+)
+def test_two_processes_train_as_one(tmp_path, alone, options):
     """Windows shared unequally, three and two, and worked through in parts."""
-    assert launch(tmp_path / "one", 1) == [0]
-    assert launch(tmp_path / "two", 2, parts=2) == [0, 0]
-    one = json.loads((tmp_path / "one/0.json").read_text())
-    first, second = (json.loads((tmp_path / f"two/{rank}.json").read_text()) for rank in "01")
-    assert first == second
+    assert launch(tmp_path / "two", 2, **options) == [0, 0]
+    one, first, second = found(alone), found(tmp_path / "two"), found(tmp_path / "two", 1)
+    for name in ("loss", "norm", "validation"):
+        assert first[name] == second[name]
+        assert first[name] == pytest.approx(one[name], rel=1e-5)
+    assert first["weights"] == second["weights"]
     assert len(one["loss"]) == 4
-    assert first["loss"] == pytest.approx(one["loss"], rel=1e-5)
+    assert len(one["validation"]) == 2
     torch.testing.assert_close(
         torch.tensor(first["weights"]), torch.tensor(one["weights"]), rtol=1e-3, atol=1e-5
     )
-    assert [p.name for p in (tmp_path / "two/checkpoints").iterdir()] == [
-        "checkpoint-00000004.safetensors"
-    ]
+    names = sorted(p.name for p in (tmp_path / "two/checkpoints").iterdir())
+    assert names == sorted(p.name for p in (alone / "checkpoints").iterdir())
+    both = first["held"] + second["held"]
+    assert both == (one["held"] if options.get("sharded") else 2 * one["held"])
 
 
-def test_a_killed_process_ends_the_job_with_an_error(tmp_path):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_sharded_training_is_resumed_by_any_number_of_processes(tmp_path, processes):
+    """A checkpoint holds whole tensors: two that go on end with the bits of two that never ended."""
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    launch(straight, 2, sharded=True)
+    launch(resumed, 2, sharded=True, steps=2)
+    assert launch(resumed, processes, sharded=True) == [0] * processes
+    expected, got = found(straight), found(resumed)
+    if processes == 2:
+        assert {k: v for k, v in got.items() if k != "held"} == {
+            k: v for k, v in expected.items() if k != "held"
+        }
+    torch.testing.assert_close(
+        torch.tensor(got["weights"]), torch.tensor(expected["weights"]), rtol=1e-3, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_a_killed_process_ends_the_job_with_an_error(tmp_path, sharded):
     start = time.monotonic()
-    survivor, killed = launch(tmp_path / "two", 2, dies=True)
+    survivor, killed = launch(tmp_path / "two", 2, dies=True, sharded=sharded)
     assert killed == -signal.SIGKILL
     assert survivor == 1
     assert time.monotonic() - start < 60
