@@ -144,6 +144,7 @@ def prepare_training(
         parts=model.accumulation,
         precision=model.precision,
         compiled=model.compile,
+        sharded=model.sharded,
         amortised=model.amortised,
         average_snapshots=model.average_snapshots,
         held_out=_held_out(model, validation, crop, schedule, seed),

@@ -90,6 +90,10 @@ class PrecipDiffusion(
     compile : bool, default=False
         Compile the network for training with `torch.compile`: minutes at the start, faster steps.
         Where that fails it is trained as it is, with a warning.
+    sharded : bool, default=False
+        Whether processes started by ``torchrun`` hold a share each of the weights, their averages
+        and the optimiser's memory, instead of all of them: for networks that one device cannot
+        hold. `warm_start` then needs a `checkpoint_dir`; not together with `compile`.
     max_epochs : int, default=100
         Training ends after this many times the size of the cube.
     max_steps : int or None, default=None
@@ -184,6 +188,7 @@ class PrecipDiffusion(
         weight_decay=0.01,
         precision="auto",
         compile=False,
+        sharded=False,
         max_epochs=100,
         max_steps=None,
         max_time=None,
@@ -220,6 +225,7 @@ class PrecipDiffusion(
         self.weight_decay = weight_decay
         self.precision = precision
         self.compile = compile
+        self.sharded = sharded
         self.max_epochs = max_epochs
         self.max_steps = max_steps
         self.max_time = max_time
@@ -284,11 +290,12 @@ class PrecipDiffusion(
             trainer.run(Budget(max_steps, self.max_time))
         finally:
             trainer.on_epoch = None
-            self._trainer = trainer
-            vars(self).update(self._learnt(trainer))
-        context.call_on_fit_task_end(
-            estimator=self, X=X, reconstruction_attributes=lambda: self._learnt(trainer)
-        )
+            if not trainer.sharded:
+                self._trainer = trainer
+            if trainer.is_together:
+                learnt = self._learnt(trainer)
+                vars(self).update(learnt)
+        context.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes=lambda: learnt)
         return self
 
     # Keeping
@@ -353,6 +360,12 @@ class PrecipDiffusion(
         check_scalar(self.trace, "trace", Real, min_val=0)
         if self.max_time is not None:
             check_scalar(self.max_time, "max_time", Real, min_val=0, include_boundaries="neither")
+        if self.sharded and self.compile:
+            raise ValueError("sharded=True and compile=True do not go together: set one to False.")
+        if self.sharded and self.warm_start and self.checkpoint_dir is None:
+            raise ValueError(
+                "warm_start=True goes on from a checkpoint where sharded=True: set checkpoint_dir."
+            )
         for name, choices in (("sampler", list(SAMPLERS)), ("step_spacing", list(SPACINGS))):
             if getattr(self, name) not in choices:
                 raise ValueError(

@@ -1,6 +1,7 @@
 """Training: windows in random order, the loop, weight averaging and checkpoints."""
 
 from skdiffuse.training.batches import WindowBatches
+from skdiffuse.training.budget import Budget
 from skdiffuse.training.checkpoints import (
     read_tensors,
     recover_checkpoint,
@@ -9,7 +10,7 @@ from skdiffuse.training.checkpoints import (
 )
 from skdiffuse.training.conditions import Conditions, Told, conditions_of
 from skdiffuse.training.ema import PowerAverage, reconstruct_average
-from skdiffuse.training.loop import Budget, Trainer
+from skdiffuse.training.loop import Trainer
 from skdiffuse.training.objective import LatentCurve, TrainingObjective, masked_v_loss
 from skdiffuse.training.validation import HeldOut, hold_out
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from skdiffuse.diffusion import NoiseSchedule
 from skdiffuse.networks import compile_network
 from skdiffuse.training.batches import Prefetched, WindowBatches, step_seed
+from skdiffuse.training.budget import Budget
 from skdiffuse.training.checkpoints import recover_checkpoint, save_checkpoint
 from skdiffuse.training.distribution import Processes, blank_copy, whole_tensors
 from skdiffuse.training.ema import AverageSnapshots, PowerAverage
@@ -26,25 +27,12 @@ from skdiffuse.training.state import restore_training, training_state
 from skdiffuse.training.tasks import random_known_cells
 from skdiffuse.training.validation import HeldOut
 
-__all__ = ["Budget", "Trainer"]
+__all__ = ["Trainer"]
 
 MAX_BAD_STEPS = 20
 LOG_EVERY = 20
 LEAST_STEPS_BETWEEN_VALIDATIONS = 100
 CHECKPOINT_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How long to train: until the first of the two runs out."""
-
-    max_steps: int
-    max_seconds: float | None = None
-
-    def spent(self, steps: int, seconds: float) -> float:
-        """Fraction of the budget that is used up, 1 or more when it is over."""
-        fraction = steps / self.max_steps if self.max_steps else 1.0
-        return fraction if self.max_seconds is None else max(fraction, seconds / self.max_seconds)
 
 
 @dataclass

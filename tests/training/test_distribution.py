@@ -7,6 +7,7 @@ itself start them.
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import time
@@ -32,6 +33,7 @@ pytestmark = pytest.mark.skipif(
 def train(folder, environment, steps, dies, options):
     os.environ |= environment
     rank = os.environ.get("RANK", "0")
+    torch.set_num_threads(1)
     loop.LOG_EVERY = 1
     loop.LEAST_STEPS_BETWEEN_VALIDATIONS = 2
     # Other weights on the second: those of the first are to be everyone's.
@@ -106,50 +108,61 @@ def alone(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(
-    "options",
-    [{"parts": 2}, {"sharded": True}, {"sharded": True, "parts": 2, "checkpointing": True}],
-)
-def test_two_processes_train_as_one(tmp_path, alone, options):
-    """Windows shared unequally, three and two, and worked through in parts."""
-    assert launch(tmp_path / "two", 2, **options) == [0, 0]
-    one, first, second = found(alone), found(tmp_path / "two"), found(tmp_path / "two", 1)
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory):
+    """A training whose weights two processes share."""
+    folder = tmp_path_factory.mktemp("sharded")
+    assert launch(folder, 2, sharded=True) == [0, 0]
+    return folder
+
+
+def assert_weights_agree(one, other):
+    torch.testing.assert_close(
+        torch.tensor(one["weights"]), torch.tensor(other["weights"]), rtol=1e-3, atol=1e-5
+    )
+
+
+def assert_trained_as_one(folder, alone):
+    one, first, second = found(alone), found(folder), found(folder, 1)
     for name in ("loss", "norm", "validation"):
         assert first[name] == second[name]
         assert first[name] == pytest.approx(one[name], rel=1e-5)
-    assert first["weights"] == second["weights"]
     assert len(one["loss"]) == 4
     assert len(one["validation"]) == 2
-    torch.testing.assert_close(
-        torch.tensor(first["weights"]), torch.tensor(one["weights"]), rtol=1e-3, atol=1e-5
-    )
-    names = sorted(p.name for p in (tmp_path / "two/checkpoints").iterdir())
+    assert first["weights"] == second["weights"]
+    assert_weights_agree(first, one)
+    names = sorted(p.name for p in (folder / "checkpoints").iterdir())
     assert names == sorted(p.name for p in (alone / "checkpoints").iterdir())
-    both = first["held"] + second["held"]
-    assert both == (one["held"] if options.get("sharded") else 2 * one["held"])
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_sharded_training_is_resumed_by_any_number_of_processes(tmp_path, processes):
+def test_two_processes_train_as_one(tmp_path, alone):
+    """Windows shared unequally, three and two, and worked through in parts."""
+    assert launch(tmp_path, 2, parts=2) == [0, 0]
+    assert_trained_as_one(tmp_path, alone)
+
+
+def test_two_processes_that_share_weights_train_as_one(tmp_path, sharded, alone):
+    assert_trained_as_one(sharded, alone)
+    assert found(sharded)["held"] + found(sharded, 1)["held"] == found(alone)["held"]
+    options = {"sharded": True, "parts": 2, "checkpointing": True}
+    assert launch(tmp_path, 2, **options) == [0, 0]
+    assert_trained_as_one(tmp_path, alone)
+
+
+def test_sharded_training_is_resumed_by_any_number_of_processes(tmp_path, sharded):
     """A checkpoint holds whole tensors: two that go on end with the bits of two that never ended."""
-    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
-    launch(straight, 2, sharded=True)
-    launch(resumed, 2, sharded=True, steps=2)
-    assert launch(resumed, processes, sharded=True) == [0] * processes
-    expected, got = found(straight), found(resumed)
-    if processes == 2:
-        assert {k: v for k, v in got.items() if k != "held"} == {
-            k: v for k, v in expected.items() if k != "held"
-        }
-    torch.testing.assert_close(
-        torch.tensor(got["weights"]), torch.tensor(expected["weights"]), rtol=1e-3, atol=1e-5
-    )
+    assert launch(tmp_path / "two", 2, steps=2, sharded=True) == [0, 0]
+    shutil.copytree(tmp_path / "two", tmp_path / "one")
+    assert launch(tmp_path / "two", 2, sharded=True) == [0, 0]
+    assert launch(tmp_path / "one", 1, sharded=True) == [0]
+    assert found(tmp_path / "two") == found(sharded)
+    assert_weights_agree(found(tmp_path / "one"), found(sharded))
 
 
-@pytest.mark.parametrize("sharded", [False, True])
-def test_a_killed_process_ends_the_job_with_an_error(tmp_path, sharded):
+@pytest.mark.parametrize("options", [{}, {"sharded": True}])
+def test_a_killed_process_ends_the_job_with_an_error(tmp_path, options):
     start = time.monotonic()
-    survivor, killed = launch(tmp_path / "two", 2, dies=True, sharded=sharded)
+    survivor, killed = launch(tmp_path / "two", 2, dies=True, **options)
     assert killed == -signal.SIGKILL
     assert survivor == 1
     assert time.monotonic() - start < 60
