@@ -3,9 +3,9 @@
 Each run is started as a user would start it, the second by ``torchrun --nproc-per-node 2``: the
 batch as a whole is the same, its windows are shared. A third run shares the weights as well
 (``sharded=True``). A fourth kills one of the two processes in the middle and measures how long it
-takes until the whole job has ended with an error. Last, without ``--quick``, two processes train the
-preset ``large`` for three steps, each with all weights and each with its share, and the larger
-process's peak memory is compared with what it had before.
+takes until the whole job has ended with an error. Last, without ``--quick``, two processes train
+the preset ``large`` for three steps, each with all weights and each with its share: by how much the
+peak memory of the first process exceeds what it had before.
 
 Run ``python benchmarks/two_processes.py`` (``--quick``: no result file).
 """

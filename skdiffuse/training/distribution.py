@@ -21,6 +21,7 @@ __all__ = [
     "load_shared",
     "own_share",
     "shared_like",
+    "whole",
     "whole_tensors",
 ]
 
@@ -148,19 +149,22 @@ def own_share(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def whole_tensors(tensors: Mapping[str, Tensor], keep: bool = True) -> dict[str, Tensor]:
-    """Shared tensors put together in main memory, and others as they are.
+def whole(tensor: Tensor) -> Tensor:
+    """A shared tensor put together in main memory, or another as it is.
 
-    All processes have to ask for them at the same time; who does not `keep` them gets none.
+    All processes have to ask for it at the same time.
     """
-    whole = {}
+    return tensor.full_tensor().cpu() if isinstance(tensor, DTensor) else tensor
+
+
+def whole_tensors(tensors: Mapping[str, Tensor], keep: bool = True) -> dict[str, Tensor]:
+    """`whole` of several; who does not `keep` them gets none."""
+    found = {}
     for name, tensor in tensors.items():
-        if isinstance(tensor, DTensor):
-            tensor = tensor.full_tensor()
-            tensor = tensor.cpu() if keep else tensor
+        tensor = whole(tensor)
         if keep:
-            whole[name] = tensor
-    return whole
+            found[name] = tensor
+    return found
 
 
 def shared_like(tensor: Tensor, like: Tensor) -> Tensor:

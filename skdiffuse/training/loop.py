@@ -18,7 +18,7 @@ from skdiffuse.networks import compile_network
 from skdiffuse.training.batches import Prefetched, WindowBatches, step_seed
 from skdiffuse.training.budget import Budget
 from skdiffuse.training.checkpoints import recover_checkpoint, save_checkpoint
-from skdiffuse.training.distribution import Processes, blank_copy, whole_tensors
+from skdiffuse.training.distribution import Processes, blank_copy, whole
 from skdiffuse.training.ema import AverageSnapshots, PowerAverage
 from skdiffuse.training.logs import TrainingLog
 from skdiffuse.training.objective import LatentCurve, TrainingObjective
@@ -198,7 +198,8 @@ class Trainer:
         """
         state = self.average.network.state_dict() if self.best is None else self.best
         averaged = blank_copy(self._blank, "cpu")
-        averaged.load_state_dict(whole_tensors(state))
+        for name, value in averaged.state_dict().items():
+            value.copy_(whole(state[name]))
         return averaged if self.sharded else averaged.to(self.device)
 
     def run(self, budget: Budget) -> None:
@@ -319,7 +320,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             self.loss_scale.undo(group["params"])
             norm = nn.utils.clip_grad_norm_(group["params"], self.gradient_clip)
-            norms.append(whole_tensors({"norm": norm})["norm"].item())
+            norms.append(whole(norm).item())
         self.step += 1
         finite = all(math.isfinite(value) for value in (loss, *norms))
         if finite:

@@ -150,7 +150,7 @@ def test_two_processes_that_share_weights_train_as_one(tmp_path, sharded, alone)
 
 
 def test_sharded_training_is_resumed_by_any_number_of_processes(tmp_path, sharded):
-    """A checkpoint holds whole tensors: two that go on end with the bits of two that never ended."""
+    """Two that go on end with the bits of two that never ended: a checkpoint is whole."""
     assert launch(tmp_path / "two", 2, steps=2, sharded=True) == [0, 0]
     shutil.copytree(tmp_path / "two", tmp_path / "one")
     assert launch(tmp_path / "two", 2, sharded=True) == [0, 0]
