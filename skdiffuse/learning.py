@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
+from functools import partial
 from typing import Self
 
 import torch
@@ -12,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skdiffuse.cubes import validate_cube
 from skdiffuse.generation import integer_seed
-from skdiffuse.training import Trainer, masked_v_loss, reconstruct_average
+from skdiffuse.training import Budget, Trainer, masked_v_loss, reconstruct_average
 from skdiffuse.training.checkpoints import unflatten
 
 __all__ = ["RainLearner"]
@@ -64,13 +66,44 @@ class RainLearner:
             weight += float(known.sum())
         return total / weight
 
-    def _after_epoch(self, context: CallbackContext, trainer: Trainer, X) -> bool:
+    def _train(self, trainer: Trainer, X) -> None:
+        """Run a training, and take what it has learnt.
+
+        Of processes that share it the first one alone calls scikit-learn's callbacks.
+        """
+        per_epoch = trainer.windows.steps_per_epoch
+        max_steps = self.max_steps or self.max_epochs * per_epoch
+        context = None
+        if trainer.processes.is_first:
+            context = self._init_callback_context(max_subtasks=math.ceil(max_steps / per_epoch))
+            context.call_on_fit_task_begin(estimator=self, X=X)
+        trainer.on_epoch = partial(self._after_epoch, context, trainer, X)
+        try:
+            trainer.run(Budget(max_steps, self.max_time))
+        finally:
+            trainer.on_epoch = None
+            if not trainer.sharded:
+                self._trainer = trainer
+            if trainer.is_together:
+                learnt = self._learnt(trainer)
+                vars(self).update(learnt)
+        if context is not None:
+            context.call_on_fit_task_end(
+                estimator=self, X=X, reconstruction_attributes=lambda: learnt
+            )
+
+    def _after_epoch(self, context: CallbackContext | None, trainer: Trainer, X) -> bool:
         """Let scikit-learn's callbacks see the model; True if one wants to stop."""
-        epoch = context.subcontext(task_name="epoch")
-        epoch.call_on_fit_task_begin(estimator=self, X=X)
-        return epoch.call_on_fit_task_end(
-            estimator=self, X=X, reconstruction_attributes=lambda: self._learnt(trainer)
-        )
+        learnt = partial(self._learnt, trainer)
+        if trainer.sharded and hasattr(self, "_skl_callbacks"):
+            # Here and now, where all processes are: weights are put together by all.
+            learnt = partial(dict, learnt())
+        stop = False
+        if context is not None:
+            epoch = context.subcontext(task_name="epoch")
+            epoch.call_on_fit_task_begin(estimator=self, X=X)
+            stop = epoch.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes=learnt)
+        return bool(trainer.processes.from_first(torch.tensor([int(stop)])))
 
     def _learnt(self, trainer: Trainer) -> dict[str, object]:
         """Fitted attributes as training has them now."""

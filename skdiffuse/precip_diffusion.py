@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from functools import partial
 from numbers import Integral, Real
 from typing import Self
 
@@ -21,10 +19,7 @@ from skdiffuse.generation import SAMPLERS, RainGenerator
 from skdiffuse.learning import RainLearner
 from skdiffuse.likelihood import RainLikelihood
 from skdiffuse.tasks import RainTasks
-from skdiffuse.training import (
-    Budget,
-    conditions_of,
-)
+from skdiffuse.training import conditions_of
 
 __all__ = ["PrecipDiffusion"]
 
@@ -281,21 +276,7 @@ class PrecipDiffusion(
         if validation is not None:
             validation = validate_cube(validation, n_frames=self.n_frames, name="validation")
         trainer = prepare_training(self, cube, validation, conditions_of(y, X, cube))
-        per_epoch = trainer.windows.steps_per_epoch
-        max_steps = self.max_steps or self.max_epochs * per_epoch
-        context = self._init_callback_context(max_subtasks=math.ceil(max_steps / per_epoch))
-        context.call_on_fit_task_begin(estimator=self, X=X)
-        trainer.on_epoch = partial(self._after_epoch, context, trainer, X)
-        try:
-            trainer.run(Budget(max_steps, self.max_time))
-        finally:
-            trainer.on_epoch = None
-            if not trainer.sharded:
-                self._trainer = trainer
-            if trainer.is_together:
-                learnt = self._learnt(trainer)
-                vars(self).update(learnt)
-        context.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes=lambda: learnt)
+        self._train(trainer, X)
         return self
 
     # Keeping

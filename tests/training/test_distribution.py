@@ -7,6 +7,7 @@ itself start them.
 import json
 import multiprocessing
 import os
+import pickle
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ import pytest
 import torch
 from torch import distributed
 
+from skdiffuse import PrecipDiffusion
 from skdiffuse.cubes import validate_cube
 from skdiffuse.diffusion import TruncatedCosineSchedule
 from skdiffuse.networks import VideoUNet
@@ -72,7 +74,63 @@ def train(folder, environment, steps, dies, options):
     (folder / f"{rank}.json").write_text(json.dumps(found))
 
 
+class StopsAfterTwoEpochs:
+    """A callback of scikit-learn that counts, and knows what a model it was given says."""
+
+    def __init__(self):
+        self.epochs = 0
+        self.losses = []
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context, *, X=None, fitted_estimator=None):
+        if context.task_name != "epoch":
+            return False
+        self.epochs += 1
+        self.losses.append(fitted_estimator.denoising_loss(X))
+        return self.epochs == 2
+
+
+def fit(folder, environment, sharded):
+    """What a user's script does under torchrun."""
+    os.environ |= environment
+    torch.set_num_threads(1)
+    rain = np.random.default_rng(0).gamma(0.3, 1.0, (12, 8, 8))
+    callback = StopsAfterTwoEpochs()
+    model = PrecipDiffusion(
+        "learnt",
+        n_frames=3,
+        batch_size=2,
+        max_epochs=5,
+        sharded=sharded,
+        random_state=0,
+        verbose=False,
+    )
+    model.set_callbacks(callback).fit(rain)
+    model.set_callbacks()
+    model = pickle.loads(pickle.dumps(model))
+    found = {
+        "epochs": callback.epochs,
+        "losses": callback.losses,
+        "steps": model.n_iter_,
+        "sample": model.sample(2, random_state=1).tolist(),
+    }
+    (folder / f"{environment.get('RANK', 0)}.json").write_text(json.dumps(found))
+
+
 def launch(folder, n, steps=4, dies=False, **options):
+    """Exit codes of n processes that train."""
+    return start(folder, n, train, steps, dies, options)
+
+
+def start(folder, n, target, *arguments):
     """Exit codes of n processes."""
     folder.mkdir(exist_ok=True)
     with socket.socket() as free:
@@ -81,9 +139,7 @@ def launch(folder, n, steps=4, dies=False, **options):
     shared = {"WORLD_SIZE": str(n), "MASTER_ADDR": "localhost", "MASTER_PORT": port}
     context = multiprocessing.get_context("fork")
     processes = [
-        context.Process(
-            target=train, args=(folder, shared | {"RANK": str(rank)}, steps, dies, options)
-        )
+        context.Process(target=target, args=(folder, shared | {"RANK": str(rank)}, *arguments))
         for rank in range(n)
     ]
     for process in processes:
@@ -166,3 +222,27 @@ def test_a_killed_process_ends_the_job_with_an_error(tmp_path, options):
     assert killed == -signal.SIGKILL
     assert survivor == 1
     assert time.monotonic() - start < 60
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_callbacks_run_in_the_first_process_and_stop_all(tmp_path, sharded):
+    assert start(tmp_path / "one", 1, fit, sharded) == [0]
+    assert start(tmp_path / "two", 2, fit, sharded) == [0, 0]
+    one, first, second = (
+        found(tmp_path / "one"),
+        found(tmp_path / "two"),
+        found(tmp_path / "two", 1),
+    )
+    assert [one["epochs"], first["epochs"], second["epochs"]] == [2, 2, 0]
+    assert one["steps"] == first["steps"] == second["steps"]
+    assert first["losses"] == pytest.approx(one["losses"], rel=1e-4)
+    assert first["sample"] == second["sample"]
+    np.testing.assert_allclose(first["sample"], one["sample"], rtol=1e-2, atol=1e-2)
+
+
+def test_sharding_says_what_it_needs():
+    rain = np.ones((12, 8, 8))
+    with pytest.raises(ValueError, match="sharded=True and compile=True"):
+        PrecipDiffusion(n_frames=3, sharded=True, compile=True).fit(rain)
+    with pytest.raises(ValueError, match="set checkpoint_dir"):
+        PrecipDiffusion(n_frames=3, sharded=True, warm_start=True).fit(rain)
