@@ -58,13 +58,14 @@ def train(result: Path, die_at: int, sharded: bool, network: str) -> None:
     )
     before = peak_gib()
     model.fit(cube)
+    peak = peak_gib() - before
     if os.environ.get("RANK", "0") == "0":
         weights = torch.cat([p.flatten() for p in model.network_.parameters()])
         figures = {
             "loss": [entry["loss"] for entry in model.history_],
             "seconds": model.history_[-1]["seconds"] - model.history_[1]["seconds"],
             "norm": weights.norm().item(),
-            "peak_gib": peak_gib() - before,
+            "peak_gib": peak,
         }
         result.write_text(json.dumps(figures))
 
