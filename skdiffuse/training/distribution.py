@@ -11,9 +11,6 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 __all__ = [
     "Processes",
@@ -61,7 +58,7 @@ class Processes:
 
     def join(self, module: nn.Module, device: torch.device) -> nn.Module:
         """The module with gradients averaged over processes."""
-        if self.count == 1 or any(isinstance(part, FSDPModule) for part in module.modules()):
+        if self.count == 1 or _is_sharded(module):
             return module
         self._meet(device)
         return nn.parallel.DistributedDataParallel(
@@ -75,6 +72,10 @@ class Processes:
         one at a time when it is needed, and gradients are averaged over processes. Processes begin
         with the first one's values.
         """
+        # Importing it takes most of a second, which is not everybody's.
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
         self._meet(device)
         for tensor in module.state_dict().values():
             tensor.copy_(self.from_first(tensor))
@@ -92,7 +93,7 @@ class Processes:
     @contextlib.contextmanager
     def keep_gradients(self, module: nn.Module, keep: bool = True) -> Iterator[None]:
         """Gradients of what is done in here wait for later ones before they are exchanged."""
-        if isinstance(module, FSDPModule):
+        if _is_sharded(module):
             module.set_requires_gradient_sync(not keep)
             yield
         else:
@@ -144,9 +145,17 @@ class Processes:
             dist.init_process_group(backend, timeout=PATIENCE)
 
 
+def _is_sharded(module: nn.Module) -> bool:
+    return hasattr(module, "set_requires_gradient_sync")
+
+
+def _is_shared(tensor: Tensor) -> bool:
+    return hasattr(tensor, "full_tensor")
+
+
 def own_share(tensor: Tensor) -> Tensor:
     """What this process holds of a tensor that is shared among processes, or all of another."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return tensor.to_local() if _is_shared(tensor) else tensor
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -154,7 +163,7 @@ def whole(tensor: Tensor) -> Tensor:
 
     All processes have to ask for it at the same time.
     """
-    return tensor.full_tensor().cpu() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor().cpu() if _is_shared(tensor) else tensor
 
 
 def whole_tensors(tensors: Mapping[str, Tensor], keep: bool = True) -> dict[str, Tensor]:
@@ -169,8 +178,10 @@ def whole_tensors(tensors: Mapping[str, Tensor], keep: bool = True) -> dict[str,
 
 def shared_like(tensor: Tensor, like: Tensor) -> Tensor:
     """A tensor that every process has, shared among them as another one is."""
-    if not isinstance(like, DTensor):
+    if not _is_shared(like):
         return tensor
+    from torch.distributed.tensor import distribute_tensor
+
     return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
 
 
