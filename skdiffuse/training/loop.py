@@ -17,13 +17,12 @@ from skdiffuse.diffusion import NoiseSchedule
 from skdiffuse.networks import compile_network
 from skdiffuse.training.batches import Prefetched, WindowBatches, step_seed
 from skdiffuse.training.budget import Budget
-from skdiffuse.training.checkpoints import recover_checkpoint, save_checkpoint
 from skdiffuse.training.distribution import Processes, blank_copy, whole
 from skdiffuse.training.ema import AverageSnapshots, PowerAverage
 from skdiffuse.training.logs import TrainingLog
 from skdiffuse.training.objective import LatentCurve, TrainingObjective
 from skdiffuse.training.precision import LossScale, resolve_precision, tensor_cores
-from skdiffuse.training.state import restore_training, training_state
+from skdiffuse.training.state import ResumableTraining
 from skdiffuse.training.tasks import random_known_cells
 from skdiffuse.training.validation import HeldOut
 
@@ -36,7 +35,7 @@ CHECKPOINT_SECONDS = 60.0
 
 
 @dataclass
-class Trainer:
+class Trainer(ResumableTraining):
     """Minimises the v-loss of a network over windows of rain.
 
     All that is random in a step follows from `seed` and the step's number, so that a training
@@ -159,7 +158,7 @@ class Trainer:
         kind = resolve_precision(self.precision, self.device)
         self.sharded = self.sharded and self.processes.count > 1
         self.objective = TrainingObjective(self.network, self.encode, kind)
-        self._blank = blank_copy(self.objective, "meta")
+        self.blank = blank_copy(self.objective, "meta")
         self.average = PowerAverage(self.objective, self.average_width)
         self.snapshots = None
         if self.average_snapshots and self.checkpoint_dir is not None:
@@ -189,18 +188,6 @@ class Trainer:
     @staticmethod
     def _group(module: nn.Module, rate: float, decay: float) -> dict:
         return {"params": list(module.parameters()), "peak_lr": rate, "weight_decay": decay}
-
-    @property
-    def averaged(self) -> TrainingObjective:
-        """A copy with averaged weights: the best validated ones with `patience`.
-
-        Of processes that share the weights all have to ask for it, at the same time.
-        """
-        state = self.average.network.state_dict() if self.best is None else self.best
-        averaged = blank_copy(self._blank, "cpu")
-        for name, value in averaged.state_dict().items():
-            value.copy_(whole(state[name]))
-        return averaged if self.sharded else averaged.to(self.device)
 
     def run(self, budget: Budget) -> None:
         """Train until the budget is spent.
@@ -384,32 +371,3 @@ class Trainer:
         recent.clear()
         if log:
             log.write(self.history[-1])
-
-    def save(self) -> None:
-        """Write a checkpoint with everything that a resumed training needs."""
-        if not (self.processes.is_first or self.sharded):
-            return
-        tensors, metadata = training_state(self)
-        if self.processes.is_first:
-            save_checkpoint(
-                self.checkpoint_dir, self.step, tensors, metadata, self.keep_checkpoints
-            )
-
-    def resume(self, found: tuple[dict[str, Tensor], dict] | None = None) -> bool:
-        """Go on from a checkpoint; False if there is none.
-
-        Parameters
-        ----------
-        found : (tensors, metadata), optional
-            What `recover_checkpoint` gave; default: ask it for the newest in `checkpoint_dir`.
-
-        Raises
-        ------
-        ValueError
-            If the checkpoint belongs to a training with other data or parameters.
-        """
-        found = recover_checkpoint(self.checkpoint_dir) if found is None else found
-        if found is None:
-            return False
-        restore_training(self, *found)
-        return True

@@ -3,84 +3,155 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from skdiffuse.training.checkpoints import flatten, unflatten
-from skdiffuse.training.distribution import load_shared, shared_like, whole_tensors
+from skdiffuse.training.checkpoints import (
+    flatten,
+    recover_checkpoint,
+    save_checkpoint,
+    unflatten,
+)
+from skdiffuse.training.distribution import (
+    Processes,
+    blank_copy,
+    load_shared,
+    shared_like,
+    whole,
+    whole_tensors,
+)
+from skdiffuse.training.ema import AverageSnapshots, PowerAverage
+from skdiffuse.training.objective import TrainingObjective
+from skdiffuse.training.precision import LossScale
 
-if TYPE_CHECKING:
-    from skdiffuse.training.loop import Trainer
+__all__ = ["ResumableTraining"]
 
-__all__ = ["restore_training", "training_state"]
+# What is kept as it is, beside the tensors.
+_COUNTS = ("step", "seconds", "skipped_steps", "bad_in_a_row", "history")
 
 
-def training_state(trainer: Trainer) -> tuple[dict[str, Tensor], dict]:
-    """Tensors and JSON-able values of a trainer.
+class ResumableTraining:
+    """What a checkpoint holds of a training, written and read.
 
-    Random streams and the place in the data need none: they follow from the step's number. Of
-    processes that share a training all call this, and the first one gets the tensors.
+    Random streams and the place in the data need not be kept: they follow from the step's number.
+    Of processes that share a training all call each method, at the same time.
     """
-    tensors = (
-        flatten("objective", trainer.objective.state_dict())
-        | flatten("average", trainer.average.network.state_dict())
-        | flatten("optimizer", _optimizer_tensors(trainer.optimizer))
-        | flatten("setup", trainer.setup_tensors)
-    )
-    if trainer.snapshots:
-        tensors |= flatten("snapshots", trainer.snapshots.state())
-    if trainer.best is not None:
-        tensors |= flatten("best", trainer.best)
-    return whole_tensors(tensors, keep=trainer.processes.is_first), {
-        "description": trainer.description,
-        "setup": trainer.setup,
-        "seconds": trainer.seconds,
-        "skipped_steps": trainer.skipped_steps,
-        "bad_in_a_row": trainer.bad_in_a_row,
-        "loss_scale": trainer.loss_scale.state(),
-        # JSON has no infinity.
-        "best_loss": None if trainer.best is None else trainer.best_loss,
-        "validations_since_best": trainer.validations_since_best,
-        "history": trainer.history,
-    }
 
+    processes: Processes
+    sharded: bool
+    device: torch.device
+    objective: TrainingObjective
+    average: PowerAverage
+    snapshots: AverageSnapshots | None
+    optimizer: torch.optim.Optimizer
+    loss_scale: LossScale
+    step: int
+    seconds: float
+    skipped_steps: int
+    bad_in_a_row: int
+    history: list[dict]
+    patience: int | None
+    best: dict[str, Tensor] | None
+    best_loss: float
+    validations_since_best: int
+    checkpoint_dir: Path | None
+    keep_checkpoints: int
+    description: dict
+    setup: dict
+    setup_tensors: dict[str, Tensor]
+    # Without weights, to be filled with averaged ones.
+    blank: TrainingObjective
 
-def restore_training(trainer: Trainer, tensors: Mapping[str, Tensor], metadata: Mapping) -> None:
-    """Put a trainer where another was.
+    @property
+    def averaged(self) -> TrainingObjective:
+        """A copy with averaged weights: the best validated ones with `patience`."""
+        state = self.average.network.state_dict() if self.best is None else self.best
+        averaged = blank_copy(self.blank, "cpu")
+        for name, value in averaged.state_dict().items():
+            value.copy_(whole(state[name]))
+        return averaged if self.sharded else averaged.to(self.device)
 
-    Raises
-    ------
-    ValueError
-        If the other's data or parameters were not the same.
-    """
-    _refuse_another(trainer, metadata["description"])
-    load_shared(trainer.objective, unflatten("objective", tensors))
-    load_shared(trainer.average.network, unflatten("average", tensors))
-    _restore_optimizer(trainer.optimizer, unflatten("optimizer", tensors))
-    if trainer.snapshots and (state := unflatten("snapshots", tensors)):
-        trainer.snapshots.restore(state)
-    if trainer.patience is not None and (state := unflatten("best", tensors)):
-        like = trainer.average.network.state_dict()
-        trainer.best = {name: shared_like(value, like[name]) for name, value in state.items()}
-        trainer.best_loss = metadata["best_loss"]
-        trainer.validations_since_best = metadata["validations_since_best"]
-    trainer.loss_scale.restore(metadata["loss_scale"])
-    for name in ("step", "seconds", "skipped_steps", "bad_in_a_row", "history"):
-        setattr(trainer, name, metadata[name])
+    def save(self) -> None:
+        """Write a checkpoint with everything that a resumed training needs."""
+        if not (self.processes.is_first or self.sharded):
+            return
+        tensors = whole_tensors(self._tensors(), keep=self.processes.is_first)
+        if self.processes.is_first:
+            save_checkpoint(
+                self.checkpoint_dir, self.step, tensors, self._values(), self.keep_checkpoints
+            )
 
+    def resume(self, found: tuple[dict[str, Tensor], dict] | None = None) -> bool:
+        """Go on from a checkpoint; False if there is none.
 
-def _refuse_another(trainer: Trainer, theirs: Mapping) -> None:
-    ours = trainer.description
-    different = sorted(k for k in ours if ours[k] != theirs.get(k))
-    if different:
-        listed = ", ".join(f"{k}: {theirs.get(k)!r} there, {ours[k]!r} here" for k in different)
-        raise ValueError(
-            f"The checkpoint in checkpoint_dir={str(trainer.checkpoint_dir)!r} is of another "
-            f"training ({listed}). Use the same data and parameters, another checkpoint_dir, "
-            "or warm_start=False to begin anew."
+        Parameters
+        ----------
+        found : (tensors, metadata), optional
+            What `recover_checkpoint` gave; default: ask it for the newest in `checkpoint_dir`.
+
+        Raises
+        ------
+        ValueError
+            If the checkpoint belongs to a training with other data or parameters.
+        """
+        found = recover_checkpoint(self.checkpoint_dir) if found is None else found
+        if found is None:
+            return False
+        self._restore(*found)
+        return True
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = (
+            flatten("objective", self.objective.state_dict())
+            | flatten("average", self.average.network.state_dict())
+            | flatten("optimizer", _optimizer_tensors(self.optimizer))
+            | flatten("setup", self.setup_tensors)
         )
+        if self.snapshots:
+            tensors |= flatten("snapshots", self.snapshots.state())
+        if self.best is not None:
+            tensors |= flatten("best", self.best)
+        return tensors
+
+    def _values(self) -> dict:
+        """What JSON can hold."""
+        return {name: getattr(self, name) for name in _COUNTS} | {
+            "description": self.description,
+            "setup": self.setup,
+            "loss_scale": self.loss_scale.state(),
+            # JSON has no infinity.
+            "best_loss": None if self.best is None else self.best_loss,
+            "validations_since_best": self.validations_since_best,
+        }
+
+    def _restore(self, tensors: Mapping[str, Tensor], values: Mapping) -> None:
+        self._refuse_another(values["description"])
+        load_shared(self.objective, unflatten("objective", tensors))
+        load_shared(self.average.network, unflatten("average", tensors))
+        _restore_optimizer(self.optimizer, unflatten("optimizer", tensors))
+        if self.snapshots and (state := unflatten("snapshots", tensors)):
+            self.snapshots.restore(state)
+        if self.patience is not None and (state := unflatten("best", tensors)):
+            like = self.average.network.state_dict()
+            self.best = {name: shared_like(value, like[name]) for name, value in state.items()}
+            self.best_loss = values["best_loss"]
+            self.validations_since_best = values["validations_since_best"]
+        self.loss_scale.restore(values["loss_scale"])
+        for name in _COUNTS:
+            setattr(self, name, values[name])
+
+    def _refuse_another(self, theirs: Mapping) -> None:
+        ours = self.description
+        different = sorted(k for k in ours if ours[k] != theirs.get(k))
+        if different:
+            listed = ", ".join(f"{k}: {theirs.get(k)!r} there, {ours[k]!r} here" for k in different)
+            raise ValueError(
+                f"The checkpoint in checkpoint_dir={str(self.checkpoint_dir)!r} is of another "
+                f"training ({listed}). Use the same data and parameters, another checkpoint_dir, "
+                "or warm_start=False to begin anew."
+            )
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
