@@ -1,7 +1,7 @@
 """Speed and learning of our network next to those of other packages, at equal size.
 
-    python benchmarks/training_speed.py [--quick] [--part speed|learning|all] [--data FILE]
-                                        [--networks WORD ...]
+    python benchmarks/training_speed.py [--quick] [--part speed|rates|learning|all] [--data FILE]
+                                        [--networks WORD ...] [--seeds N] [--longer SECONDS]
 
 Every network has the number of parameters of our `small` within 10 %, sees batches of shape
 (4, 1, 8, 32, 32), and lives in a process of its own with one thread. A training step is forward,
@@ -16,7 +16,14 @@ all. Packages that are not installed are left out and named.
 Learning (needs the MRMS file): the same windows of hourly rain in the same order, square root, unit
 variance, the same noise, v-loss, AdamW and averaging of weights, for equal processor seconds, also
 in turns; then the v-loss of the average on later hours, the same windows and noise for all. Ours
-runs with and without its `WienerSkip`, since that could be put around any network.
+runs with and without its `WienerSkip`, since that could be put around any network, and is also
+looked at on the way. A seed changes weights, windows and noise of the training; the held-out
+windows are the same for all seeds, and the margin to the best other network is taken window by
+window. With --longer the last seed of ours and of the two best others goes on to so many seconds.
+
+Rates: each network learns at either of two learning rates on the first 38 hours and is judged on
+the hours 40 to 48, which the race trains on and is not judged on; the race takes the better one,
+and 1e-3 where this was not run.
 
 The last line is a JSON summary; without --quick everything is stored in benchmarks/results/, where
 the results of parts and networks that were not run now are kept.
@@ -47,9 +54,10 @@ RESULTS = Path(__file__).parent / "results" / "training_speed.json"
 MRMS = "mrms_qpe01h_west_4km_20160920-22.nc"
 OURS = ("skdiffuse small", "skdiffuse without WienerSkip")
 BATCH = 4
-TRAIN_HOURS, HELD_OUT_HOURS = slice(0, 48), slice(54, 72)
+# Hours trained on and hours judged by.
+RACE_HOURS, RATE_HOURS = ((0, 48), (54, 72)), ((0, 38), (40, 48))
 SCHEDULE = ShiftedCosineSchedule(-2.0)
-LEARNING_RATE, WARM_UP_STEPS = 1e-3, 20
+LEARNING_RATES, WARM_UP_STEPS = (1e-3, 3e-4), 20
 N_HELD_OUT = 64
 # Freed memory stays with the process (glibc), so that pages need not be asked for in every step.
 KEEP_MEMORY = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
@@ -58,11 +66,12 @@ KEEP_MEMORY = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--part", choices=("speed", "learning", "all"), default="all")
+    parser.add_argument("--part", choices=("speed", "rates", "learning", "all"), default="all")
     parser.add_argument("--networks", nargs="+", default=[""], help="parts of their names")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="processor seconds of learning for each")
-    parser.add_argument("--slices", type=int, default=2, help="looks at the held-out loss")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--longer", type=float, default=0.0, help="seconds for the best, one seed")
     folder = os.environ.get("SKDIFFUSE_TEST_DATA", Path(__file__).parents[2] / "shared/data")
     parser.add_argument("--data", type=Path, default=Path(folder) / MRMS)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -72,6 +81,7 @@ def main() -> None:
         return
 
     learning = arguments.part != "speed" and not arguments.quick
+    stored = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     if learning and not arguments.data.exists():
         print(f"{arguments.data} is not here: nothing is learnt (--data).")
         learning = False
@@ -84,20 +94,27 @@ def main() -> None:
             "absent": race.absent,
         }
     }
-    if arguments.part != "learning":
+    if arguments.part in ("speed", "all"):
         new["speed"] = race.speed(arguments.rounds or (1 if arguments.quick else 3))
     if learning:
-        new["learning"] = race.learning(arguments.seconds or 100.0, arguments.slices)
+        new["rates"] = stored.get("rates", {})
+    if learning and arguments.part in ("rates", "all"):
+        new["rates"] = new["rates"] | race.rates(arguments.seconds or 25.0)
+    if learning and arguments.part in ("learning", "all"):
+        best = {name: min(losses, key=losses.get) for name, losses in new["rates"].items()}
+        new["learning"] = race.learning(arguments.seconds or 100.0, arguments.seeds, best)
+        if arguments.longer:
+            store(stored | new)
+            new["learning"]["longer"] = race.longer(new["learning"]["networks"], arguments.longer)
     race.close()
     if not arguments.quick:
-        stored = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-        if learning and "learning" in stored:
-            new["learning"]["networks"] = (
-                stored["learning"]["networks"] | new["learning"]["networks"]
-            )
         new = stored | new
-        RESULTS.write_text(json.dumps(new, indent=1) + "\n")
+        store(new)
     print(json.dumps(summary(new)))
+
+
+def store(results: dict) -> None:
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 
 class Race:
@@ -131,7 +148,7 @@ class Race:
             else:
                 self.sizes[name] = answer
 
-    def ask(self, name: str, question: str, value: float = 0.0) -> dict:
+    def ask(self, name: str, question: str, value: float | dict = 0.0) -> dict:
         worker = self.workers[name]
         worker.stdin.write(json.dumps([question, value]) + "\n")
         worker.stdin.flush()
@@ -171,25 +188,89 @@ class Race:
             )
         return {"rounds": n_rounds, "peak_gflops": peak, "networks": table}
 
-    def learning(self, seconds: float, n_slices: int) -> dict:
-        table = {name: [] for name in self.workers}
-        for number in range(n_slices):
+    def rates(self, seconds: float) -> dict:
+        """Loss on the hours 40 to 48 of each network at each learning rate."""
+        table = {name: {} for name in self.workers}
+        for rate in LEARNING_RATES:
             for name in self.workers:
-                table[name].append(self.ask(name, "learn", seconds * (number + 1) / n_slices))
-                entry = table[name][-1]
-                print(
-                    f"{name:44s} {entry['seconds']:6.1f} s {entry['steps']:5d} steps, "
-                    f"held-out v-loss {entry['loss']:.4f}",
-                    flush=True,
-                )
+                self.ask(name, "begin", {"seed": 0, "rate": rate, "hours": RATE_HOURS})
+                print(f"{rate:.0e}, ", end="")
+                table[name][str(rate)] = self._look(name, seconds)["loss"]
+        return table
+
+    def learning(self, seconds: float, n_seeds: int, best: dict) -> dict:
+        rates = {name: float(best.get(name, LEARNING_RATES[0])) for name in self.workers}
+        table = {name: [] for name in self.workers}
+        for seed in range(n_seeds):
+            for name, rate in rates.items():
+                self.ask(name, "begin", {"seed": seed, "rate": rate, "hours": RACE_HOURS})
+                table[name].append({"rate": rate, "looks": []})
+                if name == OURS[0]:
+                    table[name][-1]["looks"].append(self._look(name, 0.0))
+            for share in (0.25, 0.5, 1.0):
+                for name in self.workers:
+                    if share == 1.0 or name in OURS:
+                        table[name][-1]["looks"].append(self._look(name, share * seconds))
+                    else:
+                        self.ask(name, "learn", share * seconds)
+        margins = self._margins(table)
+        for runs in table.values():
+            for look in (look for run in runs for look in run["looks"]):
+                del look["losses"]
         return {
             "data": MRMS,
-            "train_hours": [TRAIN_HOURS.start, TRAIN_HOURS.stop],
-            "held_out_hours": [HELD_OUT_HOURS.start, HELD_OUT_HOURS.stop],
+            "hours": RACE_HOURS,
             "held_out_windows": N_HELD_OUT,
-            "learning_rate": LEARNING_RATE,
+            "margins": margins,
             "networks": table,
         }
+
+    def longer(self, table: dict, seconds: float) -> dict:
+        """Go on with the last seed of ours and of the two best others."""
+        final = {name: runs[-1]["looks"][-1]["loss"] for name, runs in table.items()}
+        peers = sorted((name for name in table if name not in OURS), key=final.get)
+        looks = {name: self._look(name, seconds) for name in (OURS[0], *peers[:2])}
+        for look in looks.values():
+            del look["losses"]
+        return looks
+
+    def _look(self, name: str, until: float) -> dict:
+        """Let it learn until so many seconds in all, and judge it."""
+        look = self.ask(name, "learn", until) | self.ask(name, "judge")
+        look["loss"] = statistics.fmean(look["losses"])
+        print(
+            f"{name:44s} {look['seconds']:6.1f} s {look['steps']:5d} steps, "
+            f"held-out v-loss {look['loss']:.4f}",
+            flush=True,
+        )
+        return look
+
+    @staticmethod
+    def _margins(table: dict) -> dict:
+        """By how much the loss of the best other network is larger, over the same windows.
+
+        The best is that of the least mean over seeds. The standard error is that over windows, of
+        the differences averaged over seeds, which says nothing about other weather.
+        """
+
+        def by_window(name: str) -> np.ndarray:
+            return np.mean([run["looks"][-1]["losses"] for run in table[name]], axis=0)
+
+        peers = [name for name in table if name not in OURS]
+        if not peers:
+            return {}
+        best = min(peers, key=lambda name: by_window(name).mean())
+        margins = {}
+        for name in OURS:
+            if name in table:
+                difference = by_window(best) - by_window(name)
+                error = difference.std(ddof=1) / len(difference) ** 0.5
+                margins[name] = {
+                    "best_other": best,
+                    "margin": float(difference.mean()),
+                    "standard_error": float(error),
+                }
+        return margins
 
     def close(self) -> None:
         for worker in self.workers.values():
@@ -204,7 +285,6 @@ class Worker:
         self.name = name
         self.data_file = data
         torch.set_num_threads(1)
-        self.ready = False
 
     def serve(self) -> None:
         for line in sys.stdin:
@@ -218,17 +298,8 @@ class Worker:
 
     def hello(self, _: float) -> dict:
         """Make the network and count what it costs."""
-        self.windows = self.power = None
-        if self.data_file.exists():
-            self._read_data()
         torch.manual_seed(0)
-        self.network = make_network(self.name, self.power)
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), fused=True
-        )
-        self.average = PowerAverage(self.network)
-        self.steps = 0
-        self.seconds = 0.0
+        self.network = make_network(self.name, power=None)
         generator = torch.Generator().manual_seed(0)
         self.example = torch.randn(BATCH, N_FRAMES, SIDE, SIDE, generator=generator)
         self.noise = torch.randn(self.example.shape, generator=generator)
@@ -270,21 +341,34 @@ class Worker:
             "peak": machine_peak(),
         }
 
+    def begin(self, run: dict) -> dict:
+        """Start a training from nothing."""
+        self.seed, self.rate = run["seed"], run["rate"]
+        self._read_data(*(slice(*hours) for hours in run["hours"]))
+        torch.manual_seed(self.seed)
+        self.network = make_network(self.name, self.power)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=self.rate, betas=(0.9, 0.99), fused=True
+        )
+        self.average = PowerAverage(self.network)
+        self.steps, self.seconds = 0, 0.0
+        return {}
+
     def learn(self, until: float) -> dict:
-        """Train until so many processor seconds in all, then look at the held-out loss."""
+        """Train until so many processor seconds in all."""
         while self.seconds < until:
             start = time.process_time()
             self._learn_one_step()
             self.seconds += time.process_time() - start
-        return {"seconds": self.seconds, "steps": self.steps, "loss": self._held_out_loss()}
+        return {"seconds": self.seconds, "steps": self.steps}
 
     def _learn_one_step(self) -> None:
         rain, weights = self.windows(self.steps)
         x = self._encode(rain)
-        generator = torch.Generator().manual_seed(self.steps)
+        generator = torch.Generator().manual_seed(10**6 * self.seed + self.steps)
         log_snr, noise = SCHEDULE.draw(BATCH, generator), torch.randn(x.shape, generator=generator)
         for group in self.optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(1.0, (self.steps + 1) / WARM_UP_STEPS)
+            group["lr"] = self.rate * min(1.0, (self.steps + 1) / WARM_UP_STEPS)
         self.optimizer.zero_grad(set_to_none=True)
         losses = v_loss(self.network, x, log_snr, noise, mask=torch.isfinite(x))
         (weights * losses).mean().backward()
@@ -294,37 +378,38 @@ class Worker:
         self.average.update(self.network, self.steps)
 
     @torch.no_grad()
-    def _held_out_loss(self) -> float:
+    def judge(self, _: float) -> dict:
+        """Losses of the averaged network on the held-out windows."""
         losses = []
-        for x, log_snr, noise in self.held_out:
-            mask = torch.isfinite(x)
-            losses.append(v_loss(self.average.network, x, log_snr, noise, mask=mask))
-        return float(torch.cat(losses).mean())
+        for x, weights, log_snr, noise in self.held_out:
+            each = v_loss(self.average.network, x, log_snr, noise, mask=torch.isfinite(x))
+            losses += (weights * each).tolist()
+        return {"losses": losses}
 
     def _encode(self, rain: Tensor) -> Tensor:
         return (rain.sqrt() - self.centre) / self.scale
 
-    def _read_data(self) -> None:
+    def _read_data(self, train_hours: slice, held_out_hours: slice) -> None:
         rain = open_cube(self.data_file).load()
-        train, held_out = rain[TRAIN_HOURS], rain[HELD_OUT_HOURS]
+        train = rain[train_hours]
         latent = np.sqrt(train.values)
         self.centre, self.scale = float(np.nanmean(latent)), float(np.nanstd(latent))
-        self.windows = windows_of(train, BATCH, n_candidates=4)
+        self.windows = windows_of(train, BATCH, self.seed)
         batches = [self.windows(2**31 + i) for i in range(64)]
         self.power = mean_power((self._encode(r) for r, _ in batches), [w for _, w in batches])
-        # Unweighted: where it may be dry, as the climate is.
-        draws = windows_of(held_out, N_HELD_OUT, n_candidates=1)
-        x = self._encode(draws(0)[0])
+        held_out, weights = windows_of(rain[held_out_hours], N_HELD_OUT, 0)(0)
+        x = self._encode(held_out)
         generator = torch.Generator().manual_seed(1)
         log_snr = SCHEDULE.draw(N_HELD_OUT, generator)
         noise = torch.randn(x.shape, generator=generator)
         order = torch.randperm(N_HELD_OUT, generator=generator)
-        self.held_out = [(x[i], log_snr[i], noise[i]) for i in order.split(8)]
+        self.held_out = [(x[i], weights[i], log_snr[i], noise[i]) for i in order.split(8)]
 
 
-def windows_of(rain, batch_size: int, n_candidates: int) -> WindowBatches:
+def windows_of(rain, batch_size: int, seed: int) -> WindowBatches:
+    """Wet places more often than dry ones, with weights that undo it."""
     cube = validate_cube(rain, n_frames=N_FRAMES)
-    return WindowBatches(cube, N_FRAMES, (SIDE, SIDE), batch_size, 0, n_candidates)
+    return WindowBatches(cube, N_FRAMES, (SIDE, SIDE), batch_size, seed, n_candidates=4)
 
 
 def make_network(name: str, power: Tensor | None) -> nn.Module:
@@ -370,8 +455,11 @@ def summary(results: dict) -> dict:
         line["step_ratio_vs_fastest_peer"] = round(ratio, 3)
         line["evaluation_ratio_vs_fastest_peer"] = round(evaluation / ours["evaluation_seconds"], 3)
     if "learning" in results:
-        losses = {name: rows[-1]["loss"] for name, rows in results["learning"]["networks"].items()}
-        line["held_out_v_loss"] = {name: round(loss, 4) for name, loss in losses.items()}
+        line["held_out_v_loss"] = {
+            name: round(statistics.fmean(run["looks"][-1]["loss"] for run in runs), 4)
+            for name, runs in results["learning"]["networks"].items()
+        }
+        line["margins"] = results["learning"]["margins"]
     return line
 
 
