@@ -94,7 +94,7 @@ def prepare_training(
             )
         if (Told() if conditions is None else conditions.told).n_labels != model.told_.n_labels:
             raise ValueError("warm_start=True goes on with the classes of y that it began with.")
-        trainer.windows.read_from(cube, conditions)
+        trainer.windows.read_from(cube, conditions, model.n_jobs)
         trainer.held_out = _held_out(model, validation, crop, schedule, trainer.seed)
         return trainer
 
@@ -111,7 +111,27 @@ def prepare_training(
         seed,
         symmetries=model.symmetries,
         conditions=conditions,
+        n_jobs=model.n_jobs,
     )
+    try:
+        return _new_trainer(model, windows, geography, schedule, validation, found, folder)
+    except BaseException:
+        windows.reader.close()
+        raise
+
+
+def _new_trainer(
+    model: BaseEstimator,
+    windows: WindowBatches,
+    geography: bool,
+    schedule: ShiftedCosineSchedule,
+    validation: Cube | None,
+    found: tuple | None,
+    folder: Path | None,
+) -> Trainer:
+    """Transform, scaling and network fitted to what is read first, and what trains them."""
+    cube, conditions = windows.reader.cube, windows.conditions
+    crop, seed = windows.crop_shape, windows.seed
     model.told_ = Told() if conditions is None else conditions.told
     model.transformer_, model.latent_ = _latent_space(model, windows, seed, found)
     model.schedule_ = schedule

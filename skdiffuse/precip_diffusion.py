@@ -6,6 +6,7 @@ from numbers import Integral, Real
 from typing import Self
 
 import torch
+from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_scalar
@@ -122,6 +123,9 @@ class PrecipDiffusion(
         checkpoint in `checkpoint_dir`, until the budget is spent in all.
     device : str, default="auto"
         A torch device; "auto" takes a GPU if there is one.
+    n_jobs : int or None, default=None
+        Processes that read the blocks of a lazy cube larger than memory, as joblib counts them: -1
+        is one for each core. None: a thread of this process. Does not change the result.
     random_state : int, RandomState or None, default=None
         Makes training reproducible, and sampling where it is given none of its own.
     verbose : bool, default=True
@@ -197,6 +201,7 @@ class PrecipDiffusion(
         log_dir=None,
         warm_start=False,
         device="auto",
+        n_jobs=None,
         random_state=None,
         verbose=True,
     ):
@@ -234,6 +239,7 @@ class PrecipDiffusion(
         self.log_dir = log_dir
         self.warm_start = warm_start
         self.device = device
+        self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
 
@@ -276,7 +282,10 @@ class PrecipDiffusion(
         if validation is not None:
             validation = validate_cube(validation, n_frames=self.n_frames, name="validation")
         trainer = prepare_training(self, cube, validation, conditions_of(y, X, cube))
-        self._train(trainer, X)
+        try:
+            self._train(trainer, X)
+        finally:
+            trainer.windows.reader.close()
         return self
 
     # Keeping
@@ -339,6 +348,10 @@ class PrecipDiffusion(
             self.learning_rate, "learning_rate", Real, min_val=0, include_boundaries="neither"
         )
         check_scalar(self.trace, "trace", Real, min_val=0)
+        if self.n_jobs is not None:
+            check_scalar(self.n_jobs, "n_jobs", Integral)
+            # As joblib does: none at all is an error.
+            effective_n_jobs(self.n_jobs)
         if self.max_time is not None:
             check_scalar(self.max_time, "max_time", Real, min_val=0, include_boundaries="neither")
         if self.sharded and self.compile:

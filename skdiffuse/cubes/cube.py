@@ -138,11 +138,14 @@ class Cube:
         ValueError
             If a lazy cube turns out to hold negative, infinite or impossibly large values.
         """
-        block = self.values[sequence, start : start + n_frames, y, x]
+        return self.read(self.values[sequence, start : start + n_frames, y, x])
+
+    def read(self, part: Any) -> np.ndarray:
+        """A writable copy of a part of `values`, float32; see :meth:`window`."""
         if self.is_lazy:
-            block = np.asarray(block)
-            check_values(block, self.name)
-        return np.array(block, dtype=np.float32, order="C")
+            part = np.asarray(part)
+            check_values(part, self.name)
+        return np.array(part, dtype=np.float32, order="C")
 
     def stack(self, tiles: list[tuple[int, int, slice, slice]], n_frames: int) -> np.ndarray:
         """Some of the windows that :meth:`tiles` lists: (n, n_frames, y, x), float32."""

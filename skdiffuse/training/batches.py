@@ -60,6 +60,8 @@ class WindowBatches:
         is 256 MiB.
     conditions : Conditions, optional
         What else is known of the cube and told to the network.
+    n_jobs : int or None, default=None
+        Processes that read blocks, None: a thread. Does not change the batches.
 
     Attributes
     ----------
@@ -78,6 +80,7 @@ class WindowBatches:
         symmetries: bool = False,
         memory: int | None = None,
         conditions: Conditions | None = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.n_frames = n_frames
         self.crop_shape = crop_shape
@@ -86,12 +89,16 @@ class WindowBatches:
         self.n_candidates = n_candidates
         self.symmetries = symmetries
         self.memory = MEMORY if memory is None else memory
-        self.read_from(cube, conditions)
+        self.read_from(cube, conditions, n_jobs)
 
-    def read_from(self, cube: Cube, conditions: Conditions | None = None) -> None:
+    def read_from(
+        self, cube: Cube, conditions: Conditions | None = None, n_jobs: int | None = None
+    ) -> None:
         """Draw from another cube from now on."""
         self.conditions = conditions
-        self.reader = BlockReader(cube, self.n_frames, self.crop_shape, self.seed, self.memory)
+        self.reader = BlockReader(
+            cube, self.n_frames, self.crop_shape, self.seed, self.memory, n_jobs
+        )
         height, width = cube.field_shape
         cells = cube.n_sequences * cube.n_times * height * width
         window_cells = self.n_frames * self.crop_shape[0] * self.crop_shape[1]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from skdiffuse.cubes import Cube
+from skdiffuse.training.reading import ReadingProcesses
 
 __all__ = ["Block", "BlockReader"]
 
@@ -71,6 +73,8 @@ class BlockReader:
     seed : int
     memory : int
         Bytes for a group, float32; two are held at a time.
+    n_jobs : int or None, default=None
+        Processes that read the blocks of a group, as `ReadingProcesses`; None: a thread.
 
     Attributes
     ----------
@@ -78,9 +82,16 @@ class BlockReader:
     """
 
     def __init__(
-        self, cube: Cube, n_frames: int, crop_shape: tuple[int, int], seed: int, memory: int
+        self,
+        cube: Cube,
+        n_frames: int,
+        crop_shape: tuple[int, int],
+        seed: int,
+        memory: int,
+        n_jobs: int | None = None,
     ) -> None:
         self.cube = cube
+        self.n_jobs = n_jobs
         self.window_shape = (n_frames, *crop_shape)
         self.seed = seed
         self.starts = cube.window_starts(n_frames)
@@ -110,6 +121,7 @@ class BlockReader:
         self._order: tuple[int, np.ndarray] | None = None
         self._pending: dict[int, Future] = {}
         self._pool: ThreadPoolExecutor | None = None
+        self._processes: ReadingProcesses | None = None
 
     def group(self, number: int) -> list[Block]:
         """The blocks of group `number`, counted from the start of training; begins the next."""
@@ -118,6 +130,8 @@ class BlockReader:
             return [self.whole]
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="blocks")
+            if self.n_jobs is not None:
+                self._processes = ReadingProcesses(self.n_jobs)
         self._pending = {k: f for k, f in self._pending.items() if k in (number, number + 1)}
         for wanted in (number, number + 1):
             if wanted not in self._pending:
@@ -125,11 +139,13 @@ class BlockReader:
         return self._pending[number].result()
 
     def close(self) -> None:
-        """Let go of what was read."""
+        """Let go of what was read, and end the processes that read."""
         self.whole = None
         if not self.is_whole and self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool, self._pending = None, {}
+            if self._processes is not None:
+                self._processes.close()
+            self._pool, self._processes, self._pending = None, None, {}
 
     def _whole_cube(self) -> Block:
         cube = self.cube
@@ -160,7 +176,8 @@ class BlockReader:
         if self._order is None or self._order[0] != epoch:
             self._order = epoch, self._blocks_of_epoch(epoch)
         chosen = self._order[1][group :: self.groups_per_epoch]
-        blocks = {int(b): self._read(int(b)) for b in np.unique(chosen)}
+        different = [int(b) for b in np.unique(chosen)]
+        blocks = dict(zip(different, self._read(different), strict=True))
         return [blocks[int(b)] for b in chosen]
 
     def _blocks_of_epoch(self, epoch: int) -> np.ndarray:
@@ -171,23 +188,32 @@ class BlockReader:
         # Shuffled again: neighbours in the order would otherwise never share a group.
         return random.permutation(order[np.searchsorted(reached, points, side="right")])
 
-    def _read(self, block: int) -> Block:
-        sequence, *indices = np.unravel_index(block, self._shape)
-        first = [int(i) * cell for i, cell in zip(indices, self.cells, strict=True)]
+    def _read(self, numbers: list[int]) -> Iterator[Block]:
+        outlines = [self._outline(number) for number in numbers]
+        parts = [self.cube.values[inside] for inside, _, _ in outlines]
+        read = iter(parts) if self._processes is None else self._processes.read(parts)
+        for part, (inside, starts, places) in zip(read, outlines, strict=True):
+            sequence, *rest = inside
+            origin = (sequence, *(span.start for span in rest))
+            yield Block(self.cube.read(part)[None], starts, places, origin)
+
+    def _outline(
+        self, number: int
+    ) -> tuple[tuple[int, slice, slice, slice], np.ndarray, tuple[int, int]]:
+        """Where in the cube a block lies, and its windows in it."""
+        sequence, *indices = (int(i) for i in np.unravel_index(number, self._shape))
+        first = [i * cell for i, cell in zip(indices[1:], self.cells[1:], strict=True)]
         places = [
-            min(cell, n - a)
-            for cell, n, a in zip(self.cells[1:], self._places, first[1:], strict=True)
+            min(cell, n - a) for cell, n, a in zip(self.cells[1:], self._places, first, strict=True)
         ]
+        rows, columns = (
+            slice(a, a + k + part - 1)
+            for a, k, part in zip(first, places, self.window_shape[1:], strict=True)
+        )
         inside = (self.starts[:, 0] == sequence) & (
             self.starts[:, 1] // self.cells[0] == indices[0]
         )
         starts = self.starts[inside, 1]
-        rows, columns = (
-            slice(a, a + k + part - 1)
-            for a, k, part in zip(first[1:], places, self.window_shape[1:], strict=True)
-        )
-        frames = starts[-1] - starts[0] + self.window_shape[0]
-        values = self.cube.window(int(sequence), int(starts[0]), int(frames), rows, columns)
+        frames = slice(int(starts[0]), int(starts[-1]) + self.window_shape[0])
         local = np.column_stack([np.zeros_like(starts), starts - starts[0]])
-        origin = (int(sequence), int(starts[0]), *first[1:])
-        return Block(values[None], local, tuple(places), origin)
+        return (sequence, frames, rows, columns), local, tuple(places)
