@@ -15,7 +15,7 @@ from skdiffuse.cubes import Cube
 from skdiffuse.diffusion import ShiftedCosineSchedule
 from skdiffuse.generation import integer_seed
 from skdiffuse.latent import LatentSpace
-from skdiffuse.networks import build_network, mean_power
+from skdiffuse.networks import build_network, mean_power, periodic_axes, resolve_edges
 from skdiffuse.preprocessing import (
     resolve_transformer,
     transformer_from_arrays,
@@ -43,6 +43,7 @@ _MUST_AGREE = (
     "n_frames",
     "network",
     "wiener_skip",
+    "edges",
     "amortised",
     "train_transformer",
     "latent_scaling",
@@ -84,6 +85,7 @@ def prepare_training(
         cube, validation = hold_out(cube, model.validation_fraction, model.n_frames)
     crop = tuple(min(n, model.crop_size) for n in cube.field_shape)
     geography = _geography(model, cube, crop)
+    _refuse_cut_rings(model, cube, crop)
     schedule = ShiftedCosineSchedule(model.log_snr_shift, *model.log_snr_range)
     if model.warm_start and hasattr(model, "_trainer"):
         trainer = model._trainer
@@ -142,15 +144,21 @@ def _new_trainer(
         # What is known, and where it is.
         "n_covariates": (2 if model.amortised else 0) + model.told_.n_covariates,
         "n_labels": model.told_.n_labels,
+        "edges": resolve_edges(model.edges),
     }
     power = None
     if model.wiener_skip:
         shape = (model.n_frames, *crop)
-        power = torch.ones(shape) if found else _mean_power(windows, model.latent_)
+        power = torch.ones(shape) if found else _mean_power(windows, model)
     # Weights are drawn from a stream of their own: fork_rng puts the global one back.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = build_network(model.network, power=power, **model._network_options)
+        network = build_network(
+            model.network,
+            power=power,
+            gradient_checkpointing=model.gradient_checkpointing,
+            **model._network_options,
+        )
     config, arrays = _file_form(model.transformer_)
     trainer = Trainer(
         network,
@@ -210,6 +218,15 @@ def _geography(model: BaseEstimator, cube: Cube, crop: tuple[int, int]) -> bool:
     if model.geography is None:
         return whole_fields and not model.symmetries
     return bool(model.geography)
+
+
+def _refuse_cut_rings(model: BaseEstimator, cube: Cube, crop: tuple[int, int]) -> None:
+    for edge, part, whole in zip(resolve_edges(model.edges), crop, cube.field_shape, strict=True):
+        if edge == "periodic" and part < whole:
+            raise ValueError(
+                f"edges={model.edges!r} needs training on whole fields along what is periodic: set "
+                f"crop_size to at least {whole}, the cells of X there."
+            )
 
 
 def _latent_space(
@@ -294,8 +311,12 @@ def _sample_of_rain(windows: WindowBatches, seed: int) -> np.ndarray:
     return sample
 
 
-def _mean_power(windows: WindowBatches, latent: LatentSpace) -> Tensor:
+def _mean_power(windows: WindowBatches, model: BaseEstimator) -> Tensor:
     """Spectrum of training windows, from batches of a number that no training reaches."""
     # The first group of blocks: it is needed next.
     batches = [windows.batch(2**40 + k, group=0)[:2] for k in range(BATCHES_FOR_SPECTRUM)]
-    return mean_power((latent.encode(rain) for rain, _ in batches), [w for _, w in batches])
+    return mean_power(
+        (model.latent_.encode(rain) for rain, _ in batches),
+        [w for _, w in batches],
+        periodic_axes(resolve_edges(model.edges)),
+    )

@@ -81,7 +81,12 @@ def load_model(cls: type[BaseEstimator], path: str | Path) -> BaseEstimator:
     with torch.random.fork_rng(devices=[]):
         # The weights and the spectrum of the skip are overwritten at once.
         power = torch.ones(tensors["network.power"].shape) if params["wiener_skip"] else None
-        network = build_network(params["network"], power=power, **options)
+        network = build_network(
+            params["network"],
+            power=power,
+            gradient_checkpointing=model.gradient_checkpointing,
+            **options,
+        )
     network.load_state_dict(unflatten("network", tensors))
     model.network_ = network.requires_grad_(False).eval()
     told = {k: tuple(v) if isinstance(v, list) else v for k, v in content["told"].items()}

@@ -19,8 +19,10 @@ from skdiffuse.fitting import prepare_training
 from skdiffuse.generation import SAMPLERS, RainGenerator
 from skdiffuse.learning import RainLearner
 from skdiffuse.likelihood import RainLikelihood
+from skdiffuse.networks import resolve_edges
 from skdiffuse.tasks import RainTasks
 from skdiffuse.training import conditions_of
+from skdiffuse.training.distribution import Processes
 
 __all__ = ["PrecipDiffusion"]
 
@@ -50,6 +52,13 @@ class PrecipDiffusion(
     geography : bool or None, default=None
         Learn where it rains. None: do so if whole fields are trained on; it needs that, and makes
         no sense for data that are the same everywhere.
+    edges : {"zero", "reflect", "periodic"} or pair of them, default="zero"
+        What the network takes to lie beyond the edges of the fields, for both axes or for rows and
+        columns. ("zero", "periodic") joins east and west of a field around the globe, which
+        `crop_size` then must not cut.
+    gradient_checkpointing : bool, default=False
+        Compute parts of the network twice in training rather than keep what they found: about half
+        the memory, a third more time, the same result.
     wiener_skip : bool, default=True
         Start the network from the best linear filter for the spectrum of the training windows; see
         `skdiffuse.networks.WienerSkip`. Saves most of the training.
@@ -122,7 +131,8 @@ class PrecipDiffusion(
         Go on with the training of the last call of `fit` or, in a new process, of the newest
         checkpoint in `checkpoint_dir`, until the budget is spent in all.
     device : str, default="auto"
-        A torch device; "auto" takes a GPU if there is one.
+        A torch device; "auto" takes a GPU if there is one. Of several processes started by
+        ``torchrun`` each takes its own.
     n_jobs : int or None, default=None
         Processes that read the blocks of a lazy cube larger than memory, as joblib counts them: -1
         is one for each core. None: a thread of this process. Does not change the result.
@@ -173,6 +183,8 @@ class PrecipDiffusion(
         crop_size=64,
         network="tiny",
         geography=None,
+        edges="zero",
+        gradient_checkpointing=False,
         wiener_skip=True,
         amortised=False,
         latent_scaling="standard",
@@ -211,6 +223,8 @@ class PrecipDiffusion(
         self.crop_size = crop_size
         self.network = network
         self.geography = geography
+        self.edges = edges
+        self.gradient_checkpointing = gradient_checkpointing
         self.wiener_skip = wiener_skip
         self.amortised = amortised
         self.latent_scaling = latent_scaling
@@ -329,9 +343,10 @@ class PrecipDiffusion(
         return tags
 
     def _device(self) -> torch.device:
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.device(self.device)
+        name = self.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        return Processes().device(torch.device(name))
 
     def _check_parameters(self) -> None:
         counts = ["n_frames", "crop_size", "batch_size", "accumulation", "max_epochs", "n_steps"]
@@ -354,6 +369,7 @@ class PrecipDiffusion(
             effective_n_jobs(self.n_jobs)
         if self.max_time is not None:
             check_scalar(self.max_time, "max_time", Real, min_val=0, include_boundaries="neither")
+        resolve_edges(self.edges)
         if self.sharded and self.compile:
             raise ValueError("sharded=True and compile=True do not go together: set one to False.")
         if self.sharded and self.warm_start and self.checkpoint_dir is None:

@@ -169,3 +169,52 @@ def test_lazy_cube_larger_than_memory(cube, monkeypatch):
         first, again = (PrecipDiffusion(**OPTIONS).fit(lazy) for _ in range(2))
     assert not first._trainer.windows.reader.is_whole
     np.testing.assert_array_equal(first.sample(1), again.sample(1))
+
+
+def test_a_periodic_model_has_no_seam(cube, tmp_path):
+    """Rolled by what keeps the grids of all levels, the network's answer comes out rolled."""
+    options = OPTIONS | {"geography": False, "edges": ("zero", "periodic")}
+    model = PrecipDiffusion(**options).fit(cube)
+    model.save(tmp_path / "model.safetensors")
+    loaded = PrecipDiffusion.load(tmp_path / "model.safetensors")
+    z = torch.randn(1, 2, 8, 16, generator=torch.Generator().manual_seed(0))
+    log_snr = torch.tensor(0.3)
+    v = loaded.network_(z, log_snr)
+    assert torch.equal(v, model.network_(z, log_snr))
+    rolled = loaded.network_(z.roll(8, -1), log_snr).roll(-8, -1)
+    torch.testing.assert_close(rolled, v, rtol=1e-4, atol=1e-5)
+    seamed = PrecipDiffusion(**options | {"edges": "zero"}).fit(cube).network_
+    rolled = seamed(z.roll(8, -1), log_snr).roll(-8, -1)
+    assert not torch.allclose(rolled, seamed(z, log_snr), rtol=1e-2, atol=1e-2)
+    assert model.sample(1).shape == (1, 2, 8, 8)
+
+
+def test_edges_are_checked(cube, tmp_path):
+    with pytest.raises(ValueError, match=r"edges='round' must be one of"):
+        PrecipDiffusion(**OPTIONS, edges="round").fit(cube)
+    with pytest.raises(ValueError, match="crop_size to at least 8"):
+        PrecipDiffusion(**OPTIONS, edges="periodic", crop_size=4).fit(cube)
+    kept = OPTIONS | {"checkpoint_dir": tmp_path, "warm_start": True}
+    PrecipDiffusion(**kept).fit(cube)
+    with pytest.raises(ValueError, match="edges: 'zero' there, 'reflect' here"):
+        PrecipDiffusion(**kept, edges="reflect").fit(cube)
+
+
+def test_gradient_checkpointing_changes_nothing_but_memory(cube):
+    plain = PrecipDiffusion(**OPTIONS).fit(cube)
+    frugal = PrecipDiffusion(**OPTIONS, gradient_checkpointing=True).fit(cube)
+    assert frugal.network_.network.gradient_checkpointing
+    for a, b in zip(plain.network_.parameters(), frugal.network_.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_processes_of_torchrun_take_a_gpu_each(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert PrecipDiffusion()._device() == torch.device("cuda")
+    variables = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert PrecipDiffusion()._device() == torch.device("cuda", 1)
+    assert PrecipDiffusion(device="cuda")._device() == torch.device("cuda", 1)
+    assert PrecipDiffusion(device="cuda:3")._device() == torch.device("cuda", 3)
+    assert PrecipDiffusion(device="cpu")._device() == torch.device("cpu")

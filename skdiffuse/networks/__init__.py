@@ -1,8 +1,9 @@
 """Networks that denoise sequences of fields."""
 
 from skdiffuse.networks.compilation import compile_network
+from skdiffuse.networks.edges import resolve_edges
 from skdiffuse.networks.video_unet import PRESETS, VideoUNet
-from skdiffuse.networks.wiener import WienerSkip, build_network, mean_power
+from skdiffuse.networks.wiener import WienerSkip, build_network, mean_power, periodic_axes
 
 __all__ = [
     "PRESETS",
@@ -11,4 +12,6 @@ __all__ = [
     "build_network",
     "compile_network",
     "mean_power",
+    "periodic_axes",
+    "resolve_edges",
 ]

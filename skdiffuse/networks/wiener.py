@@ -7,9 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from skdiffuse.diffusion import alpha, sigma
+from skdiffuse.networks.edges import Edges
 from skdiffuse.networks.video_unet import PRESETS, VideoUNet
 
-__all__ = ["WienerSkip", "build_network", "mean_power"]
+__all__ = [
+    "WienerSkip",
+    "build_network",
+    "mean_power",
+    "periodic_axes",
+    "spectral_transform",
+]
 
 
 class WienerSkip(nn.Module):
@@ -26,7 +33,9 @@ class WienerSkip(nn.Module):
 
     (x = alpha z - sigma v). For white data of unit variance this v is 0; it is to coloured data
     what the skip connection of Karras et al. is to white data. The cosine basis fits fields that
-    are not periodic. The network sees z and x and returns three fields, an addition and two gains:
+    are not periodic; along axes on which the network's `edges` are, sines and cosines of whole
+    waves take its place, so that there is no seam. The network sees z and x and returns three
+    fields, an addition and two gains:
 
         v_hat = v + addition + gain_z z + gain_x x
 
@@ -61,6 +70,7 @@ class WienerSkip(nn.Module):
     def __init__(self, network: VideoUNet, power: Tensor) -> None:
         super().__init__()
         self.network = network
+        self.periodic = periodic_axes(network.edges)
         self.register_buffer("power", power.to(torch.float32))
 
     def forward(
@@ -91,9 +101,11 @@ class WienerSkip(nn.Module):
         scale = a / (a**2 * power + s**2)
         # The filter is exact and cheap: half precision is for the network.
         with torch.autocast(z.device.type, enabled=False):
-            coefficients = cosine_transform(z)
-            x = cosine_transform((scale * power).to(z.dtype) * coefficients, inverse=True)
-            v = cosine_transform((scale * s * (1 - power)).to(z.dtype) * coefficients, inverse=True)
+            coefficients = spectral_transform(z, self.periodic)
+            x, v = (
+                spectral_transform(factor.to(z.dtype) * coefficients, self.periodic, inverse=True)
+                for factor in (scale * power, scale * s * (1 - power))
+            )
         addition, gain_z, gain_x, *gains = self.network(
             torch.stack([z, x], dim=2), log_snr.reshape(-1), covariates, labels
         ).unbind(2)
@@ -106,17 +118,21 @@ class WienerSkip(nn.Module):
     def _power_at(self, shape: Iterable[int]) -> Tensor:
         """Power at the frequencies of sequences of any shape, linear between those known."""
         power = self.power
-        for axis, n in enumerate(shape):
+        for axis, (n, periodic) in enumerate(zip(shape, self.periodic, strict=True)):
             known = power.shape[axis]
             if n == known:
                 continue
-            position = torch.arange(n, device=power.device) * (known / n)
-            lower = position.long().clamp(max=known - 1)
-            upper = (lower + 1).clamp(max=known - 1)
-            fraction = (position - lower).reshape([-1 if a == axis else 1 for a in range(3)])
-            power = torch.lerp(
-                power.index_select(axis, lower), power.index_select(axis, upper), fraction
+            position = _frequencies(n, periodic, power.device) * (known / n)
+            highest = known // 2 if periodic else known - 1
+            lower = position.long().clamp(max=highest)
+            upper = (lower + 1).clamp(max=highest)
+            fraction = (position - lower).to(power.dtype)
+            fraction = fraction.reshape([-1 if a == axis else 1 for a in range(3)])
+            at_lower, at_upper = (
+                power.index_select(axis, _first_row(frequency, periodic))
+                for frequency in (lower, upper)
             )
+            power = torch.lerp(at_lower, at_upper, fraction)
         return power
 
 
@@ -161,17 +177,38 @@ def build_network(
     return WienerSkip(unet, power)
 
 
-def cosine_transform(x: Tensor, inverse: bool = False) -> Tensor:
-    """Orthonormal cosine transform (DCT-II) of the last three axes, or its inverse."""
-    for axis in (-3, -2, -1):
-        matrix = _cosines(x.shape[axis], x.device, x.dtype)
+def periodic_axes(edges: Edges) -> tuple[bool, bool, bool]:
+    """Which of time, y and x go on at their other end."""
+    return (False, *(edge == "periodic" for edge in edges))
+
+
+def spectral_transform(
+    x: Tensor, periodic: tuple[bool, bool, bool] = (False,) * 3, inverse: bool = False
+) -> Tensor:
+    """Orthonormal transform of the last three axes, or its inverse.
+
+    Parameters
+    ----------
+    x : Tensor of shape (..., frames, y, x)
+    periodic : tuple of bool
+        Cosines of half waves (DCT-II) along an axis that is not periodic; sines and cosines of
+        whole waves, in pairs, along one that is.
+    inverse : bool
+    """
+    for axis, whole_waves in zip((-3, -2, -1), periodic, strict=True):
+        basis = _waves if whole_waves else _cosines
+        matrix = basis(x.shape[axis], x.device, x.dtype)
         matrix = matrix if inverse else matrix.T
         x = (x.movedim(axis, -1) @ matrix).movedim(-1, axis)
     return x
 
 
-def mean_power(latents: Iterable[Tensor], weights: Iterable[Tensor]) -> Tensor:
-    """Mean square of the cosine coefficients of windows.
+def mean_power(
+    latents: Iterable[Tensor],
+    weights: Iterable[Tensor],
+    periodic: tuple[bool, bool, bool] = (False,) * 3,
+) -> Tensor:
+    """Mean square of the spectral coefficients of windows.
 
     Parameters
     ----------
@@ -179,6 +216,9 @@ def mean_power(latents: Iterable[Tensor], weights: Iterable[Tensor]) -> Tensor:
         Of mean 0; NaN where missing, which is left out as far as a mean square can.
     weights : iterable of Tensor of shape (n,)
         What each window stands for.
+    periodic : tuple of bool
+        See `spectral_transform`. A wave has the same power wherever it begins: sine and cosine
+        share theirs.
 
     Returns
     -------
@@ -193,11 +233,29 @@ def mean_power(latents: Iterable[Tensor], weights: Iterable[Tensor]) -> Tensor:
     total, weight = 0.0, 0.0
     for latent, w in zip(latents, weights, strict=True):
         known = torch.isfinite(latent)
-        coefficients = cosine_transform(torch.where(known, latent, 0.0))
+        coefficients = spectral_transform(torch.where(known, latent, 0.0), periodic)
         w = w.reshape(-1, 1, 1, 1)
         total = total + (w * coefficients.square()).sum(0)
         weight = weight + (w * known.float().mean((1, 2, 3), keepdim=True)).sum()
-    return total / weight
+    power = total / weight
+    for axis, whole_waves in enumerate(periodic):
+        if whole_waves:
+            frequency = _frequencies(power.shape[axis], True, power.device)
+            first = _first_row(frequency, True)
+            last = (2 * frequency).clamp(max=power.shape[axis] - 1)
+            power = 0.5 * (power.index_select(axis, first) + power.index_select(axis, last))
+    return power
+
+
+def _frequencies(n: int, periodic: bool, device: torch.device) -> Tensor:
+    """Waves, or half waves, along the axis for each row of its basis."""
+    rows = torch.arange(n, device=device)
+    return (rows + 1) // 2 if periodic else rows
+
+
+def _first_row(frequency: Tensor, periodic: bool) -> Tensor:
+    """The first row of a basis that has a frequency."""
+    return (2 * frequency - 1).clamp(min=0) if periodic else frequency
 
 
 def _cosines(n: int, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -205,4 +263,16 @@ def _cosines(n: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     k = torch.arange(n, device=device, dtype=dtype)
     matrix = math.sqrt(2 / n) * torch.cos(math.pi / n * k[:, None] * (k + 0.5))
     matrix[0] /= math.sqrt(2)
+    return matrix
+
+
+def _waves(n: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Rows are the orthonormal waves of n points on a circle: 1, cos, sin, cos 2, sin 2, ..."""
+    frequency = _frequencies(n, True, device).to(dtype)
+    angle = 2 * math.pi / n * frequency[:, None] * torch.arange(n, device=device, dtype=dtype)
+    is_sine = (torch.arange(n, device=device) % 2 == 0)[:, None]
+    matrix = math.sqrt(2 / n) * torch.where(is_sine, angle.sin(), angle.cos())
+    matrix[0] = math.sqrt(1 / n)
+    if n % 2 == 0:
+        matrix[-1] /= math.sqrt(2)
     return matrix

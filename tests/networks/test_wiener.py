@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 
 from skdiffuse.diffusion import GaussianDenoiser, VDenoiser
 from skdiffuse.networks import VideoUNet, WienerSkip
-from skdiffuse.networks.wiener import cosine_transform, mean_power
+from skdiffuse.networks.wiener import mean_power, periodic_axes, spectral_transform
 
 SHAPE = (3, 4, 5)
 
 
-def make_skip(power):
+def make_skip(power, **options):
     """The skip alone: a U-Net predicts 0 before it is trained."""
     with torch.random.fork_rng(devices=[]):
-        return WienerSkip(VideoUNet(8, (1, 2), in_channels=2, out_channels=3), power)
+        return WienerSkip(VideoUNet(8, (1, 2), in_channels=2, out_channels=3, **options), power)
 
 
 def random_power(seed=0):
@@ -25,10 +25,10 @@ def random_power(seed=0):
 @pytest.mark.parametrize("shape", [SHAPE, (1, 1, 1), (2, 7, 16)])
 def test_cosine_transform_is_that_of_scipy(shape):
     x = np.random.default_rng(0).normal(size=(2, *shape))
-    ours = cosine_transform(torch.from_numpy(x))
+    ours = spectral_transform(torch.from_numpy(x))
     expected = scipy.fft.dctn(x, axes=(1, 2, 3), norm="ortho")
     np.testing.assert_allclose(ours, expected, atol=1e-13)
-    np.testing.assert_allclose(cosine_transform(ours, inverse=True), x, atol=1e-13)
+    np.testing.assert_allclose(spectral_transform(ours, inverse=True), x, atol=1e-13)
 
 
 @pytest.mark.parametrize("log_snr", [-20.0, -8.0, 0.0, 8.0, 20.0])
@@ -78,7 +78,7 @@ def test_mean_power_of_known_data():
     power = random_power(1)
     random = np.random.default_rng(0)
     coefficients = torch.from_numpy(random.normal(size=(20000, *SHAPE))) * power.sqrt()
-    windows = cosine_transform(coefficients, inverse=True)
+    windows = spectral_transform(coefficients, inverse=True)
     estimate = mean_power([windows], [torch.ones(len(windows))])
     np.testing.assert_allclose(estimate, power, rtol=0.06)
     doubled = mean_power([windows, windows[:1] * 0], [torch.ones(20000), torch.tensor([20000.0])])
@@ -86,3 +86,57 @@ def test_mean_power_of_known_data():
     gaps = torch.where(torch.from_numpy(random.random(windows.shape)) < 0.5, windows, torch.nan)
     total = mean_power([gaps], [torch.ones(len(gaps))]).sum()
     np.testing.assert_allclose(total, estimate.sum(), rtol=0.02)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 6])
+def test_waves_have_the_power_of_numpys_fourier_transform(n):
+    x = np.random.default_rng(0).normal(size=(3, n))
+    ours = spectral_transform(torch.from_numpy(x)[:, None, None], (False, False, True))
+    expected = np.abs(np.fft.rfft(x, norm="ortho")) ** 2
+    expected[:, 1 : (n + 1) // 2] *= 2
+    power = np.zeros_like(expected)
+    for row, square in enumerate(ours[:, 0, 0].square().numpy().T):
+        power[:, (row + 1) // 2] += square
+    np.testing.assert_allclose(power, expected, atol=1e-12)
+    back = spectral_transform(ours, (False, False, True), inverse=True)
+    np.testing.assert_allclose(back[:, 0, 0], x, atol=1e-12)
+
+
+@pytest.mark.parametrize("log_snr", [-8.0, 0.0, 8.0])
+def test_exact_for_gaussian_data_without_a_seam(log_snr):
+    """The covariance of a ring, estimated from its windows, and read at another length."""
+
+    def covariance(n):
+        apart = np.arange(n)
+        apart = np.minimum(apart, n - apart)
+        around = sum(np.exp(-np.abs(apart + n * k) / 1.5) for k in range(-20, 21))
+        return around[(np.arange(n)[:, None] - np.arange(n)) % n]
+
+    draws = np.random.default_rng(0).normal(size=(40000, 8)) @ np.linalg.cholesky(covariance(8)).T
+    windows = torch.from_numpy(draws)[:, None, None]
+    periodic = periodic_axes(("zero", "periodic"))
+    power = mean_power([windows], [torch.ones(len(windows))], periodic)
+    assert power[0, 0, 1] == power[0, 0, 2]
+    skip = make_skip(power, edges=("zero", "periodic")).double()
+    z = torch.randn(4, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    log_snr = torch.tensor(log_snr, dtype=torch.float64)
+    mean = torch.zeros(8, dtype=torch.float64)
+    exact = GaussianDenoiser(mean, torch.from_numpy(covariance(8)))
+    x_hat = VDenoiser(skip)(z.reshape(4, 1, 1, 8), log_snr).detach()
+    np.testing.assert_allclose(x_hat.reshape(4, 8), exact(z, log_snr), atol=0.03)
+    # Every second frequency of twice the length is one of the length.
+    waves = skip._power_at((1, 1, 16))[0, 0]
+    torch.testing.assert_close(waves[[0, 3, 4, 7, 8, 15]], skip.power[0, 0, [0, 1, 2, 3, 4, 7]])
+
+
+def test_a_periodic_skip_has_no_seam():
+    power = mean_power(
+        [torch.randn(50, 3, 4, 8, generator=torch.Generator().manual_seed(1)).cumsum(-1)],
+        [torch.ones(50)],
+        (False, False, True),
+    )
+    for width in (8, 12, 7):
+        skip = make_skip(power, edges=("zero", "periodic"))
+        z = torch.randn(2, 3, 4, width, generator=torch.Generator().manual_seed(0))
+        rolled = skip(z.roll(3, -1), torch.tensor(0.3)).roll(-3, -1)
+        torch.testing.assert_close(rolled, skip(z, torch.tensor(0.3)), rtol=1e-4, atol=1e-5)
