@@ -3,13 +3,19 @@
 The cube is a Zarr array of 200 GB of float32 in chunks of 16 MB, made on the spot: a few chunks
 hold synthetic rain, the others are absent and read as zeros, which costs the reader the same memory
 as real ones and less time. The tiny network is trained on it while the next blocks are read; the
-same steps on a cube in memory, from the same file, are the measure. Both run in processes of their
-own, so that peak memory is each one's.
+same steps on a cube in memory, from the same file, are the measure. A third training, without
+``--quick``, is on a smaller store of which all chunks are there, compressed. Each runs in a process
+of its own, so that peak memory is each one's, and with one thread for its arithmetic. The first two
+run at the same time, each on a core of its own where there are two, which reading has to share.
 
-The ratio is of the CPU seconds of all threads over all steps but the first: that of a machine with
-one core, where reading ahead hides nothing, and independent of what else the machine does. Reading
+Timed are as many steps as a group of blocks serves, from the second on, so that just one group is
+read meanwhile, as in a long training. The ratio is of the CPU seconds of all threads: that of a
+machine where reading ahead hides nothing, and independent of what else the machine does. Reading
 the first blocks, for the statistics and the first steps, is what a training pays once, and is given
 apart.
+
+Last, without ``--quick``, the rate at which blocks of compressed NetCDF files are read, by the
+thread of the training's process and by one and two processes (``n_jobs``).
 
 Run ``python benchmarks/out_of_core.py`` (``--quick``: no result file).
 """
@@ -24,16 +30,23 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from skdiffuse.training.batches import MEMORY
+from skdiffuse.training.blocks import BlockReader
+
 FRAMES, ROWS, COLUMNS = 200_000, 500, 500
 CHUNKS = (100, 200, 200)
 WRITTEN = 40
-# A group of blocks serves 372 steps at this batch, and the next one is read in the background while
-# it does. Fewer steps with one such reading make the comparison harder than a long training is.
-STEPS = 240
+# A store whose chunks are all there, and files of it.
+REAL_FRAMES, REAL_SIDE, FILES = 1600, 400, 8
+N_FRAMES, CROP, BATCH = 10, 32, 8
+# A group of blocks of the default size serves so many steps of this batch.
+STEPS_PER_GROUP = 372
+ROUNDS, GROUPS = 3, 2
 GIB = 2**30
 
 
@@ -54,8 +67,25 @@ def make_cube(path: Path) -> None:
         array[frame : frame + CHUNKS[0], row : row + 200, column : column + 200] = rain
 
 
-def train(path: Path, kind: str, steps: int) -> dict:
-    """Steps on the whole cube, lazily, or on its first 1000 frames in memory."""
+def make_real(folder: Path) -> None:
+    """The same rain in all chunks of a store, and in NetCDF files, each compressed."""
+    import dask.array as da
+    import xarray as xr
+
+    from skdiffuse.datasets import make_precipitation
+
+    rain = make_precipitation(REAL_FRAMES // FILES, (REAL_SIDE, REAL_SIDE), random_state=0)
+    whole = da.concatenate([da.from_array(rain.values)] * FILES).rechunk(CHUNKS)
+    whole.astype("f4").to_zarr(str(folder / "real.zarr"))
+    for number in range(FILES):
+        later = rain.assign_coords(time=rain.time + number * (rain.time[-1] - rain.time[0]) * 1.01)
+        xr.Dataset({"rain": later}).to_netcdf(
+            folder / f"real_{number}.nc", encoding={"rain": {"zlib": True, "chunksizes": CHUNKS}}
+        )
+
+
+def train(path: Path, kind: str) -> dict:
+    """One group's steps on the whole cube, lazily, or on its first 400 frames in memory."""
     import dask.array as da
     import torch
 
@@ -77,58 +107,130 @@ def train(path: Path, kind: str, steps: int) -> dict:
         cpu_after.append(time.process_time())
         return entry
 
-    Trainer._one_step = timed
+    groups = []
+    read_group = BlockReader._read_group
+
+    def noted(self, number):
+        start = time.thread_time()
+        blocks = read_group(self, number)
+        groups.append((len(seconds), time.thread_time() - start))
+        return blocks
+
+    Trainer._one_step, BlockReader._read_group = timed, noted
     start = time.perf_counter()
     model = PrecipDiffusion(
-        n_frames=10, crop_size=32, batch_size=8, max_steps=steps, random_state=0, verbose=False
+        n_frames=N_FRAMES,
+        crop_size=CROP,
+        batch_size=BATCH,
+        # The next group but one is asked for when the first step after the next begins.
+        max_steps=STEPS_PER_GROUP + 2,
+        random_state=0,
+        verbose=False,
     ).fit(cube)
-    reader = model._trainer.windows.reader
+    windows = model._trainer.windows
     return {
         "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB,
         "seconds_before": time.perf_counter() - start - sum(seconds),
         "seconds": sum(seconds[1:]),
         "cpu_seconds": cpu_after[-1] - cpu_before[1],
         "longest_step": max(seconds[1:]),
-        "steps_per_group": model._trainer.windows.steps_per_group,
-        "blocks_in_group": getattr(reader, "blocks_in_group", None),
+        "groups_read_meanwhile": sum(step > 1 for step, _ in groups),
+        "cpu_seconds_of_a_group": max((cpu for _, cpu in groups), default=0.0),
+        "steps_per_group": windows.steps_per_group,
+        "blocks_in_group": getattr(windows.reader, "blocks_in_group", None),
     }
 
 
-def launch(path: Path, kind: str, steps: int) -> dict:
-    """A training in a process of its own."""
-    command = [sys.executable, __file__, "--train", kind, "--path", path, "--steps", str(steps)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+def launch(path: Path, kinds: tuple[str, ...]) -> list[dict]:
+    """Trainings at the same time, each in a process and on a core of its own."""
+    cores = sorted(os.sched_getaffinity(0))
+    started = []
+    for number, kind in enumerate(kinds):
+        command = [sys.executable, __file__, "--train", kind, "--path", str(path)]
+        core = cores[number % len(cores)]
+        started.append(
+            subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                text=True,
+                preexec_fn=partial(os.sched_setaffinity, 0, {core}),
+            )
+        )
+    results = []
+    for process in started:
+        output, _ = process.communicate()
+        if process.returncode:
+            raise RuntimeError(f"a training ended with status {process.returncode}")
+        results.append(json.loads(output.splitlines()[-1]))
+    return results
 
 
-def run(steps: int) -> dict:
-    """Both trainings, one after the other."""
+def reading_rates(folder: Path) -> dict[str, float]:
+    """MB of float32 a second, by who reads: the best of some rounds, in turns."""
+    from skdiffuse.cubes import open_cube, validate_cube
+
+    cube = validate_cube(open_cube(folder / "real_*.nc"), n_frames=N_FRAMES)
+    best: dict[str, float] = {}
+    for _ in range(ROUNDS):
+        for n_jobs in (None, 1, 2):
+            reader = BlockReader(cube, N_FRAMES, (CROP, CROP), 0, MEMORY, n_jobs)
+            # The processes start, and know the files.
+            reader.group(0)
+            start = time.perf_counter()
+            read = sum(block.values.nbytes for k in range(GROUPS) for block in reader.group(k + 1))
+            # The first of them may have begun before.
+            rate = read / 1e6 / (time.perf_counter() - start)
+            reader.close()
+            name = "a thread" if n_jobs is None else f"n_jobs={n_jobs}"
+            best[name] = max(best.get(name, 0.0), round(rate, 1))
+    return best
+
+
+def run(quick: bool) -> dict:
+    """The trainings, and the rates of reading."""
     with tempfile.TemporaryDirectory() as temporary:
-        path = Path(temporary) / "rain.zarr"
+        folder = Path(temporary)
+        path = folder / "rain.zarr"
         make_cube(path)
         on_disk = sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
-        lazy, memory = (launch(path, kind, steps) for kind in ("lazy", "memory"))
-    return {
-        "peak_gib": round(lazy["peak_gib"], 2),
-        "throughput_ratio": round(memory["cpu_seconds"] / lazy["cpu_seconds"], 3),
-        "throughput_ratio_wall": round(memory["seconds"] / lazy["seconds"], 3),
-        "peak_gib_in_memory": round(memory["peak_gib"], 2),
-        "cube_gb": FRAMES * ROWS * COLUMNS * 4 / 1e9,
-        "gb_on_disk": round(on_disk / 1e9, 3),
-        "steps": steps,
-        "steps_per_group_of_blocks": lazy["steps_per_group"],
-        "blocks_in_group": lazy["blocks_in_group"],
-        "cpu_seconds_lazy": round(lazy["cpu_seconds"], 1),
-        "cpu_seconds_in_memory": round(memory["cpu_seconds"], 1),
-        "seconds_lazy": round(lazy["seconds"], 1),
-        "seconds_in_memory": round(memory["seconds"], 1),
-        "seconds_before_training_lazy": round(lazy["seconds_before"], 1),
-        "seconds_before_training_in_memory": round(memory["seconds_before"], 1),
-        "longest_step_lazy": round(lazy["longest_step"], 2),
-        "batch": "8 x 10 x 32 x 32",
-        "threads": 1,
-        "cores": len(os.sched_getaffinity(0)),
-    }
+        lazy, memory = launch(path, ("lazy", "memory"))
+        figures = {
+            "peak_gib": round(lazy["peak_gib"], 2),
+            "throughput_ratio": round(memory["cpu_seconds"] / lazy["cpu_seconds"], 3),
+            "throughput_ratio_wall": round(memory["seconds"] / lazy["seconds"], 3),
+            "peak_gib_in_memory": round(memory["peak_gib"], 2),
+            "cube_gb": FRAMES * ROWS * COLUMNS * 4 / 1e9,
+            "gb_on_disk": round(on_disk / 1e9, 3),
+            "steps": STEPS_PER_GROUP + 1,
+            "steps_per_group_of_blocks": lazy["steps_per_group"],
+            "groups_read_meanwhile": lazy["groups_read_meanwhile"],
+            "cpu_seconds_to_read_a_group": round(lazy["cpu_seconds_of_a_group"], 2),
+            "blocks_in_group": lazy["blocks_in_group"],
+            "cpu_seconds_lazy": round(lazy["cpu_seconds"], 1),
+            "cpu_seconds_in_memory": round(memory["cpu_seconds"], 1),
+            "seconds_lazy": round(lazy["seconds"], 1),
+            "seconds_in_memory": round(memory["seconds"], 1),
+            "seconds_before_training_lazy": round(lazy["seconds_before"], 1),
+            "seconds_before_training_in_memory": round(memory["seconds_before"], 1),
+            "longest_step_lazy": round(lazy["longest_step"], 2),
+            "batch": f"{BATCH} x {N_FRAMES} x {CROP} x {CROP}",
+            "threads": 1,
+            "cores": len(os.sched_getaffinity(0)),
+        }
+        if not quick:
+            make_real(folder)
+            real, memory = launch(folder / "real.zarr", ("lazy", "memory"))
+            ratio = memory["cpu_seconds"] / real["cpu_seconds"]
+            figures["compressed_store"] = {
+                "gb": REAL_FRAMES * REAL_SIDE**2 * 4 / 1e9,
+                "throughput_ratio": round(ratio, 3),
+                "throughput_ratio_wall": round(memory["seconds"] / real["seconds"], 3),
+                "groups_read_meanwhile": real["groups_read_meanwhile"],
+                "cpu_seconds_to_read_a_group": round(real["cpu_seconds_of_a_group"], 2),
+                "peak_gib": round(real["peak_gib"], 2),
+            }
+            figures["netcdf_mb_per_second"] = reading_rates(folder)
+    return figures
 
 
 if __name__ == "__main__":
@@ -136,12 +238,11 @@ if __name__ == "__main__":
     parser.add_argument("--quick", action="store_true", help="write no result file")
     parser.add_argument("--train", help=argparse.SUPPRESS)
     parser.add_argument("--path", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--steps", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.train:
-        print(json.dumps(train(options.path, options.train, options.steps)))
+        print(json.dumps(train(options.path, options.train)))
         sys.exit()
-    figures = run(STEPS)
+    figures = run(options.quick)
     if not options.quick:
         result = Path(__file__).parent / "results" / "out_of_core.json"
         result.write_text(json.dumps(figures, indent=1) + "\n")
