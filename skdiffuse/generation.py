@@ -125,7 +125,8 @@ class RainGenerator(WindowDrawing):
             return np.concatenate(Parallel(n_jobs)(delayed(draw)(*part) for part in parts))
 
         def dressed(values):
-            return dress(values, self.template_, time="elapsed", history=self._history("sample"))
+            history = self._history("sample")
+            return dress(values, self.template_, time="elapsed", first=first, history=history)
 
         if out is None:
             return dressed(shared(0, n_samples))

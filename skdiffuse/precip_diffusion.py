@@ -288,8 +288,9 @@ class PrecipDiffusion(
             If `X` is not rain of at least `n_frames` frames, or a parameter is out of range.
         FloatingPointError
             If training diverges.
-        KeyboardInterrupt
-            If training is interrupted; what has been learnt so far is kept and usable.
+        KeyboardInterrupt, SystemExit
+            If training is interrupted, or SIGTERM asks for its end; what has been learnt so far is
+            kept and usable, and in `checkpoint_dir` if there is one.
         """
         self._check_parameters()
         cube = validate_cube(X, n_frames=self.n_frames)

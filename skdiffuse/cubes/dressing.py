@@ -25,6 +25,7 @@ def dress(
     time: Literal["same", "continued", "refined", "elapsed"] = "same",
     factor: int = 1,
     space_factor: int = 1,
+    first: int = 0,
     history: str | None = None,
 ) -> np.ndarray | xr.DataArray:
     """Give results the dimensions, coordinates and attributes of the cube they came from.
@@ -44,6 +45,8 @@ def dress(
         For ``time="refined"``: steps for each step of the template.
     space_factor : int, default=1
         Cells in y and in x for each of the template's.
+    first : int, default=0
+        Number of the first realization.
     history : str, optional
         Line to put in front of the ``history`` attribute.
 
@@ -89,7 +92,7 @@ def dress(
     if ensemble:
         coords.pop(ensemble[0], None)
         coords[ensemble[0]] = xr.Variable(
-            ensemble, np.arange(values.shape[0]), {"standard_name": "realization"}
+            ensemble, first + np.arange(values.shape[0]), {"standard_name": "realization"}
         )
     for name, coord in coords.items():
         for dim, size in coord.sizes.items():

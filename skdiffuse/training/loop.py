@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 import warnings
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from skdiffuse.training.objective import LatentCurve, TrainingObjective
 from skdiffuse.training.precision import LossScale, resolve_precision, tensor_cores
 from skdiffuse.training.state import ResumableTraining
 from skdiffuse.training.tasks import random_known_cells
+from skdiffuse.training.termination import Termination
 from skdiffuse.training.validation import HeldOut
 
 __all__ = ["Trainer"]
@@ -196,6 +198,8 @@ class Trainer(ResumableTraining):
         ------
         FloatingPointError
             If loss or gradient was not finite many times in a row.
+        SystemExit
+            After a checkpoint, if SIGTERM asked for the end.
         """
         first = self.processes.is_first
         skipped_before = self.skipped_steps
@@ -204,6 +208,7 @@ class Trainer(ResumableTraining):
         self._source = Prefetched(self.windows, places, pinned=self.device.type == "cuda")
         self._module = self.processes.join(self.objective, self.device)
         self._budget = budget
+        self._termination, self._ending = Termination(), False
         if self.compiled:
             example = torch.zeros(len(places), self.windows.n_frames, *self.windows.crop_shape)
             log_snr = torch.zeros(len(places), dtype=torch.float64)
@@ -218,13 +223,15 @@ class Trainer(ResumableTraining):
             bar_format="training {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]",
         )
         try:
-            with tensor_cores(self.device):
+            with tensor_cores(self.device), self._termination:
                 while budget.spent(self.step, self.seconds) < 1 and not self._out_of_patience():
                     recent.append(self._one_step())
                     bar.n = min(1.0, budget.spent(self.step, self.seconds))
                     loss = recent[-1]["loss"]
                     bar.set_postfix_str(f"step {self.step}, loss {loss:.3f}", refresh=False)
                     bar.update(0)
+                    if self._ending:
+                        break
                     over = budget.spent(self.step, self.seconds) >= 1
                     validates = self.held_out and (over or self.step % self._validation_steps == 0)
                     if validates or self.step % LOG_EVERY == 0:
@@ -248,11 +255,14 @@ class Trainer(ResumableTraining):
             if log:
                 log.close()
             self._source.close()
-            del self._source, self._module, self._budget
+            ending = self._ending
+            del self._source, self._module, self._budget, self._termination, self._ending
             if self.checkpoint_dir and self.step and self.is_together:
                 if self.snapshots:
                     self.snapshots.write(self.step, last=True, for_all=first)
                 self.save()
+        if ending:
+            raise SystemExit(128 + signal.SIGTERM)
         if self.skipped_steps > skipped_before:
             warnings.warn(
                 f"{self.skipped_steps - skipped_before} of {self.step} training steps were skipped "
@@ -275,7 +285,7 @@ class Trainer(ResumableTraining):
             group["lr"] = group["peak_lr"] * rate
         self.objective.train()
         self.optimizer.zero_grad(set_to_none=True)
-        total = torch.zeros(3, dtype=torch.float64)
+        total = torch.zeros(4, dtype=torch.float64)
         n_parts = min(self.parts, len(places))
         batch = {"weights": weights, "rain": rain, "log_snr": log_snr, "noise": noise, **told}
         if self.amortised:
@@ -294,7 +304,10 @@ class Trainer(ResumableTraining):
                 (share * (self.processes.count * self.loss_scale.value)).backward()
             total[:2] += torch.stack([each.detach() for each in losses]).double().cpu() / batch_size
         total[2] = time.monotonic() - self._started if self.processes.is_first else 0.0
-        loss, stretch, self.seconds = self.processes.sum(total).tolist()
+        # Whoever is told to end: all do, after the same step.
+        total[3] = self._termination.is_asked_for
+        loss, stretch, self.seconds, ending = self.processes.sum(total).tolist()
+        self._ending = bool(ending)
         entry = {"loss": loss, "gradient_norm": self._update(loss + stretch)}
         if self.objective.curve is not None:
             entry["stretch_loss"] = stretch

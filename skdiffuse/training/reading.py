@@ -60,10 +60,9 @@ class ReadingProcesses:
 
         try:
             # Optimised, a part carries along what it is made of and nothing else of the cube.
-            self._waiting = [
-                self._pool.submit(dask.compute, part, scheduler="synchronous")
-                for part in dask.optimize(*parts)
-            ]
+            for part in dask.optimize(*parts):
+                future = self._pool.submit(dask.compute, part, scheduler="synchronous")
+                self._waiting.append(future)
             while self._waiting:
                 [values] = self._waiting[0].result()
                 del self._waiting[0]

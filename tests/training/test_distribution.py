@@ -57,8 +57,9 @@ def train(folder, environment, steps, dies, options):
         **options,
     )
     trainer.resume()
-    if dies and rank == "1":
-        trainer._rate = lambda: os.kill(os.getpid(), signal.SIGKILL)
+    if dies is not None and rank == "1":
+        rate = trainer._rate
+        trainer._rate = lambda: os.kill(os.getpid(), dies) or rate()
     trainer.run(Budget(steps))
     # A shift of the curve changes nothing: its gradient is rounding, and Adam takes it for a step.
     weights = [p for name, p in trainer.averaged.named_parameters() if not name.endswith("bias3")]
@@ -125,7 +126,7 @@ def fit(folder, environment, sharded):
     (folder / f"{environment.get('RANK', 0)}.json").write_text(json.dumps(found))
 
 
-def launch(folder, n, steps=4, dies=False, **options):
+def launch(folder, n, steps=4, dies=None, **options):
     """Exit codes of n processes that train."""
     return start(folder, n, train, steps, dies, options)
 
@@ -218,10 +219,16 @@ def test_sharded_training_is_resumed_by_any_number_of_processes(tmp_path, sharde
 @pytest.mark.parametrize("options", [{}, {"sharded": True}])
 def test_a_killed_process_ends_the_job_with_an_error(tmp_path, options):
     start = time.monotonic()
-    survivor, killed = launch(tmp_path / "two", 2, dies=True, **options)
+    survivor, killed = launch(tmp_path / "two", 2, dies=signal.SIGKILL, **options)
     assert killed == -signal.SIGKILL
     assert survivor == 1
     assert time.monotonic() - start < 60
+
+
+def test_one_process_told_to_end_ends_all_in_good_order(tmp_path):
+    codes = launch(tmp_path, 2, dies=signal.SIGTERM, sharded=True)
+    assert codes == [143, 143]
+    assert "checkpoint-00000001.safetensors" in os.listdir(tmp_path / "checkpoints")
 
 
 @pytest.mark.parametrize("sharded", [False, True])

@@ -1,3 +1,6 @@
+import signal
+import threading
+
 import pytest
 import torch
 
@@ -41,6 +44,38 @@ def test_interrupted_training_leaves_a_checkpoint(tmp_path, monkeypatch, make_tr
     straight = make_trainer()
     straight.run(Budget(10))
     assert torch.equal(weights_of(resumed), weights_of(straight))
+
+
+def test_sigterm_ends_after_a_checkpoint(tmp_path, monkeypatch, make_trainer, weights_of):
+    trainer = make_trainer(checkpoint_dir=tmp_path)
+    one_step = trainer._one_step
+
+    def told():
+        if trainer.step == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return one_step()
+
+    monkeypatch.setattr(trainer, "_one_step", told)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        trainer.run(Budget(10))
+    assert ended.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) == before
+    resumed = make_trainer(checkpoint_dir=tmp_path)
+    assert resumed.resume()
+    assert resumed.step == 4
+    resumed.run(Budget(10))
+    straight = make_trainer()
+    straight.run(Budget(10))
+    assert torch.equal(weights_of(resumed), weights_of(straight))
+
+
+def test_trains_in_a_thread_which_has_no_signals(make_trainer):
+    trainer = make_trainer()
+    thread = threading.Thread(target=trainer.run, args=(Budget(2),))
+    thread.start()
+    thread.join()
+    assert trainer.step == 2
 
 
 def test_checkpoint_of_another_training_is_refused(tmp_path, make_trainer):
