@@ -27,8 +27,9 @@ class TrainingLog:
         except ImportError:
             self._board = None
         else:
+            # What an earlier run showed of later steps, before it was killed, is to go.
             self._board = SummaryWriter(
-                str(folder), purge_step=history[-1]["step"] if history else 0
+                str(folder), purge_step=history[-1]["step"] + 1 if history else 0
             )
         self.path.unlink(missing_ok=True)
         self._entries = []

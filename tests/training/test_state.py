@@ -9,7 +9,7 @@ import torch
 
 from skdiffuse.cubes import validate_cube
 from skdiffuse.diffusion import TruncatedCosineSchedule
-from skdiffuse.training import Budget, HeldOut, hold_out, read_tensors
+from skdiffuse.training import Budget, HeldOut, hold_out, read_tensors, recover_checkpoint
 from skdiffuse.training import loop as loop_module
 from skdiffuse.training.precision import LossScale, resolve_precision
 
@@ -160,6 +160,30 @@ def test_log_files(tmp_path, held_out, make_trainer, monkeypatch):
     assert float(rows[-1]["validation_loss"]) == resumed.history[-1]["validation_loss"]
     assert rows[0]["validation_loss"] == ""
     assert float(rows[-1]["validation_by_log_snr below -8"]) > 0
+
+
+def test_tensorboard_shows_the_history_of_a_resumed_training(
+    tmp_path, held_out, make_trainer, monkeypatch
+):
+    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    monkeypatch.setattr(loop_module, "LOG_EVERY", 1)
+    monkeypatch.setattr(loop_module, "LEAST_STEPS_BETWEEN_VALIDATIONS", 2)
+    options = {"checkpoint_dir": tmp_path / "c", "held_out": held_out}
+    make_trainer(log_dir=tmp_path, **options).run(Budget(4))
+    # Killed after steps that no checkpoint knows of.
+    lost = make_trainer(log_dir=tmp_path, **options | {"checkpoint_dir": None})
+    lost.resume(recover_checkpoint(tmp_path / "c"))
+    lost.run(Budget(6))
+    resumed = make_trainer(log_dir=tmp_path, **options)
+    resumed.resume()
+    resumed.run(Budget(9))
+    events = reading.EventAccumulator(str(tmp_path))
+    events.Reload()
+    for name in ("loss", "gradient_norm", "learning_rate", "validation_loss"):
+        expected = [(e["step"], e[name]) for e in resumed.history if name in e]
+        shown = [(e.step, e.value) for e in events.Scalars(name)]
+        np.testing.assert_allclose(shown, expected, rtol=1e-6)
+    assert "validation_by_log_snr below -8" in events.Tags()["scalars"]
 
 
 def test_epochs_can_end_the_training(make_trainer):
