@@ -1,6 +1,7 @@
 """What fit does besides training: validation, callbacks, resuming, symmetries."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from sklearn.callback import ProgressBar
 
 from skdiffuse import PrecipDiffusion
 from skdiffuse.datasets import make_precipitation
-from skdiffuse.training import PowerAverage
+from skdiffuse.training import PowerAverage, loop
 
 pytestmark = pytest.mark.usefixtures("global_generators_stay_untouched")
 
@@ -218,3 +219,29 @@ def test_processes_of_torchrun_take_a_gpu_each(monkeypatch):
     assert PrecipDiffusion(device="cuda")._device() == torch.device("cuda", 1)
     assert PrecipDiffusion(device="cuda:3")._device() == torch.device("cuda", 3)
     assert PrecipDiffusion(device="cpu")._device() == torch.device("cpu")
+
+
+def test_a_network_is_compiled_once_for_what_it_is_told(cube, monkeypatch):
+    """A compiler that is tried out with other arguments may fail where nothing catches it."""
+    graphs = []
+
+    def backend(graph, example):
+        graphs.append(graph)
+        return graph.forward
+
+    compile_it = loop.compile_network
+    monkeypatch.setattr(loop, "compile_network", partial(compile_it, backend=backend))
+    tried = []
+
+    def after_trial(trainer):
+        compiled(trainer)
+        tried.append(len(graphs))
+
+    compiled = loop.Trainer._compile
+    monkeypatch.setattr(loop.Trainer, "_compile", after_trial)
+    seasons = np.arange(24) % 2
+    options = OPTIONS | {"amortised": True, "precision": "bfloat16", "compile": True}
+    torch.compiler.reset()
+    PrecipDiffusion(**options).fit(cube, seasons)
+    assert tried == [len(graphs)]
+    assert graphs

@@ -8,18 +8,27 @@ from torch import Tensor, nn
 __all__ = ["compile_network"]
 
 
-def compile_network(network: nn.Module, z: Tensor, log_snr: Tensor, **options) -> nn.Module:
+def compile_network(
+    network: nn.Module,
+    z: Tensor,
+    log_snr: Tensor,
+    *,
+    covariates: Tensor | None = None,
+    labels: Tensor | None = None,
+    **options,
+) -> nn.Module:
     """Compile a network in place, or leave it as it is, with a warning, where that fails.
 
     Compiling happens at the first call, so the network is tried out, forward and backward. Its
     weights, their names and its type stay the same: it can be saved, copied and averaged as before.
-    On a CPU compiling has not paid for itself; it is meant for GPUs and long trainings.
+    On a CPU compiling hardly pays for itself; it is meant for GPUs and long trainings.
 
     Parameters
     ----------
     network : torch.nn.Module
-    z, log_snr : Tensor
-        An example of what it will be called with; other shapes are compiled when they come.
+    z, log_snr, covariates, labels : Tensor
+        An example of what it will be called with; other shapes, and another autocast, are compiled
+        when they come.
     **options
         Passed to `torch.compile`.
 
@@ -44,7 +53,9 @@ def compile_network(network: nn.Module, z: Tensor, log_snr: Tensor, **options) -
     try:
         network.compile(**options)
         with torch.enable_grad():
-            trial = network(z, log_snr).square().mean()
+            given = {"covariates": covariates, "labels": labels}
+            given = {name: tensor for name, tensor in given.items() if tensor is not None}
+            trial = network(z, log_snr, **given).square().mean()
         if trial.requires_grad:
             parameters = [p for p in network.parameters() if p.requires_grad]
             torch.autograd.grad(trial, parameters, allow_unused=True)

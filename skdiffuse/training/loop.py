@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from skdiffuse.diffusion import NoiseSchedule
+from skdiffuse.diffusion import NoiseSchedule, known_as_covariates
 from skdiffuse.networks import compile_network
 from skdiffuse.training.batches import Prefetched, WindowBatches, step_seed
 from skdiffuse.training.budget import Budget
@@ -210,9 +210,7 @@ class Trainer(ResumableTraining):
         self._budget = budget
         self._termination, self._ending = Termination(), False
         if self.compiled:
-            example = torch.zeros(len(places), self.windows.n_frames, *self.windows.crop_shape)
-            log_snr = torch.zeros(len(places), dtype=torch.float64)
-            compile_network(self.network, example.to(self.device), log_snr.to(self.device))
+            self._compile()
         recent: list[dict[str, float]] = []
         self._started = time.monotonic() - self.seconds
         last_checkpoint = self.seconds
@@ -271,6 +269,19 @@ class Trainer(ResumableTraining):
                 RuntimeWarning,
                 stacklevel=2,
             )
+
+    def _compile(self) -> None:
+        """Compile the network for what it will be given in training."""
+        rain, _, told = self._source(self.step)
+        told = {name: tensor.to(self.device) for name, tensor in told.items()}
+        z = torch.zeros_like(rain, device=self.device)
+        if self.amortised:
+            nothing = torch.full_like(z, math.nan)
+            told["covariates"] = known_as_covariates(nothing, told.get("covariates"))
+        log_snr = torch.zeros(len(rain), dtype=torch.float64, device=self.device)
+        kind = self.objective.precision
+        with torch.autocast(self.device.type, kind, enabled=kind is not None):
+            compile_network(self.network, z, log_snr, **told)
 
     def _one_step(self) -> dict[str, float]:
         batch_size = self.windows.batch_size
