@@ -135,7 +135,8 @@ class PrecipDiffusion(
         ``torchrun`` each takes its own.
     n_jobs : int or None, default=None
         Processes that read the blocks of a lazy cube larger than memory, as joblib counts them: -1
-        is one for each core. None: a thread of this process. Does not change the result.
+        is one for each core; each process of ``torchrun`` starts as many. None: a thread of this
+        process. Does not change the result.
     random_state : int, RandomState or None, default=None
         Makes training reproducible, and sampling where it is given none of its own.
     verbose : bool, default=True
