@@ -11,7 +11,10 @@ Speed: rounds A-B-C-...-A-B-C-..., in each of which every process times its step
 and the machine's peak (the faster of a large matrix product and a convolution of 128 channels) in
 processor seconds. Floating-point operations are counted by torch. Where nothing is learnt in the
 same run, no process gives freed memory back (glibc's MALLOC_TRIM_THRESHOLD_), which is faster for
-all. Packages that are not installed are left out and named.
+all. Packages that are not installed are left out and named; after torch they are brought by
+
+    pip install '.[benchmarks]'
+    pip install --no-deps denoising-diffusion-pytorch video-diffusion-pytorch
 
 Learning (needs the MRMS file): the same windows of hourly rain in the same order, square root, unit
 variance, the same noise, v-loss, AdamW and averaging of weights, for equal processor seconds, also
@@ -443,6 +446,8 @@ def machine_peak() -> float:
 def summary(results: dict) -> dict:
     networks = results["speed"]["networks"] if "speed" in results else {}
     line = {"threads": 1, "absent": sorted(results["conditions"]["absent"])}
+    # None without any of the others.
+    line["step_ratio_vs_fastest_peer"] = None
     peers = {name: row for name, row in networks.items() if name not in OURS}
     if networks:
         line["peak_fraction"] = round(networks[OURS[0]]["peak_fraction"], 3)
