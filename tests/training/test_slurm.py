@@ -29,19 +29,29 @@ from skdiffuse import PrecipDiffusion
 from skdiffuse.training import loop
 
 torch.set_num_threads(1)
-loop.CHECKPOINT_SECONDS = 0.0
+# No checkpoint but that of an end in good order.
+loop.CHECKPOINT_SECONDS = 3600.0
+loop.LOG_EVERY = 1
 rain = np.random.default_rng(0).gamma(0.3, 1.0, (12, 8, 8))
 model = PrecipDiffusion(
     n_frames=3, batch_size=4, max_steps=STEPS, random_state=0, verbose=False,
-    checkpoint_dir=FOLDER + "/run", warm_start=True,
+    checkpoint_dir=FOLDER + "/run", log_dir=FOLDER + "/run", warm_start=True,
 )
 model.fit(rain)
 if os.environ.get("RANK", "0") == "0":
     model.save(FOLDER + "/model.safetensors")
 """
-# Takes srun's own options away; `exec`, so that signals reach what it starts.
-SRUN = "#!/bin/bash\nwhile [[ $1 == --* ]]; do shift; done\nexec {python} -m torch.distributed.run "
-SRUN += '"${{@:2}}"\n'
+# Takes srun's own options away. Told to end, srun kills what it started, at once; here without
+# SLURM's control groups, so torchrun's processes before torchrun.
+SRUN = """#!/bin/bash
+while [[ $1 == --* ]]; do shift; done
+{python} -m torch.distributed.run "${{@:2}}" &
+echo $! > task
+trap 'pkill -KILL -P $(cat task); kill -KILL $(cat task)' TERM
+wait $(cat task)
+"""
+# Reaches the tasks, and neither srun nor the script.
+SCANCEL = '#!/bin/bash\n[ "$*" = "--signal=TERM 4711" ] && kill -TERM "$(cat task)"\n'
 SCONTROL = '#!/bin/bash\nif [ "$1" = show ]; then echo localhost; else echo "$@" >> requeued; fi\n'
 
 
@@ -51,7 +61,7 @@ def prepare(folder, steps):
     script = re.search(r"```bash\n(#!/bin/bash.*?)```", PAGE.read_text(), re.DOTALL)[1]
     train = TRAIN.replace("STEPS", str(steps)).replace("FOLDER", repr(str(folder)))
     files = {"job.sh": script, "train.py": train}
-    files |= {"srun": SRUN.format(python=sys.executable), "scontrol": SCONTROL}
+    files |= {"srun": SRUN.format(python=sys.executable), "scontrol": SCONTROL, "scancel": SCANCEL}
     for name, text in files.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
@@ -85,12 +95,12 @@ def test_a_job_that_is_told_to_end_is_requeued_and_resumed_to_the_bit(tmp_path):
     environment = prepare(requeued, steps)
     job = start(requeued, environment)
     deadline = time.monotonic() + 90
-    while not list(requeued.glob("run/checkpoint-*")) and time.monotonic() < deadline:
+    while not list(requeued.glob("run/training.csv")) and time.monotonic() < deadline:
         time.sleep(0.05)
     job.send_signal(signal.SIGUSR1)
     assert job.wait(90) != 0
     assert (requeued / "requeued").read_text() == "requeue 4711\n"
-    last = max(requeued.glob("run/checkpoint-*"))
+    [last] = requeued.glob("run/checkpoint-*")
     assert int(re.findall(r"\d+", last.name)[0]) < steps
     assert not (requeued / "model.safetensors").exists()
 
