@@ -33,7 +33,7 @@ from skdiffuse.datasets import make_precipitation
 from skdiffuse.metrics import bootstrap, crps_ensemble, fss, spatial_psd
 from skdiffuse.networks import PRESETS
 from skdiffuse.training import read_tensors, write_tensors
-from skdiffuse.training.tasks import beam
+from skdiffuse.training.known_cells import beam
 
 HERE = Path(__file__).parent
 FOLDER = Path(os.environ.get("SKDIFFUSE_TEST_DATA", HERE.parents[1] / "shared/data"))

@@ -36,7 +36,7 @@ from pathlib import Path
 import numpy as np
 
 from skdiffuse.training.batches import MEMORY
-from skdiffuse.training.blocks import BlockReader
+from skdiffuse.training.cube_blocks import BlockReader
 
 FRAMES, ROWS, COLUMNS = 200_000, 500, 500
 CHUNKS = (100, 200, 200)

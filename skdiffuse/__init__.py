@@ -17,7 +17,7 @@ _HOMES = {
     "LearntMonotoneTransform": "skdiffuse.preprocessing",
     "LogTransform": "skdiffuse.preprocessing",
     "NormalScoreTransform": "skdiffuse.preprocessing",
-    "PrecipDiffusion": "skdiffuse.precip_diffusion",
+    "PrecipDiffusion": "skdiffuse.estimator.precip_diffusion",
     "SeasonSplit": "skdiffuse.model_selection",
     "SqrtTransform": "skdiffuse.preprocessing",
     "dissertation_model": "skdiffuse.presets",

@@ -182,7 +182,7 @@ def _check_folder(out: str) -> None:
 
 def _demo(options: argparse.Namespace) -> None:
     # Imported here so that --help does not wait for torch.
-    from skdiffuse.demo import run_demo
+    from skdiffuse.demo.run import run_demo
 
     result = run_demo(
         options.data, minutes=options.minutes, out=options.out, random_state=options.seed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skdiffuse.precip_diffusion import PrecipDiffusion
+from skdiffuse.estimator.precip_diffusion import PrecipDiffusion
 from skdiffuse.preprocessing import LearntMonotoneTransform
 
 __all__ = ["dissertation_model"]

@@ -8,11 +8,11 @@ import pytest
 import xarray as xr
 
 from skdiffuse import PrecipDiffusion
-from skdiffuse import demo as demo_module
 from skdiffuse.cli import main
 from skdiffuse.cubes import open_cube, write_cube
 from skdiffuse.datasets import make_precipitation
-from skdiffuse.demo import run_demo
+from skdiffuse.demo import run as demo_module
+from skdiffuse.demo.run import run_demo
 
 
 @pytest.fixture(scope="module")

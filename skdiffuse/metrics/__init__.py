@@ -8,6 +8,7 @@ from skdiffuse.metrics.bias import (
     mean_normalised_bias,
     pattern_correlation,
 )
+from skdiffuse.metrics.climate_scores import ScorecardEntry, scorecard
 from skdiffuse.metrics.contingency import ContingencyTable, contingency_table
 from skdiffuse.metrics.correlation import (
     autocorrelation,
@@ -22,7 +23,6 @@ from skdiffuse.metrics.ensemble import (
     spread_skill,
     variogram_score,
 )
-from skdiffuse.metrics.evaluation import ScorecardEntry, scorecard
 from skdiffuse.metrics.extremes import (
     ReturnLevels,
     areal_reduction_factor,

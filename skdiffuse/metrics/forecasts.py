@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skdiffuse.metrics._arrays import check_same_cases, to_numpy
+from skdiffuse.metrics.climate_scores import ScorecardEntry, verdict
 from skdiffuse.metrics.crps import crps_ensemble, threshold_weighted_crps
 from skdiffuse.metrics.ensemble import energy_score
-from skdiffuse.metrics.evaluation import ScorecardEntry, verdict
 from skdiffuse.metrics.spatial_verification import _count_block
 from skdiffuse.metrics.uncertainty import bootstrap_means
 

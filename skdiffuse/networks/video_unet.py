@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from skdiffuse.networks.blocks import Attention, LogSNREmbedding, ResidualBlock, channel_norm
 from skdiffuse.networks.edges import Edges, SpatialConvolution, extend, resolve_edges
+from skdiffuse.networks.layers import Attention, LogSNREmbedding, ResidualBlock, channel_norm
 
 __all__ = ["PRESETS", "VideoUNet"]
 

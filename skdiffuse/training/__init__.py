@@ -10,9 +10,9 @@ from skdiffuse.training.checkpoints import (
 )
 from skdiffuse.training.conditions import Conditions, Told, conditions_of
 from skdiffuse.training.ema import PowerAverage, reconstruct_average
+from skdiffuse.training.held_out import HeldOut, hold_out
 from skdiffuse.training.loop import Trainer
 from skdiffuse.training.objective import LatentCurve, TrainingObjective, masked_v_loss
-from skdiffuse.training.validation import HeldOut, hold_out
 
 __all__ = [
     "Budget",

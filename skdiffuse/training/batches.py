@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from skdiffuse.cubes import Cube, wet_preference
-from skdiffuse.training.blocks import BlockReader
 from skdiffuse.training.conditions import Conditions
+from skdiffuse.training.cube_blocks import BlockReader
 
 # A cell is wet from this rate on (mm/h).
 WET = 0.1
@@ -19,17 +19,7 @@ WET_BIAS = 0.5
 # Bytes of a lazy cube that are held at a time, twice over.
 MEMORY = 2**28
 
-__all__ = ["Prefetched", "WindowBatches", "step_seed"]
-
-
-def step_seed(seed: int, step: int, *purpose: int) -> int:
-    """One seed per training step and purpose.
-
-    What happens at a step depends on its number alone and not on the steps before it, so that a
-    resumed training needs no state of any generator to go on exactly as it would have.
-    """
-    state = np.random.SeedSequence((seed, step, *purpose)).generate_state(1, np.uint64)
-    return int(state[0] >> np.uint64(1))
+__all__ = ["Prefetched", "WindowBatches"]
 
 
 class WindowBatches:

@@ -16,17 +16,18 @@ from tqdm import tqdm
 
 from skdiffuse.diffusion import NoiseSchedule, known_as_covariates
 from skdiffuse.networks import compile_network
-from skdiffuse.training.batches import Prefetched, WindowBatches, step_seed
+from skdiffuse.runtime.seeds import derived_seed
+from skdiffuse.training.batches import Prefetched, WindowBatches
 from skdiffuse.training.budget import Budget
 from skdiffuse.training.distribution import Processes, blank_copy, whole
 from skdiffuse.training.ema import AverageSnapshots, PowerAverage
+from skdiffuse.training.held_out import HeldOut
+from skdiffuse.training.known_cells import random_known_cells
 from skdiffuse.training.logs import TrainingLog
 from skdiffuse.training.objective import LatentCurve, TrainingObjective
 from skdiffuse.training.precision import LossScale, resolve_precision, tensor_cores
 from skdiffuse.training.state import ResumableTraining
-from skdiffuse.training.tasks import random_known_cells
 from skdiffuse.training.termination import Termination
-from skdiffuse.training.validation import HeldOut
 
 __all__ = ["Trainer"]
 
@@ -287,7 +288,7 @@ class Trainer(ResumableTraining):
         batch_size = self.windows.batch_size
         rain, weights, told = self._source(self.step)
         places = self._source.places
-        generator = torch.Generator().manual_seed(step_seed(self.seed, self.step, 1))
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, self.step, 1))
         # Stratified over the whole batch, whoever works on which part of it.
         log_snr = self.schedule.draw(batch_size, generator)[list(places)]
         noise = torch.stack([self._noise(place, rain.shape[1:]) for place in places])
@@ -361,11 +362,11 @@ class Trainer(ResumableTraining):
         return rate
 
     def _noise(self, place: int, shape: torch.Size) -> Tensor:
-        generator = torch.Generator().manual_seed(step_seed(self.seed, self.step, 2, place))
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, self.step, 2, place))
         return torch.randn(shape, generator=generator)
 
     def _known(self, place: int, shape: torch.Size) -> Tensor:
-        return random_known_cells((1, *shape), step_seed(self.seed, self.step, 3, place))
+        return random_known_cells((1, *shape), derived_seed(self.seed, self.step, 3, place))
 
     @property
     def _validation_steps(self) -> int:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from skdiffuse.networks import VideoUNet, blocks, build_network
-from skdiffuse.networks.blocks import Attention, ResidualBlock, TemporalConvolution
+from skdiffuse.networks.layers import Attention, ResidualBlock, TemporalConvolution
 
 
 @pytest.fixture

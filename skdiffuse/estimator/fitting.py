@@ -13,14 +13,14 @@ from torch import Tensor
 
 from skdiffuse.cubes import Cube
 from skdiffuse.diffusion import ShiftedCosineSchedule
-from skdiffuse.generation import integer_seed
-from skdiffuse.latent import LatentSpace
+from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.networks import build_network, mean_power, periodic_axes, resolve_edges
 from skdiffuse.preprocessing import (
     resolve_transformer,
     transformer_from_arrays,
     transformer_to_arrays,
 )
+from skdiffuse.runtime.seeds import integer_seed
 from skdiffuse.training import (
     Conditions,
     HeldOut,

@@ -12,15 +12,15 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from skdiffuse import persistence
 from skdiffuse.cubes import validate_cube
 from skdiffuse.diffusion import SPACINGS
-from skdiffuse.fitting import prepare_training
-from skdiffuse.generation import SAMPLERS, RainGenerator
-from skdiffuse.learning import RainLearner
-from skdiffuse.likelihood import RainLikelihood
+from skdiffuse.estimator import persistence
+from skdiffuse.estimator.density import RainLikelihood
+from skdiffuse.estimator.fitting import prepare_training
+from skdiffuse.estimator.generation import SAMPLERS, RainGenerator
+from skdiffuse.estimator.learning import RainLearner
+from skdiffuse.estimator.verbs import RainTasks
 from skdiffuse.networks import resolve_edges
-from skdiffuse.tasks import RainTasks
 from skdiffuse.training import conditions_of
 from skdiffuse.training.distribution import Processes
 

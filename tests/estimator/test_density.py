@@ -8,8 +8,8 @@ import torch
 
 from skdiffuse import PrecipDiffusion, make_precipitation
 from skdiffuse.diffusion import GaussianDenoiser, GaussianMixtureDenoiser, RandomStreams
-from skdiffuse.latent import LatentSpace
-from skdiffuse.likelihood import log_density_bound
+from skdiffuse.estimator.density import log_density_bound
+from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.preprocessing import CubeRootTransform, LogTransform, SqrtTransform
 
 

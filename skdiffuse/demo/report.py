@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from skdiffuse import plotting
-from skdiffuse.demo_result import DemoResult
+from skdiffuse.demo.result import DemoResult
 
 __all__ = ["write_report"]
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from skdiffuse.completion import complete, sample_seed
+from skdiffuse.estimator.completion import complete
+from skdiffuse.runtime.seeds import derived_seed
 
 
 def count_up(window, known, seeds):
@@ -42,5 +43,5 @@ def test_windows_without_a_gap_cost_nothing():
 
 
 def test_seeds_of_different_samples_differ():
-    seeds = {sample_seed(a, b, c) for a in range(10) for b in range(10) for c in range(10)}
+    seeds = {derived_seed(a, b, c) for a in range(10) for b in range(10) for c in range(10)}
     assert len(seeds) == 1000

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skdiffuse import metrics
-from skdiffuse.precip_diffusion import PrecipDiffusion
+from skdiffuse.estimator.precip_diffusion import PrecipDiffusion
 
 __all__ = ["WET", "DemoResult"]
 

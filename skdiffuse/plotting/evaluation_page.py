@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from skdiffuse.metrics import ScorecardEntry, forecast_scorecard, scorecard, wet_fraction
 from skdiffuse.metrics._arrays import calendar, to_numpy
-from skdiffuse.metrics.evaluation import sequences_of
+from skdiffuse.metrics.climate_scores import sequences_of
 from skdiffuse.metrics.scorers import windows
 from skdiffuse.plotting._files import write_whole
 from skdiffuse.plotting._sources import named_sources, opened

@@ -9,10 +9,10 @@ import torch
 import xarray as xr
 from sklearn.utils import check_scalar
 
-from skdiffuse.batching import spans, streamed
-from skdiffuse.completion import complete
-from skdiffuse.cubes import dress
+from skdiffuse.cubes import dress, write_cube
 from skdiffuse.diffusion import ArealMean
+from skdiffuse.estimator.completion import complete
+from skdiffuse.runtime.streaming import spans, streamed
 
 __all__ = ["RainTasks"]
 
@@ -199,7 +199,7 @@ class RainTasks:
         shape = (horizon, *cube.field_shape)
         shape = shape if cube.is_series else (len(past), *shape)
         parts = (members(*cut) for cut in cuts)
-        return streamed(parts, [(b - a, *shape) for a, b in cuts], 0, dressed, out)
+        return streamed(parts, [(b - a, *shape) for a, b in cuts], 0, dressed, out, write_cube)
 
     def downscale(self, X, factor, *, n_samples=1, method="replacement", **options):
         """Refine in space: rain on a grid `factor` times finer whose areal means are those of `X`.

@@ -9,18 +9,18 @@ from numbers import Integral
 import numpy as np
 import torch
 from joblib import Parallel, delayed, effective_n_jobs
-from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skdiffuse._version import __version__
-from skdiffuse.batching import spans, streamed
-from skdiffuse.completion import sample_seed
-from skdiffuse.cubes import Cube, dress, validate_cube
+from skdiffuse.cubes import Cube, dress, validate_cube, write_cube
 from skdiffuse.diffusion import KnownCells, Observation
-from skdiffuse.drawing import METHODS, SAMPLERS, WindowDrawing
+from skdiffuse.estimator.drawing import METHODS, SAMPLERS, WindowDrawing
+from skdiffuse.runtime.seeds import derived_seed, integer_seed
+from skdiffuse.runtime.streaming import spans, streamed
 
-__all__ = ["METHODS", "SAMPLERS", "RainGenerator", "integer_seed"]
+__all__ = ["METHODS", "SAMPLERS", "RainGenerator"]
 
 
 class RainGenerator(WindowDrawing):
@@ -102,7 +102,7 @@ class RainGenerator(WindowDrawing):
         fields_for_all = (3, 4) if len(self.told_.means) > 1 else (3,)
 
         def draw(start: int, stop: int) -> np.ndarray:
-            seeds = [sample_seed(seed, first + i) for i in range(start, stop)]
+            seeds = [derived_seed(seed, first + i) for i in range(start, stop)]
             return self._draw(
                 window,
                 seeds,
@@ -132,7 +132,7 @@ class RainGenerator(WindowDrawing):
             return dressed(shared(0, n_samples))
         cuts = spans(n_samples, size * workers)
         parts = (shared(*cut) for cut in cuts)
-        return streamed(parts, [(b - a, *window) for a, b in cuts], 0, dressed, out)
+        return streamed(parts, [(b - a, *window) for a, b in cuts], 0, dressed, out, write_cube)
 
     def condition(
         self,
@@ -219,7 +219,7 @@ class RainGenerator(WindowDrawing):
         seed = self._sampling_seed(random_state)
         drawn = self._draw(
             tuple(shape),
-            [sample_seed(seed, i, k) for i in range(n_samples) for k in range(n)],
+            [derived_seed(seed, i, k) for i in range(n_samples) for k in range(n)],
             observation=observation,
             method=self._method(method, w_r),
             w_r=w_r,
@@ -298,7 +298,7 @@ class RainGenerator(WindowDrawing):
                 raise TypeError(
                     f"mode={mode!r} conditions on nothing: {sorted(options)} is unused."
                 )
-            seeds = [sample_seed(seed, i) for i in range(n_samples)]
+            seeds = [derived_seed(seed, i) for i in range(n_samples)]
             length = max(n_frames, self.n_frames)
             drawn = self._draw(
                 (length, *field), seeds, overlap=overlap, compose=mode == "composed", **settings
@@ -314,7 +314,7 @@ class RainGenerator(WindowDrawing):
         if out is None:
             return dressed(np.concatenate(list(parts), axis=1))
         shapes = [(n_samples, length, *field) for length in lengths]
-        return streamed(parts, shapes, 1, dressed, out)
+        return streamed(parts, shapes, 1, dressed, out, write_cube)
 
     def _windows_in_turn(self, field, n_samples, overlap, seed, settings) -> Iterator[Tensor]:
         """Windows without end, each of which begins with the last frames of the one before."""
@@ -324,7 +324,7 @@ class RainGenerator(WindowDrawing):
             future = past.new_full((n_samples, self.n_frames - past.shape[1], *field), torch.nan)
             window = self._fill(
                 torch.cat([past, future], dim=1),
-                [sample_seed(seed, number, i) for i in range(n_samples)],
+                [derived_seed(seed, number, i) for i in range(n_samples)],
                 **settings,
             )
             yield window
@@ -362,10 +362,3 @@ class RainGenerator(WindowDrawing):
             template = replace(cube.template, time_step=self.template_.time_step)
             cube = replace(cube, template=template)
         return cube
-
-
-def integer_seed(random_state) -> int:
-    """An integer seed; None draws it from the system, not from NumPy's global generator."""
-    if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1)[0] >> 1)
-    return int(check_random_state(random_state).randint(2**31 - 1))

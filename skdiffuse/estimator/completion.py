@@ -2,17 +2,12 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["complete", "sample_seed"]
+from skdiffuse.runtime.seeds import derived_seed
 
-
-def sample_seed(*numbers: int) -> int:
-    """One seed from the numbers that identify a sample (call, sequence, member, window)."""
-    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
-    return int(state[0] >> np.uint64(1))
+__all__ = ["complete"]
 
 
 def complete(
@@ -63,6 +58,6 @@ def complete(
         known = torch.isfinite(window)
         if known[:, : length - start].all():
             continue
-        drawn = draw(window, known, [sample_seed(*seed, number) for seed in seeds])
+        drawn = draw(window, known, [derived_seed(*seed, number) for seed in seeds])
         rain[:, start : start + n_frames] = torch.where(known, window, drawn)
     return rain[:, :length]

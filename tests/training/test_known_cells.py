@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from skdiffuse.diffusion import known_as_covariates
+from skdiffuse.training.known_cells import TASKS, frames_apart, past_frames, random_known_cells
 from skdiffuse.training.objective import TrainingObjective
-from skdiffuse.training.tasks import TASKS, frames_apart, past_frames, random_known_cells
 
 
 @pytest.mark.parametrize("window", [(8, 16, 12), (2, 5, 5), (1, 4, 4)])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from skdiffuse.cubes import Cube
 from skdiffuse.diffusion import NoiseSchedule
-from skdiffuse.training.batches import step_seed
+from skdiffuse.runtime.seeds import derived_seed
 from skdiffuse.training.objective import TrainingObjective
 
 __all__ = ["HeldOut", "hold_out"]
@@ -96,7 +96,7 @@ class HeldOut:
         self._rain = torch.from_numpy(cube.stack(tiles, n_frames))
         # Several draws where windows are few, so that every band is met.
         self._rain = self._rain.repeat(-(-MOST_WINDOWS // len(tiles)), 1, 1, 1)
-        generator = torch.Generator().manual_seed(step_seed(self.seed, 0, 3))
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, 0, 3))
         self._log_snr = schedule.draw(len(self._rain), generator)
 
     def loss(
@@ -132,5 +132,5 @@ class HeldOut:
         return torch.cat(sums).mean().item(), by_band
 
     def _noise(self, i: int) -> Tensor:
-        generator = torch.Generator().manual_seed(step_seed(self.seed, i, 4))
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, i, 4))
         return torch.randn(self._rain.shape[1:], generator=generator)

@@ -11,7 +11,6 @@ from sklearn.utils import check_scalar
 from torch import Tensor
 from tqdm import tqdm
 
-from skdiffuse.batching import in_batches
 from skdiffuse.diffusion import (
     CONDITIONING_METHODS,
     AdamsStep,
@@ -34,6 +33,7 @@ from skdiffuse.diffusion import (
     sampling_grid,
     sigma,
 )
+from skdiffuse.runtime.memory import in_batches
 
 __all__ = ["METHODS", "SAMPLERS", "WindowDrawing"]
 

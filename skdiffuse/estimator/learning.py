@@ -13,7 +13,7 @@ from sklearn.callback import CallbackContext
 from sklearn.utils.validation import check_is_fitted
 
 from skdiffuse.cubes import validate_cube
-from skdiffuse.generation import integer_seed
+from skdiffuse.runtime.seeds import integer_seed
 from skdiffuse.training import Budget, Trainer, masked_v_loss, reconstruct_average
 from skdiffuse.training.checkpoints import unflatten
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skdiffuse.cubes import Cube
-from skdiffuse.training.reading import ReadingProcesses
+from skdiffuse.training.reading_processes import ReadingProcesses
 
 __all__ = ["Block", "BlockReader"]
 

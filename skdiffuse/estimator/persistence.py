@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from skdiffuse._version import __version__
 from skdiffuse.cubes import GridMetadata
 from skdiffuse.diffusion import ShiftedCosineSchedule
-from skdiffuse.latent import LatentSpace
+from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.networks import build_network
 from skdiffuse.preprocessing import transformer_from_arrays, transformer_to_arrays
 from skdiffuse.training import Told

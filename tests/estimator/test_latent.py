@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skdiffuse.latent import LatentSpace
+from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.preprocessing import SqrtTransform, resolve_transformer
 
 RAIN = torch.from_numpy(np.random.default_rng(0).gamma(0.2, 5.0, (50, 40)))

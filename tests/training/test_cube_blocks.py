@@ -9,7 +9,7 @@ import torch
 from skdiffuse.cubes import validate_cube
 from skdiffuse.training import WindowBatches
 from skdiffuse.training.batches import Prefetched
-from skdiffuse.training.blocks import BlockReader
+from skdiffuse.training.cube_blocks import BlockReader
 
 da = pytest.importorskip("dask.array")
 

@@ -10,10 +10,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from tqdm import tqdm
 
-from skdiffuse.completion import sample_seed
 from skdiffuse.cubes import validate_cube
 from skdiffuse.diffusion import RandomStreams, VDenoiser, elbo
-from skdiffuse.latent import LatentSpace
+from skdiffuse.estimator.latent import LatentSpace
+from skdiffuse.runtime.seeds import derived_seed
 
 __all__ = ["RainLikelihood", "log_density_bound"]
 
@@ -85,7 +85,7 @@ class RainLikelihood:
             batch = jobs[first : first + self.batch_size]
             rain = torch.from_numpy(cube.stack(batch, self.n_frames))
             # One noise for all windows: a window's score does not depend on which others there are.
-            streams = RandomStreams([sample_seed(0)] * len(batch))
+            streams = RandomStreams([derived_seed(0)] * len(batch))
             scores.append(
                 log_density_bound(
                     denoiser, rain, self.latent_, streams, self.log_snr_range, device=device

@@ -217,7 +217,7 @@ def test_nowcasts_in_files_find_their_truth(nowcasts, tmp_path, capsys):
 
 def test_the_sequence_shown_keeps_its_coordinates(rain):
     xr = pytest.importorskip("xarray")
-    from skdiffuse.plotting.evaluation import _typical
+    from skdiffuse.plotting.evaluation_page import _typical
 
     obs = rain[0]
     series = xr.DataArray(

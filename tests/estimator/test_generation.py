@@ -15,7 +15,7 @@ from skdiffuse.diffusion import (
     alpha,
     sigma,
 )
-from skdiffuse.drawing import METHODS
+from skdiffuse.estimator.drawing import METHODS
 
 pytestmark = pytest.mark.usefixtures("global_generators_stay_untouched")
 

@@ -12,9 +12,9 @@ import xarray as xr
 from skdiffuse.baselines import Climatology, Persistence
 from skdiffuse.cubes import open_cube, validate_cube, write_cube
 from skdiffuse.datasets import make_precipitation
-from skdiffuse.demo_report import write_report
-from skdiffuse.demo_result import WET, DemoResult
-from skdiffuse.precip_diffusion import PrecipDiffusion
+from skdiffuse.demo.report import write_report
+from skdiffuse.demo.result import WET, DemoResult
+from skdiffuse.estimator.precip_diffusion import PrecipDiffusion
 
 __all__ = ["run_demo"]
 

@@ -1,0 +1,1 @@
+"""The estimator, and the functions on a fitted model that it speaks for."""
