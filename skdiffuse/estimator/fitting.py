@@ -32,7 +32,7 @@ from skdiffuse.training import (
     recover_checkpoint,
 )
 from skdiffuse.training.checkpoints import unflatten
-from skdiffuse.training.distribution import Processes
+from skdiffuse.training.processes import Processes
 
 __all__ = ["prepare_training"]
 

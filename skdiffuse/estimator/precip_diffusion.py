@@ -22,7 +22,7 @@ from skdiffuse.estimator.learning import RainLearner
 from skdiffuse.estimator.verbs import RainTasks
 from skdiffuse.networks import resolve_edges
 from skdiffuse.training import conditions_of
-from skdiffuse.training.distribution import Processes
+from skdiffuse.training.processes import Processes
 
 __all__ = ["PrecipDiffusion"]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from skdiffuse.training.checkpoints import flatten, read_tensors, unflatten, write_tensors
-from skdiffuse.training.distribution import load_shared, own_share, whole_tensors
+from skdiffuse.training.processes import load_shared, own_share, whole_tensors
 
 __all__ = ["AverageSnapshots", "PowerAverage", "reconstruct_average"]
 

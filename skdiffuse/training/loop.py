@@ -19,13 +19,13 @@ from skdiffuse.networks import compile_network
 from skdiffuse.runtime.seeds import derived_seed
 from skdiffuse.training.batches import Prefetched, WindowBatches
 from skdiffuse.training.budget import Budget
-from skdiffuse.training.distribution import Processes, blank_copy, whole
 from skdiffuse.training.ema import AverageSnapshots, PowerAverage
 from skdiffuse.training.held_out import HeldOut
 from skdiffuse.training.known_cells import random_known_cells
 from skdiffuse.training.logs import TrainingLog
 from skdiffuse.training.objective import LatentCurve, TrainingObjective
 from skdiffuse.training.precision import LossScale, resolve_precision, tensor_cores
+from skdiffuse.training.processes import Processes, blank_copy, whole
 from skdiffuse.training.state import ResumableTraining
 from skdiffuse.training.termination import Termination
 

@@ -14,7 +14,10 @@ from skdiffuse.training.checkpoints import (
     save_checkpoint,
     unflatten,
 )
-from skdiffuse.training.distribution import (
+from skdiffuse.training.ema import AverageSnapshots, PowerAverage
+from skdiffuse.training.objective import TrainingObjective
+from skdiffuse.training.precision import LossScale
+from skdiffuse.training.processes import (
     Processes,
     blank_copy,
     load_shared,
@@ -22,9 +25,6 @@ from skdiffuse.training.distribution import (
     whole,
     whole_tensors,
 )
-from skdiffuse.training.ema import AverageSnapshots, PowerAverage
-from skdiffuse.training.objective import TrainingObjective
-from skdiffuse.training.precision import LossScale
 
 __all__ = ["ResumableTraining"]
 

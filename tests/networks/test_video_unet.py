@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from skdiffuse.networks import VideoUNet, blocks, build_network
+from skdiffuse.networks import VideoUNet, build_network, layers
 from skdiffuse.networks.layers import Attention, ResidualBlock, TemporalConvolution
 
 
@@ -86,7 +86,7 @@ def test_attention_in_space_and_time_is_equivariant(generator):
 @pytest.mark.parametrize(("channels", "n_heads"), [(8, 1), (64, 2), (100, 2)])
 def test_attention_is_that_of_its_formula(channels, n_heads, most_heads, generator, monkeypatch):
     """softmax(q k / sqrt(d)) v for every cell and head by itself."""
-    monkeypatch.setattr(blocks, "MOST_HEADS", most_heads)
+    monkeypatch.setattr(layers, "MOST_HEADS", most_heads)
     n_frames, height, width = 5, 2, 3
     with torch.random.fork_rng(devices=[]):
         attention = Attention(channels, "time")

@@ -24,7 +24,7 @@ from skdiffuse.diffusion import TruncatedCosineSchedule
 from skdiffuse.networks import VideoUNet
 from skdiffuse.preprocessing import MonotoneNetwork
 from skdiffuse.training import Budget, HeldOut, LatentCurve, Trainer, WindowBatches, loop
-from skdiffuse.training.distribution import own_share
+from skdiffuse.training.processes import own_share
 
 pytestmark = pytest.mark.skipif(
     not (distributed.is_available() and distributed.is_gloo_available()),
