@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from sklearn.base import clone
+
+from skdiffuse.diffusion import TruncatedCosineSchedule
 from skdiffuse.estimator.precip_diffusion import PrecipDiffusion
+from skdiffuse.estimator.settings import NetworkSettings, SamplerSettings
 from skdiffuse.preprocessing import LearntMonotoneTransform
 
 __all__ = ["dissertation_model"]
@@ -10,17 +14,12 @@ __all__ = ["dissertation_model"]
 _SETTINGS = {
     "n_frames": 10,
     "crop_size": 64,
-    "network": "base",
-    "geography": False,
-    "wiener_skip": False,
+    "network": NetworkSettings("base", geography=False, skip=None),
+    "schedule": TruncatedCosineSchedule(-30.0, 30.0),
+    "sampler": SamplerSettings("ancestral", n_steps=1000, spacing="time"),
     "latent_scaling": "range",
     "trace": 0.0,
-    "log_snr_range": (-30.0, 30.0),
-    "log_snr_shift": 0.0,
     "batch_size": 16,
-    "sampler": "ancestral",
-    "step_spacing": "time",
-    "n_steps": 1000,
 }
 
 
@@ -31,7 +30,8 @@ def dissertation_model(transformer="sqrt", **changes) -> PrecipDiffusion:
     generated; a U-Net of 36 million parameters that predicts v, without knowledge of place;
     truncated cosine schedule on [-30, 30] (its Figure 2.3) for training and sampling; ancestral
     sampling on steps uniform in time. What it does not state is chosen here: 1000 steps, AdamW as
-    `PrecipDiffusion` has it. On a CPU training takes weeks: pass ``network="tiny"`` to try it.
+    `PrecipDiffusion` has it. On a CPU training takes weeks: pass
+    ``network__architecture="tiny"`` to try it.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def dissertation_model(transformer="sqrt", **changes) -> PrecipDiffusion:
         Its three models; "learnt" is its own form of the curve with the mask of section 4.3.6,
         trained together with the network. Other transformers are passed on.
     **changes
-        Parameters of `PrecipDiffusion` that are to differ.
+        Parameters of `PrecipDiffusion` that are to differ, also of its settings.
 
     Returns
     -------
@@ -53,9 +53,10 @@ def dissertation_model(transformer="sqrt", **changes) -> PrecipDiffusion:
 
     Examples
     --------
-    >>> dissertation_model(network="tiny").get_params()["sampler"]
-    'ancestral'
+    >>> dissertation_model(network__architecture="tiny").sampler
+    SamplerSettings(n_steps=1000, spacing='time', step='ancestral')
     """
     if isinstance(transformer, str) and transformer == "learnt":
         transformer = LearntMonotoneTransform(form="dissertation")
-    return PrecipDiffusion(transformer, **{**_SETTINGS, **changes})
+    settings = {name: clone(value, safe=False) for name, value in _SETTINGS.items()}
+    return PrecipDiffusion(transformer, **settings).set_params(**changes)

@@ -10,7 +10,7 @@ from skdiffuse.networks import build_network
 def test_the_network_has_the_dissertations_size():
     model = dissertation_model()
     with torch.device("meta"):
-        network = build_network(model.network)
+        network = build_network(model.network.architecture)
     size = sum(p.numel() for p in network.parameters())
     assert abs(size / 35.7e6 - 1) < 0.05
 
@@ -19,8 +19,8 @@ def test_it_learns_and_never_exceeds_the_training_maximum():
     rain = make_precipitation(30, (16, 16), random_state=0)
     for transformer in (None, "sqrt", "learnt"):
         model = dissertation_model(
-            transformer, network="tiny", n_frames=4, max_steps=3, n_steps=4,
-            random_state=0, verbose=False,
+            transformer, network__architecture="tiny", n_frames=4, max_steps=3,
+            sampler__n_steps=4, random_state=0, verbose=False,
         ).fit(rain)  # fmt: skip
         made = np.asarray(model.sample(2))
         assert made.shape == (2, 4, 16, 16)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skdiffuse import PrecipDiffusion
+from skdiffuse import PrecipDiffusion, SamplerSettings
 from skdiffuse.datasets import make_precipitation
 
 PAGE = Path(__file__).parents[1] / "docs" / "training.md"
@@ -22,7 +22,9 @@ def test_shares_of_processes_are_what_one_draws(tmp_path, monkeypatch):
     draw, gather = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[:2]
     draw = draw.replace("1000", "5")
     cube = make_precipitation(12, (8, 8), random_state=0)
-    model = PrecipDiffusion(n_frames=3, max_steps=2, n_steps=3, random_state=0, verbose=False)
+    model = PrecipDiffusion(
+        n_frames=3, max_steps=2, sampler=SamplerSettings(n_steps=3), random_state=0, verbose=False
+    )
     model.fit(cube).save(tmp_path / "model.safetensors")
     for rank in range(2):
         environment = os.environ | {

@@ -15,6 +15,7 @@ from skdiffuse.datasets import make_precipitation
 from skdiffuse.demo.report import write_report
 from skdiffuse.demo.result import WET, DemoResult
 from skdiffuse.estimator.precip_diffusion import PrecipDiffusion
+from skdiffuse.estimator.settings import SamplerSettings, TrainingSettings
 
 __all__ = ["run_demo"]
 
@@ -67,8 +68,8 @@ def run_demo(
         n_frames=N_FRAMES,
         crop_size=CROP,
         max_time=60 * minutes,
-        max_epochs=10**6,
-        n_steps=20,
+        sampler=SamplerSettings(n_steps=20),
+        training=TrainingSettings(max_epochs=10**6),
         checkpoint_dir=out / "checkpoints",
         random_state=random_state,
     ).fit(train)

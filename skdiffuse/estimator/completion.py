@@ -1,13 +1,19 @@
-"""Filling in sequences of any length, window by window."""
+"""Filling in what is not known, in sequences of any length, window by window."""
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from skdiffuse.cubes import Cube
+from skdiffuse.diffusion import KnownCells
+from skdiffuse.estimator.drawing import draw
+from skdiffuse.estimator.rain_model import RainModel
+from skdiffuse.estimator.request import SamplingRequest
 from skdiffuse.runtime.seeds import derived_seed
 
-__all__ = ["complete"]
+__all__ = ["complete", "fill", "fill_window"]
 
 
 def complete(
@@ -61,3 +67,67 @@ def complete(
         drawn = draw(window, known, [derived_seed(*seed, number) for seed in seeds])
         rain[:, start : start + n_frames] = torch.where(known, window, drawn)
     return rain[:, :length]
+
+
+def fill_window(
+    model: RainModel, request: SamplingRequest, rain: Tensor, seeds: list[int]
+) -> Tensor:
+    """Draw what is NaN in windows of rain in mm/h, given the rest.
+
+    Parameters
+    ----------
+    model : RainModel
+    request : SamplingRequest
+    rain : Tensor of shape (n, frames, y, x)
+    seeds : list of int
+        One for each of the n windows.
+    """
+    known = torch.isfinite(rain)
+    observation = KnownCells(rain) if known.any() else None
+    drawn = draw(model, request, tuple(rain.shape[1:]), seeds, observation)
+    return torch.where(known, rain, drawn)
+
+
+def fill(
+    model: RainModel,
+    request: SamplingRequest,
+    rain: np.ndarray,
+    n_samples: int,
+    *,
+    cube: Cube | None = None,
+    first: int = 0,
+) -> np.ndarray:
+    """Fill in NaN, stretch by stretch between gaps in time.
+
+    Parameters
+    ----------
+    model : RainModel
+    request : SamplingRequest
+    rain : ndarray of shape (n, time, y, x)
+        In mm/h, NaN where unknown.
+    n_samples : int
+    cube : Cube, optional
+        Whose gaps in time are those of `rain`; None: there is none.
+    first : int
+        Number of the first sample.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_samples, n, time, y, x)
+    """
+    n, length = rain.shape[:2]
+    repeated = np.repeat(rain[None].astype(np.float32), n_samples, axis=0)
+    members = torch.from_numpy(repeated.reshape(n_samples * n, *rain.shape[1:]))
+    numbers = [(i, k) for i in range(first, first + n_samples) for k in range(n)]
+
+    def draw_unknown(window: Tensor, known: Tensor, seeds: list[int]) -> Tensor:
+        return fill_window(model, request, torch.where(known, window, torch.nan), seeds)
+
+    for start, end in [(0, length)] if cube is None else cube.runs():
+        members[:, start:end] = complete(
+            members[:, start:end],
+            draw_unknown,
+            n_frames=model.n_frames,
+            seeds=[(request.seed, start, *number) for number in numbers],
+        )
+    return members.numpy().reshape(n_samples, *rain.shape)

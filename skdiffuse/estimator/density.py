@@ -6,16 +6,16 @@ import math
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from tqdm import tqdm
 
-from skdiffuse.cubes import validate_cube
+from skdiffuse.cubes import Cube
 from skdiffuse.diffusion import RandomStreams, VDenoiser, elbo
 from skdiffuse.estimator.latent import LatentSpace
+from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.runtime.seeds import derived_seed
 
-__all__ = ["RainLikelihood", "log_density_bound"]
+__all__ = ["log_density_bound", "score_samples"]
 
 # With 32 nodes the quadrature over 40 units of log-SNR is exact to 1e-3 nats a cell for the spectra
 # of rain; the noise of one antithetic pair averages over the cells.
@@ -25,93 +25,27 @@ N_NOISE = 2
 DECODER_MARGIN = 3.0
 
 
-class RainLikelihood:
-    """The scoring half of `PrecipDiffusion`.
-
-    Needs its parameters `n_frames`, `batch_size`, `log_snr_range` and `verbose`, and, fitted,
-    `network_`, `latent_` and `field_shape_`.
-    """
-
-    def score_samples(self, X) -> np.ndarray:
-        r"""Lower bound of the log-density of sequences of rain, in nats.
-
-        The density is per mm/h for each cell of at least `trace`; for a dry cell it is the
-        probability to be dry, so that models with different transforms, scales and networks are
-        comparable as long as their `trace` is the same:
-
-        .. math:: \log p(r) \ge -\mathrm{ELBO}(h(r)) + \sum_{wet} \log h'(r)
-
-        with h the map to the latent, its scale included.
-
-        Parameters
-        ----------
-        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
-            Rain in mm/h. Cut into windows of `n_frames` frames and the size of the model's
-            fields, side by side; what is left over is left out. Missing cells are left out of all
-            sums, as in training, which is no strict bound any more.
-
-        Returns
-        -------
-        log_density : ndarray of float64, shape (n,) or (n_windows,)
-            For each sequence, the sum over its windows; for a series, for each window.
-
-        Notes
-        -----
-        The noise is fixed: the same rain has the same score in every call, alone or with other
-        rain. Sources: Kingma et al. (2021), eq. 17; Herbert (2023), eq. 2.77 with the
-        reconstruction term it leaves out, and 4.10. That of a dry cell is the probability that the
-        decoder stays below `trace`. The bound holds for every highest log-SNR; here it is the one
-        at which the noise is a third of the distance between no rain and `trace` in the latent:
-        beyond it a network has nothing to add, and what it adds wrongly makes the bound loose.
-
-        Examples
-        --------
-        >>> from skdiffuse import PrecipDiffusion, make_precipitation
-        >>> rain = make_precipitation(n_frames=12, shape=(8, 8), random_state=0)
-        >>> model = PrecipDiffusion(n_frames=4, max_steps=2, random_state=0, verbose=False)
-        >>> model.fit(rain).score_samples(rain).shape
-        (3,)
-        """
-        check_is_fitted(self)
-        cube = validate_cube(X, n_frames=self.n_frames)
-        shape = tuple(min(a, b) for a, b in zip(self.field_shape_, cube.field_shape, strict=True))
-        jobs = cube.tiles(self.n_frames, shape)
-        device = self._device()
-        denoiser = VDenoiser(self.network_.to(device))
-        scores = []
-        for first in tqdm(
-            range(0, len(jobs), self.batch_size), desc="scoring", disable=not self.verbose
-        ):
-            batch = jobs[first : first + self.batch_size]
-            rain = torch.from_numpy(cube.stack(batch, self.n_frames))
-            # One noise for all windows: a window's score does not depend on which others there are.
-            streams = RandomStreams([derived_seed(0)] * len(batch))
-            scores.append(
-                log_density_bound(
-                    denoiser, rain, self.latent_, streams, self.log_snr_range, device=device
-                )
-            )
-        per_window = torch.cat(scores).cpu().numpy()
-        if cube.is_series:
-            return per_window
-        sequence = [job[0] for job in jobs]
-        return np.bincount(sequence, weights=per_window, minlength=cube.n_sequences)
-
-    def score(self, X, y=None) -> float:
-        """Mean of `score_samples`: higher is better.
-
-        Parameters
-        ----------
-        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
-            Rain in mm/h.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        float
-        """
-        return float(self.score_samples(X).mean())
+def score_samples(
+    model: RainModel, cube: Cube, *, batch_size: int, device: torch.device, verbose: bool
+) -> np.ndarray:
+    """Bounds of the log-density of sequences; see `PrecipDiffusion.score_samples`."""
+    jobs = model.tiles(cube)
+    denoiser = VDenoiser(model.network.to(device))
+    log_snr_range = model.schedule.log_snr_min, model.schedule.log_snr_max
+    scores = []
+    for first in tqdm(range(0, len(jobs), batch_size), desc="scoring", disable=not verbose):
+        batch = jobs[first : first + batch_size]
+        rain = torch.from_numpy(cube.stack(batch, model.n_frames))
+        # One noise for all windows: a window's score does not depend on which others there are.
+        streams = RandomStreams([derived_seed(0)] * len(batch))
+        scores.append(
+            log_density_bound(denoiser, rain, model.latent, streams, log_snr_range, device=device)
+        )
+    per_window = torch.cat(scores).cpu().numpy()
+    if cube.is_series:
+        return per_window
+    sequence = [job[0] for job in jobs]
+    return np.bincount(sequence, weights=per_window, minlength=cube.n_sequences)
 
 
 def log_density_bound(

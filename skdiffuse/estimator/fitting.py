@@ -1,20 +1,23 @@
-"""What happens before the training loop: from parameters and a cube to a trainer."""
+"""What happens before the training loop: from parameters and a cube to a model and its trainer."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from skdiffuse.cubes import Cube
-from skdiffuse.diffusion import ShiftedCosineSchedule
+from skdiffuse.estimator.file_forms import to_json
 from skdiffuse.estimator.latent import LatentSpace
-from skdiffuse.networks import build_network, mean_power, periodic_axes, resolve_edges
+from skdiffuse.estimator.network_plan import NetworkPlan
+from skdiffuse.estimator.parameters import Parameters, device_of
+from skdiffuse.estimator.rain_model import RainModel
+from skdiffuse.networks import mean_power, periodic_axes, resolve_edges
 from skdiffuse.preprocessing import (
     resolve_transformer,
     transformer_from_arrays,
@@ -34,242 +37,292 @@ from skdiffuse.training import (
 from skdiffuse.training.checkpoints import unflatten
 from skdiffuse.training.processes import Processes
 
-__all__ = ["prepare_training"]
+__all__ = ["Preparation", "prepare"]
 
 CELLS_FOR_STATISTICS = 10_000_000
 BATCHES_FOR_SPECTRUM = 64
-# Parameters of the model that a resumed training must agree in.
-_MUST_AGREE = (
-    "n_frames",
-    "network",
-    "wiener_skip",
-    "edges",
-    "amortised",
-    "train_transformer",
-    "latent_scaling",
-    "trace",
-    "log_snr_range",
-    "log_snr_shift",
-    "batch_size",
-    "learning_rate",
-    "learning_rate_schedule",
-    "weight_decay",
-    "symmetries",
-    "validation_fraction",
-)
+# What a training in progress may not agree in with the one that goes on with it.
+_MAY_CHANGE = ("data", "seed")
 
 
-def prepare_training(
-    model: BaseEstimator,
+@dataclass(frozen=True)
+class Preparation:
+    """A model to be trained, and what trains it.
+
+    Attributes
+    ----------
+    model : RainModel
+        With the network that the trainer trains in place.
+    trainer : Trainer
+    """
+
+    model: RainModel
+    trainer: Trainer
+
+
+def prepare(
+    parameters: Parameters,
     cube: Cube,
     validation: Cube | None,
     conditions: Conditions | None = None,
-) -> Trainer:
-    """A trainer for a model's parameters, where there is a checkpoint to go on from at its step.
-
-    Sets ``transformer_``, ``latent_``, ``schedule_``, ``template_``, ``field_shape_`` and
-    ``told_``.
+    going_on: Preparation | None = None,
+) -> Preparation:
+    """Make a model and its trainer, where there is a training to go on with at its step.
 
     Parameters
     ----------
-    model : PrecipDiffusion
-        Whose parameters are read.
+    parameters : Parameters
     cube : Cube
         To learn from.
     validation : Cube or None
         None: the end of `cube`, if ``validation_fraction`` asks for it.
     conditions : Conditions or None
         What else is known of `cube`.
-    """
-    if validation is None and model.validation_fraction:
-        cube, validation = hold_out(cube, model.validation_fraction, model.n_frames)
-    crop = tuple(min(n, model.crop_size) for n in cube.field_shape)
-    geography = _geography(model, cube, crop)
-    _refuse_cut_rings(model, cube, crop)
-    schedule = ShiftedCosineSchedule(model.log_snr_shift, *model.log_snr_range)
-    if model.warm_start and hasattr(model, "_trainer"):
-        trainer = model._trainer
-        if trainer.windows.crop_shape != crop:
-            raise ValueError(
-                f"warm_start=True goes on with a model of fields of {model.field_shape_} "
-                f"cells, X has {cube.field_shape}; set warm_start=False to begin anew."
-            )
-        if (Told() if conditions is None else conditions.told).n_labels != model.told_.n_labels:
-            raise ValueError("warm_start=True goes on with the classes of y that it began with.")
-        trainer.windows.read_from(cube, conditions, model.n_jobs)
-        trainer.held_out = _held_out(model, validation, crop, schedule, trainer.seed)
-        return trainer
+    going_on : Preparation or None
+        A training of this process to go on with, maybe on another cube.
 
-    folder = None if model.checkpoint_dir is None else Path(model.checkpoint_dir)
-    found = recover_checkpoint(folder) if model.warm_start and folder is not None else None
-    seed = Processes().agree(integer_seed(model.random_state), model._device())
-    if found is not None and model.random_state is None:
+    Raises
+    ------
+    ValueError
+        If parameters and data do not fit each other, or the training to go on with.
+    """
+    training = parameters.training
+    if validation is None and training.validation_fraction:
+        cube, validation = hold_out(cube, training.validation_fraction, parameters.n_frames)
+    crop = tuple(min(n, parameters.crop_size) for n in cube.field_shape)
+    told = Told() if conditions is None else conditions.told
+    plan = NetworkPlan(
+        parameters.network.architecture,
+        parameters.n_frames,
+        # What is known, and where it is.
+        n_covariates=(2 if parameters.amortised else 0) + told.n_covariates,
+        n_labels=told.n_labels,
+        field_shape=crop if _geography(parameters, cube, crop) else None,
+        edges=resolve_edges(parameters.network.edges),
+        skip=parameters.network.skip,
+    )
+    _refuse_cut_rings(plan.edges, cube, crop)
+    description = _description(parameters, plan, told, cube, crop)
+    if going_on is not None:
+        return _go_on(going_on, parameters, cube, validation, conditions, description)
+
+    found = None
+    if parameters.warm_start and parameters.checkpoint_dir is not None:
+        found = recover_checkpoint(parameters.checkpoint_dir)
+    device = device_of(parameters.device)
+    seed = Processes().agree(integer_seed(parameters.random_state), device)
+    if found is not None and parameters.random_state is None:
         seed = found[1]["setup"]["seed"]
     windows = WindowBatches(
         cube,
-        model.n_frames,
+        parameters.n_frames,
         crop,
-        model.batch_size,
+        parameters.batch_size,
         seed,
-        symmetries=model.symmetries,
+        symmetries=training.symmetries,
         conditions=conditions,
-        n_jobs=model.n_jobs,
+        n_jobs=parameters.n_jobs,
     )
     try:
-        return _new_trainer(model, windows, geography, schedule, validation, found, folder)
+        latent = _latent_space(parameters, windows, seed, found)
+        power = None
+        if plan.skip is not None:
+            shape = (parameters.n_frames, *crop)
+            power = torch.ones(shape) if found else _mean_power(windows, latent, plan.edges)
+        network = plan.build(
+            power,
+            seed=seed,
+            gradient_checkpointing=parameters.network.gradient_checkpointing,
+        )
+        model = RainModel(
+            latent,
+            network,
+            plan,
+            parameters.schedule,
+            told,
+            parameters.amortised,
+            parameters.n_frames,
+            crop,
+            cube.template,
+        )
+        trainer = _trainer(parameters, model, windows, description | {"seed": seed})
+        trainer.held_out = _held_out(parameters, validation, crop, seed)
+        if found is not None:
+            trainer.resume(found)
     except BaseException:
         windows.reader.close()
         raise
+    return Preparation(model, trainer)
 
 
-def _new_trainer(
-    model: BaseEstimator,
-    windows: WindowBatches,
-    geography: bool,
-    schedule: ShiftedCosineSchedule,
-    validation: Cube | None,
-    found: tuple | None,
-    folder: Path | None,
+def _trainer(
+    parameters: Parameters, model: RainModel, windows: WindowBatches, description: dict
 ) -> Trainer:
-    """Transform, scaling and network fitted to what is read first, and what trains them."""
-    cube, conditions = windows.reader.cube, windows.conditions
-    crop, seed = windows.crop_shape, windows.seed
-    model.told_ = Told() if conditions is None else conditions.told
-    model.transformer_, model.latent_ = _latent_space(model, windows, seed, found)
-    model.schedule_ = schedule
-    model.template_ = cube.template
-    model.field_shape_ = crop
-    model._network_options = {
-        "field_shape": crop if geography else None,
-        # What is known, and where it is.
-        "n_covariates": (2 if model.amortised else 0) + model.told_.n_covariates,
-        "n_labels": model.told_.n_labels,
-        "edges": resolve_edges(model.edges),
-    }
-    power = None
-    if model.wiener_skip:
-        shape = (model.n_frames, *crop)
-        power = torch.ones(shape) if found else _mean_power(windows, model)
-    # Weights are drawn from a stream of their own: fork_rng puts the global one back.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = build_network(
-            model.network,
-            power=power,
-            gradient_checkpointing=model.gradient_checkpointing,
-            **model._network_options,
-        )
-    config, arrays = _file_form(model.transformer_)
-    trainer = Trainer(
-        network,
+    training, keeping = parameters.training, parameters.keeping
+    transformer = model.latent.transformer
+    config, arrays = _file_form(transformer)
+    return Trainer(
+        model.network,
         windows,
-        _encoder(model),
-        schedule,
-        learning_rate=model.learning_rate,
-        curve_learning_rate=getattr(model.transformer_, "joint_learning_rate", 0.0),
-        rate_schedule=model.learning_rate_schedule,
-        weight_decay=model.weight_decay,
-        parts=model.accumulation,
-        precision=model.precision,
-        compiled=model.compile,
-        sharded=model.sharded,
-        amortised=model.amortised,
-        average_snapshots=model.average_snapshots,
-        held_out=_held_out(model, validation, crop, schedule, seed),
-        patience=model.patience,
-        seed=seed,
-        device=model._device(),
-        checkpoint_dir=folder,
-        log_dir=None if model.log_dir is None else Path(model.log_dir),
-        description={
-            **{name: _plain(getattr(model, name)) for name in _MUST_AGREE},
-            "transformer": repr(resolve_transformer(model.transformer)),
-            "crop_shape": list(crop),
-            "geography": geography,
-            "told": [model.told_.n_labels, model.told_.n_covariates],
-            "seed": seed,
-            "data": _fingerprint(cube),
-        },
+        _encoder(training.train_transformer, model.latent),
+        model.schedule,
+        learning_rate=training.learning_rate,
+        curve_learning_rate=getattr(transformer, "joint_learning_rate", 0.0),
+        rate_schedule=training.learning_rate_schedule,
+        weight_decay=training.weight_decay,
+        parts=training.accumulation,
+        precision=training.precision,
+        compiled=training.compile,
+        sharded=training.sharded,
+        amortised=parameters.amortised,
+        average_snapshots=keeping.average_snapshots,
+        patience=training.patience,
+        seed=windows.seed,
+        device=device_of(parameters.device),
+        checkpoint_dir=parameters.checkpoint_dir,
+        checkpoint_seconds=keeping.checkpoint_seconds,
+        keep_checkpoints=keeping.n_checkpoints,
+        log_dir=None if keeping.log_dir is None else Path(keeping.log_dir),
+        description=description,
         setup={
-            "seed": seed,
+            "seed": windows.seed,
             "transformer": config,
-            "latent": model.latent_.numbers,
+            "latent": model.latent.numbers,
         },
         setup_tensors=arrays,
-        verbose=model.verbose,
+        verbose=parameters.verbose,
     )
-    if found is not None:
-        trainer.resume(found)
-    return trainer
 
 
-def _geography(model: BaseEstimator, cube: Cube, crop: tuple[int, int]) -> bool:
-    whole_fields = crop == cube.field_shape
-    if model.geography and not whole_fields:
+def _go_on(
+    going_on: Preparation,
+    parameters: Parameters,
+    cube: Cube,
+    validation: Cube | None,
+    conditions: Conditions | None,
+    description: dict,
+) -> Preparation:
+    """The training of this process, with new data or a longer budget."""
+    trainer = going_on.trainer
+    theirs = trainer.description
+    different = sorted(
+        name
+        for name in description
+        if name not in _MAY_CHANGE and description[name] != theirs[name]
+    )
+    if isinstance(parameters.random_state, int | np.integer):
+        seed = integer_seed(parameters.random_state)
+        different += ["random_state"] * (seed != trainer.seed)
+    if different:
+        listed = ", ".join(
+            f"{name}: {theirs.get(name)!r} then, {description.get(name)!r} now"
+            if name in description
+            else name
+            for name in different
+        )
+        raise ValueError(
+            f"warm_start=True goes on with a training that had other parameters or data ({listed})."
+            " Set them back, or warm_start=False to begin anew."
+        )
+    crop = trainer.windows.crop_shape
+    held_out = _held_out(parameters, validation, crop, trainer.seed)
+    trainer.windows.read_from(cube, conditions, parameters.n_jobs)
+    trainer.held_out = held_out
+    trainer.patience = parameters.training.patience
+    told = going_on.model.told if conditions is None else conditions.told
+    return replace(going_on, model=replace(going_on.model, told=told, template=cube.template))
+
+
+def _description(
+    parameters: Parameters, plan: NetworkPlan, told: Told, cube: Cube, crop: tuple[int, int]
+) -> dict:
+    """What a resumed training must agree in, as JSON has it."""
+    training = parameters.training
+    return {
+        "n_frames": parameters.n_frames,
+        "network": to_json(plan.architecture),
+        "skip": plan.skip,
+        "edges": to_json(parameters.network.edges),
+        "geography": plan.field_shape is not None,
+        "amortised": parameters.amortised,
+        "train_transformer": training.train_transformer,
+        "latent_scaling": parameters.latent_scaling,
+        "trace": float(parameters.trace),
+        "schedule": to_json(parameters.schedule),
+        "batch_size": int(parameters.batch_size),
+        "learning_rate": float(training.learning_rate),
+        "learning_rate_schedule": training.learning_rate_schedule,
+        "weight_decay": float(training.weight_decay),
+        "symmetries": training.symmetries,
+        "validation_fraction": float(training.validation_fraction),
+        "transformer": repr(resolve_transformer(parameters.transformer)),
+        "crop_shape": list(crop),
+        "told": [told.n_labels, told.n_covariates],
+        "data": _fingerprint(cube),
+    }
+
+
+def _geography(parameters: Parameters, cube: Cube, crop: tuple[int, int]) -> bool:
+    whole_fields, geography = crop == cube.field_shape, parameters.network.geography
+    if geography and not whole_fields:
         raise ValueError(
             f"geography=True needs training on whole fields: set crop_size to at least "
             f"{max(cube.field_shape)}, the larger side of the {cube.field_shape} cells of X."
         )
-    if model.geography and model.symmetries:
-        raise ValueError(
-            "geography=True learns where it rains, symmetries=True mirrors the places: "
-            "set one of them to False."
-        )
-    if model.geography is None:
-        return whole_fields and not model.symmetries
-    return bool(model.geography)
+    if geography is None:
+        return whole_fields and not parameters.training.symmetries
+    return bool(geography)
 
 
-def _refuse_cut_rings(model: BaseEstimator, cube: Cube, crop: tuple[int, int]) -> None:
-    for edge, part, whole in zip(resolve_edges(model.edges), crop, cube.field_shape, strict=True):
+def _refuse_cut_rings(edges: tuple[str, str], cube: Cube, crop: tuple[int, int]) -> None:
+    for edge, part, whole in zip(edges, crop, cube.field_shape, strict=True):
         if edge == "periodic" and part < whole:
             raise ValueError(
-                f"edges={model.edges!r} needs training on whole fields along what is periodic: set "
+                f"edges={edges!r} needs training on whole fields along what is periodic: set "
                 f"crop_size to at least {whole}, the cells of X there."
             )
 
 
 def _latent_space(
-    model: BaseEstimator, windows: WindowBatches, seed: int, found: tuple | None
-) -> tuple[object, LatentSpace]:
+    parameters: Parameters, windows: WindowBatches, seed: int, found: tuple | None
+) -> LatentSpace:
     """Transform and scaling: of a checkpoint, or fitted to a sample of the rain."""
     if found is not None and found[1]["setup"]["transformer"] is not None:
         setup = found[1]["setup"]
         arrays = {k: v.numpy() for k, v in unflatten("setup", found[0]).items()}
         transformer = transformer_from_arrays(setup["transformer"], arrays)
-        return transformer, LatentSpace(transformer, **setup["latent"])
+        return LatentSpace(transformer, **setup["latent"])
     statistics = torch.from_numpy(_sample_of_rain(windows, seed))
-    transformer = resolve_transformer(model.transformer)
+    transformer = resolve_transformer(parameters.transformer)
     if getattr(transformer, "random_state", 0) is None:
         transformer.set_params(random_state=seed % 2**32)
     transformer.fit(statistics)
-    scaling = model.latent_scaling
-    return transformer, LatentSpace.fit(transformer, statistics, scaling, model.trace)
+    return LatentSpace.fit(transformer, statistics, parameters.latent_scaling, parameters.trace)
 
 
-def _encoder(model: BaseEstimator) -> LatentCurve | Callable[[Tensor], Tensor]:
+def _encoder(
+    train_transformer: bool, latent: LatentSpace
+) -> LatentCurve | Callable[[Tensor], Tensor]:
     """What takes rain to the latent in training: with a curve of its own, or fixed."""
-    if not (model.train_transformer and hasattr(model.transformer_, "trainable_module")):
-        return model.latent_.encode
-    curve = model.transformer_.trainable_module()
-    return LatentCurve(curve, model.latent_.centre, model.latent_.scale)
+    if not (train_transformer and hasattr(latent.transformer, "trainable_module")):
+        return latent.encode
+    return LatentCurve(latent.transformer.trainable_module(), latent.centre, latent.scale)
 
 
 def _held_out(
-    model: BaseEstimator,
-    validation: Cube | None,
-    crop: tuple[int, int],
-    schedule: ShiftedCosineSchedule,
-    seed: int,
+    parameters: Parameters, validation: Cube | None, crop: tuple[int, int], seed: int
 ) -> HeldOut | None:
+    patience = parameters.training.patience
     if validation is None:
-        if model.patience is not None:
+        if patience is not None:
             raise ValueError(
-                f"patience={model.patience} needs rain to validate on: set validation_fraction, "
+                f"patience={patience} needs rain to validate on: set validation_fraction, "
                 "such as 0.1, or call fit(X, validation=...)."
             )
         return None
-    return HeldOut(validation, model.n_frames, crop, schedule, model.batch_size, seed)
+    return HeldOut(
+        validation, parameters.n_frames, crop, parameters.schedule, parameters.batch_size, seed
+    )
 
 
 def _file_form(transformer: object) -> tuple[dict | None, dict[str, Tensor]]:
@@ -279,10 +332,6 @@ def _file_form(transformer: object) -> tuple[dict | None, dict[str, Tensor]]:
     except TypeError:
         return None, {}
     return config, {k: torch.as_tensor(v) for k, v in arrays.items()}
-
-
-def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _fingerprint(cube: Cube) -> str:
@@ -311,12 +360,12 @@ def _sample_of_rain(windows: WindowBatches, seed: int) -> np.ndarray:
     return sample
 
 
-def _mean_power(windows: WindowBatches, model: BaseEstimator) -> Tensor:
+def _mean_power(windows: WindowBatches, latent: LatentSpace, edges: tuple[str, str]) -> Tensor:
     """Spectrum of training windows, from batches of a number that no training reaches."""
     # The first group of blocks: it is needed next.
     batches = [windows.batch(2**40 + k, group=0)[:2] for k in range(BATCHES_FOR_SPECTRUM)]
     return mean_power(
-        (model.latent_.encode(rain) for rain, _ in batches),
+        (latent.encode(rain) for rain, _ in batches),
         [w for _, w in batches],
-        periodic_axes(resolve_edges(model.edges)),
+        periodic_axes(edges),
     )

@@ -1,157 +1,174 @@
-"""What belongs to learning beside `fit` itself: other averages, the loss on other rain."""
+"""Learning, once all is prepared: the training itself, other averages, the loss on other rain."""
 
 from __future__ import annotations
 
 import copy
 import math
-from dataclasses import replace
-from functools import partial
-from typing import Self
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
 
 import torch
-from sklearn.callback import CallbackContext
-from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
-from skdiffuse.cubes import validate_cube
-from skdiffuse.runtime.seeds import integer_seed
-from skdiffuse.training import Budget, Trainer, masked_v_loss, reconstruct_average
+from skdiffuse.cubes import Cube
+from skdiffuse.estimator.fitting import Preparation
+from skdiffuse.estimator.rain_model import RainModel
+from skdiffuse.training import Budget, masked_v_loss, reconstruct_average
 from skdiffuse.training.checkpoints import unflatten
 
-__all__ = ["RainLearner"]
+__all__ = ["Learnt", "TrainingCallbacks", "denoising_loss", "reaverage", "train"]
 
 
-class RainLearner:
-    """The learning half of `PrecipDiffusion`, beside `fit`."""
+@dataclass(frozen=True)
+class Learnt:
+    """What a training has come to.
 
-    def denoising_loss(self, X, *, n_draws=1, random_state=0) -> float:
-        """Mean v-loss on rain that was not trained on; lower is better.
+    Attributes
+    ----------
+    model : RainModel
+        With averaged weights.
+    history : list of dict
+    n_iter : int
+    n_skipped : int
+    """
 
-        A model that predicts the mean of v everywhere has the loss 1 if the latent has unit
-        variance, and so has the best denoiser that looks at each cell alone and is linear.
+    model: RainModel
+    history: list[dict]
+    n_iter: int
+    n_skipped: int
 
-        Parameters
-        ----------
-        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
-            Rain in mm/h; cut into windows side by side that do not overlap.
-        n_draws : int, default=1
-            Draws of noise and log-SNR for each window.
-        random_state : int or RandomState, default=0
-            The same noise for every model that is to be compared.
 
-        Returns
-        -------
-        float
-        """
-        check_is_fitted(self)
-        cube = validate_cube(X, n_frames=self.n_frames)
-        shape = tuple(min(a, b) for a, b in zip(self.field_shape_, cube.field_shape, strict=True))
-        jobs = [job for job in cube.tiles(self.n_frames, shape) for _ in range(n_draws)]
-        generator = torch.Generator().manual_seed(integer_seed(random_state))
-        log_snr = self.schedule_.draw(len(jobs), generator)
-        total = weight = 0.0
-        for first in range(0, len(jobs), self.batch_size):
-            batch = jobs[first : first + self.batch_size]
-            latent = self.latent_.encode(torch.from_numpy(cube.stack(batch, self.n_frames)))
-            noise = torch.randn(latent.shape, generator=generator)
-            known = torch.isfinite(latent).flatten(1).sum(1)
-            device = self._device()
-            with torch.no_grad():
-                losses = masked_v_loss(
-                    self.network_.to(device),
-                    latent.to(device),
-                    log_snr[first : first + len(batch)].to(device),
-                    noise.to(device),
-                )
-            total += float((losses.cpu() * known).sum())
-            weight += float(known.sum())
-        return total / weight
+class TrainingCallbacks(Protocol):
+    """Who is told of a training's progress, and may end it; in the first process only."""
 
-    def _train(self, trainer: Trainer, X) -> None:
-        """Run a training, and take what it has learnt.
+    def begin(self, n_epochs: int) -> None:
+        """Training begins and takes so many epochs at most."""
 
-        Of processes that share it the first one alone calls scikit-learn's callbacks.
-        """
-        per_epoch = trainer.windows.steps_per_epoch
-        max_steps = self.max_steps or self.max_epochs * per_epoch
-        context = None
-        if trainer.processes.is_first:
-            context = self._init_callback_context(max_subtasks=math.ceil(max_steps / per_epoch))
-            context.call_on_fit_task_begin(estimator=self, X=X)
-        trainer.on_epoch = partial(self._after_epoch, context, trainer, X)
-        try:
-            trainer.run(Budget(max_steps, self.max_time))
-        finally:
-            trainer.on_epoch = None
-            if not trainer.sharded:
-                self._trainer = trainer
-            if trainer.is_together:
-                learnt = self._learnt(trainer)
-                vars(self).update(learnt)
-        if context is not None:
-            context.call_on_fit_task_end(
-                estimator=self, X=X, reconstruction_attributes=lambda: learnt
-            )
+    def after_epoch(self, learnt: Callable[[], Learnt]) -> bool:
+        """An epoch is over; True ends the training."""
 
-    def _after_epoch(self, context: CallbackContext | None, trainer: Trainer, X) -> bool:
-        """Let scikit-learn's callbacks see the model; True if one wants to stop."""
-        learnt = partial(self._learnt, trainer)
-        if trainer.sharded and hasattr(self, "_skl_callbacks"):
+    def end(self, learnt: Learnt) -> None:
+        """Training is over."""
+
+
+def train(
+    preparation: Preparation,
+    max_steps: int,
+    max_time: float | None,
+    callbacks: TrainingCallbacks,
+    keep: Callable[[Learnt], None],
+    *,
+    watched: bool = False,
+) -> None:
+    """Run a training, and hand over what it has learnt however it ends.
+
+    Parameters
+    ----------
+    preparation : Preparation
+    max_steps : int
+    max_time : float or None
+        Seconds.
+    callbacks : TrainingCallbacks
+    keep : callable
+        Takes what was learnt, also when the training is interrupted.
+    watched : bool
+        Whether somebody looks at the weights after each epoch.
+    """
+    trainer = preparation.trainer
+    is_first = trainer.processes.is_first
+    if is_first:
+        callbacks.begin(math.ceil(max_steps / trainer.windows.steps_per_epoch))
+
+    def after_epoch() -> bool:
+        learnt = lambda: _learnt(preparation)  # noqa: E731
+        if trainer.sharded and watched:
             # Here and now, where all processes are: weights are put together by all.
-            learnt = partial(dict, learnt())
-        stop = False
-        if context is not None:
-            epoch = context.subcontext(task_name="epoch")
-            epoch.call_on_fit_task_begin(estimator=self, X=X)
-            stop = epoch.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes=learnt)
+            now = learnt()
+            learnt = lambda: now  # noqa: E731
+        stop = is_first and callbacks.after_epoch(learnt)
         return bool(trainer.processes.from_first(torch.tensor([int(stop)])))
 
-    def _learnt(self, trainer: Trainer) -> dict[str, object]:
-        """Fitted attributes as training has them now."""
-        averaged = trainer.averaged
-        transformer, latent = self.transformer_, self.latent_
-        if averaged.curve is not None:
-            # Centre and scale are those of the trained curve: it was trained on them.
-            transformer = copy.deepcopy(transformer).freeze(averaged.curve)
-            latent = replace(latent, transformer=transformer)
-        return {
-            "transformer_": transformer,
-            "latent_": latent,
-            "schedule_": self.schedule_,
-            "template_": self.template_,
-            "field_shape_": self.field_shape_,
-            "told_": self.told_,
-            "network_": averaged.network,
-            "history_": trainer.history,
-            "n_iter_": trainer.step,
-            "n_skipped_": trainer.skipped_steps,
-        }
+    trainer.on_epoch = after_epoch
+    try:
+        trainer.run(Budget(max_steps, max_time))
+    finally:
+        trainer.on_epoch = None
+        if trainer.is_together:
+            learnt = _learnt(preparation)
+            keep(learnt)
+    if is_first:
+        callbacks.end(learnt)
 
-    def reaverage(self, relative_width: float) -> Self:
-        """Take the weights averaged over another share of the training, after it.
 
-        Parameters
-        ----------
-        relative_width : float
-            Standard deviation of the averaged stretch as a fraction of the training, from about
-            0.02 to 0.25; `fit` uses 0.1. See `skdiffuse.training.reconstruct_average`.
+def _learnt(preparation: Preparation) -> Learnt:
+    model, trainer = preparation.model, preparation.trainer
+    averaged = trainer.averaged
+    latent = model.latent
+    if averaged.curve is not None:
+        # Centre and scale are those of the trained curve: it was trained on them.
+        frozen = copy.deepcopy(latent.transformer).freeze(averaged.curve)
+        latent = replace(latent, transformer=frozen)
+    model = replace(model, latent=latent, network=averaged.network)
+    return Learnt(model, trainer.history, trainer.step, trainer.skipped_steps)
 
-        Returns
-        -------
-        self : object
-            `network_` and, if it was trained, `transformer_` are replaced.
 
-        Raises
-        ------
-        FileNotFoundError
-            If the training kept no snapshots: it needs ``average_snapshots=True`` and a
-            `checkpoint_dir`.
-        """
-        check_is_fitted(self)
-        folder = "checkpoint_dir=None" if self.checkpoint_dir is None else self.checkpoint_dir
-        state = reconstruct_average(folder, relative_width, self.n_iter_)
-        self.network_.load_state_dict(unflatten("network", state))
-        if curve := unflatten("encode.curve", state):
-            module = self.transformer_.trainable_module()
-            module.load_state_dict(curve)
-            self.transformer_.freeze(module)
-        return self
+def reaverage(
+    model: RainModel, checkpoint_dir: Path | None, relative_width: float, n_iter: int
+) -> RainModel:
+    """The model with weights averaged over another share of its training.
+
+    Parameters
+    ----------
+    model : RainModel
+    checkpoint_dir : Path or None
+        Where the training left its snapshots.
+    relative_width : float
+        See `skdiffuse.training.reconstruct_average`.
+    n_iter : int
+        Steps of the training.
+    """
+    folder = "checkpoint_dir=None" if checkpoint_dir is None else checkpoint_dir
+    state = reconstruct_average(folder, relative_width, n_iter)
+    network = copy.deepcopy(model.network)
+    network.load_state_dict(unflatten("network", state))
+    latent = model.latent
+    if curve := unflatten("encode.curve", state):
+        transformer = copy.deepcopy(latent.transformer)
+        module = transformer.trainable_module()
+        module.load_state_dict(curve)
+        latent = replace(latent, transformer=transformer.freeze(module))
+    return replace(model, network=network, latent=latent)
+
+
+def denoising_loss(
+    model: RainModel,
+    cube: Cube,
+    *,
+    n_draws: int,
+    seed: int,
+    batch_size: int,
+    device: torch.device,
+) -> float:
+    """Mean v-loss on the windows of a cube side by side; see `PrecipDiffusion.denoising_loss`."""
+    jobs = [job for job in model.tiles(cube) for _ in range(n_draws)]
+    generator = torch.Generator().manual_seed(seed)
+    log_snr = model.schedule.draw(len(jobs), generator)
+    network: nn.Module = model.network.to(device)
+    total = weight = 0.0
+    for first in range(0, len(jobs), batch_size):
+        batch = jobs[first : first + batch_size]
+        latent = model.latent.encode(torch.from_numpy(cube.stack(batch, model.n_frames)))
+        noise = torch.randn(latent.shape, generator=generator)
+        known = torch.isfinite(latent).flatten(1).sum(1)
+        with torch.no_grad():
+            losses = masked_v_loss(
+                network,
+                latent.to(device),
+                log_snr[first : first + len(batch)].to(device),
+                noise.to(device),
+            )
+        total += float((losses.cpu() * known).sum())
+        weight += float(known.sum())
+    return total / weight

@@ -2,99 +2,161 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 
 from skdiffuse._version import __version__
 from skdiffuse.cubes import GridMetadata
-from skdiffuse.diffusion import ShiftedCosineSchedule
+from skdiffuse.estimator.file_forms import from_json, to_json
 from skdiffuse.estimator.latent import LatentSpace
-from skdiffuse.networks import build_network
+from skdiffuse.estimator.learning import Learnt
+from skdiffuse.estimator.network_plan import NetworkPlan
+from skdiffuse.estimator.parameters import SHORTCUTS
+from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.preprocessing import transformer_from_arrays, transformer_to_arrays
 from skdiffuse.training import Told
 from skdiffuse.training.checkpoints import flatten, read_tensors, unflatten, write_tensors
 
-__all__ = ["load_model", "save_model"]
+__all__ = ["read_model", "write_model"]
 
 # Increased when a file of an earlier version can no longer be read.
-FORMAT = 1
+FORMAT = 2
+# Parameters that mean nothing to whoever uses a model: the fitted transformer is stored in full,
+# folders and the device are those of another machine.
+_NOT_KEPT = {"transformer": None, "checkpoint_dir": None, "keeping": None, "device": "auto"}
 
 
-def save_model(model: BaseEstimator, path: str | Path) -> None:
-    """Write a fitted model, atomically."""
-    transformer_config, transformer_arrays = transformer_to_arrays(model.transformer_)
-    params = model.get_params(deep=False)
-    # The fitted transformer is stored in full; other objects among the parameters are not needed
-    # to use the model and have no form in JSON.
-    params["transformer"] = None
-    params["checkpoint_dir"] = params["log_dir"] = None
-    if not isinstance(params["random_state"], int):
-        params["random_state"] = None
+def write_model(learnt: Learnt, params: Mapping[str, Any], path: str | Path) -> None:
+    """Write what was learnt, atomically.
+
+    Parameters
+    ----------
+    learnt : Learnt
+    params : mapping
+        Parameters of the estimator. A network, sampler or schedule of a user's own is kept by its
+        name only, and has to be given again to read the file.
+    path : str or Path
+
+    Raises
+    ------
+    TypeError
+        If the transformer is a user's own, which has no form in a file.
+    """
+    model = learnt.model
+    transformer_config, transformer_arrays = transformer_to_arrays(model.latent.transformer)
+    kept = {**params, **_NOT_KEPT}
+    if not isinstance(kept["random_state"], int | np.integer):
+        kept["random_state"] = None
+    plan = {name: to_json(value) for name, value in vars(model.plan).items()}
     write_tensors(
         path,
-        flatten("network", model.network_.state_dict())
+        flatten("network", model.network.state_dict())
         | flatten("transformer", {k: torch.as_tensor(v) for k, v in transformer_arrays.items()}),
         {
             "format": FORMAT,
             "version": __version__,
             "kind": "PrecipDiffusion",
-            "params": params,
-            "network_options": model._network_options,
+            "params": {name: _parameter_to_json(value) for name, value in kept.items()},
+            "plan": plan,
+            "schedule": to_json(model.schedule),
+            "amortised": bool(model.amortised),
             "transformer": transformer_config,
-            "latent": model.latent_.numbers,
-            "told": asdict(model.told_),
-            "field_shape": list(model.field_shape_),
-            "template": None if model.template_ is None else model.template_.to_json(),
-            "history": model.history_,
-            "n_iter": model.n_iter_,
-            "n_skipped": model.n_skipped_,
+            "latent": model.latent.numbers,
+            "told": asdict(model.told),
+            "n_frames": int(model.n_frames),
+            "field_shape": list(model.field_shape),
+            "template": None if model.template is None else model.template.to_json(),
+            "history": learnt.history,
+            "n_iter": learnt.n_iter,
+            "n_skipped": learnt.n_skipped,
         },
     )
 
 
-def load_model(cls: type[BaseEstimator], path: str | Path) -> BaseEstimator:
-    """Read what `save_model` wrote."""
+def read_model(path: str | Path, **own: Any) -> tuple[Learnt, dict[str, Any]]:
+    """Read what `write_model` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+    **own
+        ``network``, ``sampler``, ``schedule``: parameters to take instead of those in the file.
+
+    Returns
+    -------
+    learnt : Learnt
+    params : dict
+        Parameters of the estimator.
+    """
     tensors, content = read_tensors(path)
     if content.get("kind") != "PrecipDiffusion":
         raise ValueError(f"{path} is no model, but a checkpoint or another file of skdiffuse.")
-    if content["format"] > FORMAT:
+    if content["format"] != FORMAT:
+        newer = content["format"] > FORMAT
         raise ValueError(
-            f"{path} was written by skdiffuse {content['version']}, which is newer than this "
-            f"({__version__}); update skdiffuse."
+            f"{path} was written by skdiffuse {content['version']}, "
+            + (
+                f"which is newer than this ({__version__}); update skdiffuse."
+                if newer
+                else f"whose files this version ({__version__}) no longer reads; fit the model "
+                "anew, or read it with the version that wrote it."
+            )
         )
-    params = content["params"]
-    params["log_snr_range"] = tuple(params["log_snr_range"])
-    model = cls(**params)
+    stored = content["params"]
+    params = {
+        name: own[name] if own.get(name) is not None else _parameter_from_json(value, name)
+        for name, value in stored.items()
+    }
     arrays = {k: np.asarray(v) for k, v in unflatten("transformer", tensors).items()}
-    model.transformer_ = transformer_from_arrays(content["transformer"], arrays)
-    model.transformer = model.transformer_
-    model.latent_ = LatentSpace(model.transformer_, **content["latent"])
-    model.schedule_ = ShiftedCosineSchedule(params["log_snr_shift"], *params["log_snr_range"])
-    options = content["network_options"]
-    if options["field_shape"] is not None:
-        options["field_shape"] = tuple(options["field_shape"])
-    model._network_options = options
-    with torch.random.fork_rng(devices=[]):
-        # The weights and the spectrum of the skip are overwritten at once.
-        power = torch.ones(tensors["network.power"].shape) if params["wiener_skip"] else None
-        network = build_network(
-            params["network"],
-            power=power,
-            gradient_checkpointing=model.gradient_checkpointing,
-            **options,
-        )
-    network.load_state_dict(unflatten("network", tensors))
-    model.network_ = network.requires_grad_(False).eval()
+    transformer = transformer_from_arrays(content["transformer"], arrays)
+    params["transformer"] = transformer
+    network = SHORTCUTS["network"](params["network"])
+    stored_plan = content["plan"] | {"architecture": network.architecture}
+    plan = NetworkPlan(
+        **{n: tuple(v) if isinstance(v, list) else v for n, v in stored_plan.items()}
+    )
+    weights = unflatten("network", tensors)
+    # The weights and the spectrum of the skip are overwritten at once.
+    power = torch.ones(weights["power"].shape) if "power" in weights else None
+    module = plan.build(power, gradient_checkpointing=network.gradient_checkpointing)
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path} holds weights of another network than network={network.architecture!r} "
+            f"makes: {error}"
+        ) from error
+    schedule = own.get("schedule")
     told = {k: tuple(v) if isinstance(v, list) else v for k, v in content["told"].items()}
-    model.told_ = Told(**told)
-    model.field_shape_ = tuple(content["field_shape"])
     template = content["template"]
-    model.template_ = None if template is None else GridMetadata.from_json(template)
-    model.history_ = content["history"]
-    model.n_iter_ = content["n_iter"]
-    model.n_skipped_ = content["n_skipped"]
-    return model
+    model = RainModel(
+        LatentSpace(transformer, **content["latent"]),
+        module.requires_grad_(False).eval(),
+        plan,
+        from_json(content["schedule"], "schedule") if schedule is None else schedule,
+        Told(**told),
+        content["amortised"],
+        content["n_frames"],
+        tuple(content["field_shape"]),
+        None if template is None else GridMetadata.from_json(template),
+    )
+    return Learnt(model, content["history"], content["n_iter"], content["n_skipped"]), params
+
+
+def _parameter_to_json(value: Any) -> Any:
+    if hasattr(value, "get_params"):
+        given = value.get_params(deep=False)
+        return {"settings": {name: to_json(each) for name, each in given.items()}}
+    return to_json(value)
+
+
+def _parameter_from_json(value: Any, name: str) -> Any:
+    if isinstance(value, dict) and "settings" in value:
+        given = {n: from_json(v, name) for n, v in value["settings"].items()}
+        return SHORTCUTS[name](None).set_params(**given)
+    return from_json(value, name)

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
-from typing import Self
+import inspect
+from numbers import Integral
+from typing import Any, Self
 
+import numpy as np
 import torch
-from joblib import effective_n_jobs
+import xarray as xr
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
-from skdiffuse.cubes import validate_cube
-from skdiffuse.diffusion import SPACINGS
-from skdiffuse.estimator import persistence
-from skdiffuse.estimator.density import RainLikelihood
-from skdiffuse.estimator.fitting import prepare_training
-from skdiffuse.estimator.generation import SAMPLERS, RainGenerator
-from skdiffuse.estimator.learning import RainLearner
-from skdiffuse.estimator.verbs import RainTasks
-from skdiffuse.networks import resolve_edges
+from skdiffuse.cubes import Cube, GridMetadata, validate_cube
+from skdiffuse.diffusion import ArealMean, KnownCells, NoiseSchedule, Observation
+from skdiffuse.estimator import density, generation, learning, persistence, verbs
+from skdiffuse.estimator.callbacks import FitCallbacks
+from skdiffuse.estimator.fitting import prepare
+from skdiffuse.estimator.latent import LatentSpace
+from skdiffuse.estimator.learning import Learnt
+from skdiffuse.estimator.parameters import SHORTCUTS, check_parameters, device_of
+from skdiffuse.estimator.request import SamplingRequest
+from skdiffuse.runtime.seeds import integer_seed
 from skdiffuse.training import conditions_of
-from skdiffuse.training.processes import Processes
 
 __all__ = ["PrecipDiffusion"]
 
 
-class PrecipDiffusion(
-    CallbackSupportMixin, RainLearner, RainTasks, RainGenerator, RainLikelihood, BaseEstimator
-):
+class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
     """Diffusion model of time-evolving precipitation.
 
     Learns the distribution of sequences of rain fields without conditions; every conditional
@@ -40,28 +41,23 @@ class PrecipDiffusion(
     transformer : None, str or transformer, default="sqrt"
         Transform of rain: None, "sqrt", "learnt", another name that `resolve_transformer` knows,
         or an element-wise transformer instance.
-    train_transformer : bool, default=True
-        Whether a transform that can be learnt, such as "learnt", goes on learning together with the
-        network from where its own fit ends; False leaves it there. Others are never changed.
     n_frames : int, default=10
         Frames of a sequence.
     crop_size : int, default=64
         Fields larger than this are trained on random crops of this many rows and columns.
-    network : {"tiny", "small", "base", "large"}, default="tiny"
-        Size of the video U-Net. "tiny" is for a laptop's CPU, the others are for GPUs.
-    geography : bool or None, default=None
-        Learn where it rains. None: do so if whole fields are trained on; it needs that, and makes
-        no sense for data that are the same everywhere.
-    edges : {"zero", "reflect", "periodic"} or pair of them, default="zero"
-        What the network takes to lie beyond the edges of the fields, for both axes or for rows and
-        columns. ("zero", "periodic") joins east and west of a field around the globe, which
-        `crop_size` then must not cut.
-    gradient_checkpointing : bool, default=False
-        Compute parts of the network twice in training rather than keep what they found: about half
-        the memory, a third more time, the same result.
-    wiener_skip : bool, default=True
-        Start the network from the best linear filter for the spectrum of the training windows; see
-        `skdiffuse.networks.WienerSkip`. Saves most of the training.
+    network : str, callable or NetworkSettings, default="tiny"
+        Size of the video U-Net ("tiny", "small", "base", "large"), a function that makes a network
+        of your own, or `NetworkSettings` with more: edges, geography, where it starts from.
+    schedule : {"cosine"} or NoiseSchedule, default="cosine"
+        Log-SNRs that the network is trained on and the sampler goes through: the cosine schedule on
+        [-20, 20], shifted by -2 in training, or any schedule of `skdiffuse.diffusion` or your own.
+    sampler : str, Step or SamplerSettings, default="adams"
+        Step rule ("adams", "heun", "ancestral", or an object), or `SamplerSettings` with the number
+        of steps and their spacing.
+    training : TrainingSettings or None, default=None
+        Learning rate, weight decay, precision, validation and more; None: the defaults.
+    keeping : KeepingSettings or None, default=None
+        How checkpoints, snapshots and logs are kept; None: the defaults.
     amortised : bool, default=False
         Train the network on random tasks as well (the past known, every other frame, gaps, single
         cells), so that it can be told what is known: conditional sampling then needs no gradient
@@ -71,62 +67,15 @@ class PrecipDiffusion(
         training data as a limit that is never exceeded.
     trace : float, default=0.01
         Rate in mm/h below which generated rain is exactly 0.
-    log_snr_range : tuple of float, default=(-20.0, 20.0)
-        Range of log-SNRs that the network is trained on.
-    log_snr_shift : float, default=-2.0
-        Shift of the cosine schedule in training. The many correlated cells of a sequence show
-        structure at noise levels at which one cell would show nothing, so more noise than for a
-        single value is worth training on.
     batch_size : int, default=8
         Sequences per training step, and per evaluation of the network in sampling.
-    accumulation : int, default=1
-        Parts in which a training step's batch is worked through: less memory, the same result.
-    symmetries : bool, default=False
-        Train on windows mirrored and, where square, turned at random. For data without a preferred
-        direction; not together with `geography`.
-    learning_rate : float, default=1e-3
-        Reached after 100 steps. Wider networks than "tiny" want less: 3e-4 for "small".
-    learning_rate_schedule : {"constant", "cosine"}, default="constant"
-        "cosine" falls to zero at the end of the budget.
-    weight_decay : float, default=0.01
-        Of AdamW.
-    precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
-        Of the network's arithmetic in training. "auto" is bfloat16 on GPUs that have it.
-    compile : bool, default=False
-        Compile the network for training with `torch.compile`: minutes at the start, faster steps.
-        Where that fails it is trained as it is, with a warning.
-    sharded : bool, default=False
-        Whether processes started by ``torchrun`` hold a share each of the weights, their averages
-        and the optimiser's memory, instead of all of them: for networks that one device cannot
-        hold. `warm_start` then needs a `checkpoint_dir`; not together with `compile`.
-    max_epochs : int, default=100
-        Training ends after this many times the size of the cube.
     max_steps : int or None, default=None
-        Training steps; overrides `max_epochs`.
+        Training steps; None: as many as `training`'s ``max_epochs`` make.
     max_time : float or None, default=None
         Training ends after this many seconds at the latest.
-    validation_fraction : float, default=0.0
-        Share of the end of `X` that is not trained on, a window's length apart from the rest; the
-        loss on it is added to `history_`.
-    patience : int or None, default=None
-        Training ends when so many validations in a row were no better than the best, whose weights
-        are kept. There is one an epoch, but none within 100 steps of the last.
-    sampler : {"adams", "heun", "ancestral"}, default="adams"
-        Two deterministic solvers of the probability-flow equation: a multistep method of fourth
-        order, and Heun's of second at two evaluations a step; and ancestral sampling, which needs
-        hundreds of steps.
-    n_steps : int, default=32
-        Steps of the sampler.
-    step_spacing : {"tapered", "angle", "log_snr", "edm", "time"}, default="tapered"
-        What is uniform along the steps; see `skdiffuse.diffusion.sampling_grid`. "tapered" is dense
-        where the spectrum of rain lies, "time" is the dissertation's.
     checkpoint_dir : str, Path or None, default=None
         Folder for checkpoints, written about once a minute and at the end, also when training is
         interrupted. None writes none.
-    average_snapshots : bool, default=False
-        Keep what `reaverage` needs in `checkpoint_dir`: up to 24 files of twice the weights' size.
-    log_dir : str, Path or None, default=None
-        Folder for ``training.csv``, and for TensorBoard if it is installed.
     warm_start : bool, default=False
         Go on with the training of the last call of `fit` or, in a new process, of the newest
         checkpoint in `checkpoint_dir`, until the budget is spent in all.
@@ -144,13 +93,15 @@ class PrecipDiffusion(
 
     Attributes
     ----------
+    model_ : RainModel
+        What was learnt, in one piece; the next six are parts of it.
     transformer_ : transformer
         The fitted transform; a trained one frozen as training left it, averaged as the network is.
     latent_ : LatentSpace
         Transform and scaling.
     network_ : torch.nn.Module
         The averaged network.
-    schedule_ : ShiftedCosineSchedule
+    schedule_ : NoiseSchedule
     field_shape_ : tuple of int
         Rows and columns of generated fields, if not asked otherwise.
     template_ : GridMetadata or None
@@ -161,6 +112,12 @@ class PrecipDiffusion(
         Training steps done.
     n_skipped_ : int
         Those among them that changed nothing because loss or gradient was not finite.
+
+    Notes
+    -----
+    Settings are found by `GridSearchCV` and `set_params` under ``network__edges``,
+    ``sampler__n_steps``, ``training__learning_rate`` and so on, also where a string or None stands
+    for them.
 
     References
     ----------
@@ -173,45 +130,28 @@ class PrecipDiffusion(
     >>> model = PrecipDiffusion(n_frames=4, max_steps=2, random_state=0, verbose=False).fit(cube)
     >>> model.sample(2).shape
     (2, 4, 16, 16)
+    >>> model.set_params(sampler__n_steps=16, training__learning_rate=3e-4).sampler
+    SamplerSettings(n_steps=16)
     """
 
     def __init__(
         self,
         transformer="sqrt",
         *,
-        train_transformer=True,
         n_frames=10,
         crop_size=64,
         network="tiny",
-        geography=None,
-        edges="zero",
-        gradient_checkpointing=False,
-        wiener_skip=True,
+        schedule="cosine",
+        sampler="adams",
+        training=None,
+        keeping=None,
         amortised=False,
         latent_scaling="standard",
         trace=0.01,
-        log_snr_range=(-20.0, 20.0),
-        log_snr_shift=-2.0,
         batch_size=8,
-        accumulation=1,
-        symmetries=False,
-        learning_rate=1e-3,
-        learning_rate_schedule="constant",
-        weight_decay=0.01,
-        precision="auto",
-        compile=False,
-        sharded=False,
-        max_epochs=100,
         max_steps=None,
         max_time=None,
-        validation_fraction=0.0,
-        patience=None,
-        sampler="adams",
-        n_steps=32,
-        step_spacing="tapered",
         checkpoint_dir=None,
-        average_snapshots=False,
-        log_dir=None,
         warm_start=False,
         device="auto",
         n_jobs=None,
@@ -219,44 +159,43 @@ class PrecipDiffusion(
         verbose=True,
     ):
         self.transformer = transformer
-        self.train_transformer = train_transformer
         self.n_frames = n_frames
         self.crop_size = crop_size
         self.network = network
-        self.geography = geography
-        self.edges = edges
-        self.gradient_checkpointing = gradient_checkpointing
-        self.wiener_skip = wiener_skip
+        self.schedule = schedule
+        self.sampler = sampler
+        self.training = training
+        self.keeping = keeping
         self.amortised = amortised
         self.latent_scaling = latent_scaling
         self.trace = trace
-        self.log_snr_range = log_snr_range
-        self.log_snr_shift = log_snr_shift
         self.batch_size = batch_size
-        self.accumulation = accumulation
-        self.symmetries = symmetries
-        self.learning_rate = learning_rate
-        self.learning_rate_schedule = learning_rate_schedule
-        self.weight_decay = weight_decay
-        self.precision = precision
-        self.compile = compile
-        self.sharded = sharded
-        self.max_epochs = max_epochs
         self.max_steps = max_steps
         self.max_time = max_time
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.sampler = sampler
-        self.n_steps = n_steps
-        self.step_spacing = step_spacing
         self.checkpoint_dir = checkpoint_dir
-        self.average_snapshots = average_snapshots
-        self.log_dir = log_dir
         self.warm_start = warm_start
         self.device = device
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
+
+    def set_params(self, **params) -> Self:
+        """Set parameters; ``training__learning_rate`` and the like also where None stands for all.
+
+        Parameters
+        ----------
+        **params
+            Names and values.
+
+        Returns
+        -------
+        self : object
+        """
+        for name in {key.partition("__")[0] for key in params if "__" in key} & SHORTCUTS.keys():
+            value = params.get(name, getattr(self, name))
+            if not hasattr(value, "set_params"):
+                params[name] = SHORTCUTS[name](value)
+        return super().set_params(**params)
 
     # Learning
 
@@ -293,16 +232,564 @@ class PrecipDiffusion(
             If training is interrupted, or SIGTERM asks for its end; what has been learnt so far is
             kept and usable, and in `checkpoint_dir` if there is one.
         """
-        self._check_parameters()
+        parameters = check_parameters(self)
         cube = validate_cube(X, n_frames=self.n_frames)
         if validation is not None:
             validation = validate_cube(validation, n_frames=self.n_frames, name="validation")
-        trainer = prepare_training(self, cube, validation, conditions_of(y, X, cube))
+        going_on = getattr(self, "_preparation", None) if self.warm_start else None
+        preparation = prepare(parameters, cube, validation, conditions_of(y, X, cube), going_on)
+        trainer = preparation.trainer
+        if not trainer.sharded:
+            self._preparation = preparation
+        per_epoch = trainer.windows.steps_per_epoch
         try:
-            self._train(trainer, X)
+            learning.train(
+                preparation,
+                self.max_steps or parameters.training.max_epochs * per_epoch,
+                self.max_time,
+                FitCallbacks(self, X, _attributes),
+                lambda learnt: vars(self).update(_attributes(learnt)),
+                watched=hasattr(self, "_skl_callbacks"),
+            )
         finally:
             trainer.windows.reader.close()
         return self
+
+    def reaverage(self, relative_width: float) -> Self:
+        """Take the weights averaged over another share of the training, after it.
+
+        Parameters
+        ----------
+        relative_width : float
+            Standard deviation of the averaged stretch as a fraction of the training, from about
+            0.02 to 0.25; `fit` uses 0.1. See `skdiffuse.training.reconstruct_average`.
+
+        Returns
+        -------
+        self : object
+            `network_` and, if it was trained, `transformer_` are replaced.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the training kept no snapshots: it needs ``average_snapshots=True`` and a
+            `checkpoint_dir`.
+        """
+        check_is_fitted(self)
+        self.model_ = learning.reaverage(
+            self.model_, self.checkpoint_dir, relative_width, self.n_iter_
+        )
+        return self
+
+    def denoising_loss(self, X, *, n_draws=1, random_state=0) -> float:
+        """Mean v-loss on rain that was not trained on; lower is better.
+
+        A model that predicts the mean of v everywhere has the loss 1 if the latent has unit
+        variance, and so has the best denoiser that looks at each cell alone and is linear.
+
+        Parameters
+        ----------
+        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
+            Rain in mm/h; cut into windows side by side that do not overlap.
+        n_draws : int, default=1
+            Draws of noise and log-SNR for each window.
+        random_state : int or RandomState, default=0
+            The same noise for every model that is to be compared.
+
+        Returns
+        -------
+        float
+        """
+        check_is_fitted(self)
+        check_scalar(n_draws, "n_draws", Integral, min_val=1)
+        return learning.denoising_loss(
+            self.model_,
+            validate_cube(X, n_frames=self.model_.n_frames),
+            n_draws=n_draws,
+            seed=integer_seed(random_state),
+            batch_size=self.batch_size,
+            device=device_of(self.device),
+        )
+
+    # Rain of which nothing is known
+
+    def sample(
+        self,
+        n_samples=1,
+        *,
+        y=None,
+        guidance_weight=0.0,
+        log_likelihood=None,
+        likelihood_scale=1.0,
+        shape=None,
+        first=0,
+        n_steps=None,
+        batch_size=None,
+        tile_size=None,
+        random_state=None,
+        n_jobs=None,
+        out=None,
+    ):
+        """Generate sequences of rain.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        y : int, array of int or array of float, default=None
+            Class of all sequences, or of each; or fields, of shape (frames, y, x) or
+            (frames, c, y, x), for all sequences, or with `n_samples` in front for each: what was
+            given to `fit`. None: whatever comes.
+        guidance_weight : float, default=0.0
+            How much `y` is exaggerated; see `ClassifierFreeGuidance`. 0: not at all.
+        log_likelihood : callable, default=None
+            Any wish that can be put as a score: takes rain in mm/h, a Tensor of shape (n, frames,
+            y, x), and returns a Tensor of shape (n,), differentiable; what is generated leans to
+            rain with a high score. See `SimilarityGuidance`.
+        likelihood_scale : float, default=1.0
+            By which the score is multiplied. 1 is Bayes' rule for a log-likelihood.
+        shape : tuple of int or None, default=None
+            Rows and columns; None: those of a training window.
+        first : int, default=0
+            Number of the first sequence: ``sample(100)`` is ``sample(60)`` followed by
+            ``sample(40, first=60)``, wherever these are made.
+        n_steps : int or None, default=None
+            Steps of the sampler; None: the model's `n_steps`.
+        batch_size : int or None, default=None
+            Sequences per evaluation of the network; halved until the memory suffices. Does not
+            change the result.
+        tile_size : int or None, default=None
+            Side in cells of the overlapping squares in which a larger field is denoised; None: as
+            a whole.
+        random_state : int, RandomState or None, default=None
+            None: the model's own.
+        n_jobs : int or None, default=None
+            Processes that share the sequences, by joblib and so on any backend of it (dask, for
+            several machines). Does not change the result. None: one.
+        out : str, Path or None, default=None
+            File, NetCDF or ``.zarr``, to which batches are written as they come.
+
+        Returns
+        -------
+        ndarray or DataArray of shape (n_samples, n_frames, y, x)
+            Rain in mm/h, at least 0; float32. A DataArray if the model was fitted to one; with
+            `out`, that of the file, lazy.
+        """
+        check_is_fitted(self)
+        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        check_scalar(first, "first", Integral, min_val=0)
+        request = self._request(
+            n_steps=n_steps,
+            batch_size=batch_size,
+            tile_size=tile_size,
+            random_state=random_state,
+            y=y,
+            guidance_weight=guidance_weight,
+            log_likelihood=log_likelihood,
+            likelihood_scale=likelihood_scale,
+        )
+        return generation.sample(
+            self.model_,
+            request,
+            n_samples,
+            shape=self._field(shape),
+            first=first,
+            n_jobs=n_jobs,
+            out=out,
+        )
+
+    def simulate(
+        self,
+        n_frames,
+        *,
+        n_samples=1,
+        shape=None,
+        mode="autoregressive",
+        overlap=None,
+        n_steps=None,
+        batch_size=None,
+        tile_size=None,
+        random_state=None,
+        out=None,
+        **options,
+    ):
+        """Generate series of any length.
+
+        Parameters
+        ----------
+        n_frames : int
+        n_samples : int, default=1
+            Number of series.
+        shape : tuple of int or None, default=None
+            Rows and columns; None: those of a training window.
+        mode : {"autoregressive", "composed", "averaged"}, default="autoregressive"
+            Window after window, each going on from the last frames of the one before; or all
+            windows denoised at once, whose scores are composed or averaged where they overlap
+            (see `WindowedNetwork`), with the whole series in memory.
+        overlap : int or None, default=None
+            Frames that a window shares with the one before; None: half of them.
+        n_steps, batch_size, tile_size, random_state
+            See `sample`.
+        out : str, Path or None, default=None
+            File, NetCDF or ``.zarr``, to which the series are written as they come; memory then
+            does not grow with their length (autoregressive mode).
+        **options
+            Method and its options for the autoregressive mode; see `condition`.
+
+        Returns
+        -------
+        ndarray or DataArray of shape (n_samples, n_frames, y, x)
+        """
+        check_is_fitted(self)
+        check_scalar(n_frames, "n_frames", Integral, min_val=1)
+        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        if mode not in ("autoregressive", "composed", "averaged"):
+            raise ValueError(
+                f"mode={mode!r} is unknown; choose 'autoregressive', 'composed' or 'averaged'."
+            )
+        overlap = self.model_.n_frames // 2 if overlap is None else overlap
+        check_scalar(overlap, "overlap", Integral, min_val=0, max_val=self.model_.n_frames - 1)
+        settings = {
+            "n_steps": n_steps,
+            "batch_size": batch_size,
+            "tile_size": tile_size,
+            "random_state": random_state,
+        }
+        if mode == "autoregressive":
+            request = self._conditional_request(**settings, **options)
+        elif options:
+            raise TypeError(f"mode={mode!r} conditions on nothing: {sorted(options)} is unused.")
+        else:
+            request = self._request(**settings)
+        return generation.simulate(
+            self.model_,
+            request,
+            n_frames,
+            n_samples,
+            shape=self._field(shape),
+            mode=mode,
+            overlap=overlap,
+            out=out,
+        )
+
+    # Rain of which something is known
+
+    def condition(
+        self,
+        observation,
+        *,
+        shape=None,
+        method=None,
+        w_r=None,
+        n_samples=1,
+        n_steps=None,
+        batch_size=None,
+        tile_size=None,
+        random_state=None,
+        **options,
+    ):
+        """Generate rain of which something is known: the one conditional sampler.
+
+        `impute`, `interpolate`, `forecast` and `downscale` say what they know by an observation
+        and leave the rest to this.
+
+        Parameters
+        ----------
+        observation : Observation
+            What is known, in mm/h, with its error: `KnownCells`, `ArealMean`, `TemporalMean`,
+            `Gauges`, `FunctionObservation` or `JointObservation` of `skdiffuse.diffusion`.
+        shape : tuple of int or None, default=None
+            Frames, rows and columns. None: a training window's, or those of known cells. More
+            frames than a training window has are denoised jointly in overlapping windows.
+        method : str or None, default=None
+            None is "reconstruction", which on held-out radar rain filled gaps better than the
+            others and had the lowest CRPS of interpolations and nowcasts. "amortised" tells the
+            network what is known, which costs no gradient and a third of the time; it needs
+            ``amortised=True`` in `fit`, and what cannot be told is left to "reconstruction".
+            "replacement", "moment_matching", "pigdm" and "ho" guide as
+            `skdiffuse.diffusion.condition` says.
+        w_r : float or None, default=None
+            Weight of what is known in "reconstruction" (None: 1e6) and "ho" (None: 1); see
+            `ReconstructionGuidance`.
+        n_samples : int, default=1
+            Realizations for each sequence that is observed.
+        n_steps, batch_size, tile_size, random_state
+            See `sample`.
+        **options
+            ``y``, ``guidance_weight``: see `sample`; a class, or fields as long as `shape`.
+            ``n_resampling`` (default 1): how often each step is repeated, as in RePaint.
+            Others go to the method: ``n_iterations``, the backward passes of the network in each
+            evaluation (default 3), ``jacobian_error`` of "reconstruction" and "moment_matching"
+            (default 0.03 for known cells: networks need it, see `MomentMatching`; else 0),
+            ``mean_over_batch`` of "ho".
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n, frames, y, x)
+            Rain in mm/h, at least 0; float32. Cells that are known without error come back to the
+            bit; contradictory observations end in a compromise.
+
+        Examples
+        --------
+        Two gauges that read 3 and 0 mm/h in the second frame, with an error of 0.5 mm/h:
+
+        >>> import torch
+        >>> from skdiffuse import PrecipDiffusion
+        >>> from skdiffuse.datasets import make_precipitation
+        >>> from skdiffuse.diffusion import Gauges
+        >>> cube = make_precipitation(n_frames=20, shape=(16, 16), random_state=0)
+        >>> model = PrecipDiffusion(n_frames=2, max_steps=2, random_state=0, verbose=False)
+        >>> model = model.set_params(sampler__n_steps=4).fit(cube)
+        >>> read = torch.tensor([[[torch.nan, torch.nan], [3.0, 0.0]]])
+        >>> gauges = Gauges(read, rows=[3.5, 10.0], columns=[4.0, 12.25], error_variance=0.25)
+        >>> model.condition(gauges, n_samples=3).shape
+        (3, 1, 2, 16, 16)
+        """
+        check_is_fitted(self)
+        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        if not isinstance(observation, Observation):
+            raise TypeError(
+                "observation must be one of skdiffuse.diffusion's, such as KnownCells or "
+                f"ArealMean; got {type(observation).__name__}. For arrays with gaps use impute."
+            )
+        if shape is None:
+            known = isinstance(observation, KnownCells)
+            model = self.model_
+            shape = observation.values.shape[1:] if known else (model.n_frames, *model.field_shape)
+        request = self._conditional_request(
+            observation,
+            method=method,
+            w_r=w_r,
+            n_steps=n_steps,
+            batch_size=batch_size,
+            tile_size=tile_size,
+            random_state=random_state,
+            **options,
+        )
+        return generation.condition(self.model_, request, observation, n_samples, tuple(shape))
+
+    def impute(
+        self,
+        X,
+        mask=None,
+        *,
+        n_samples=1,
+        method=None,
+        w_r=None,
+        n_steps=None,
+        batch_size=None,
+        tile_size=None,
+        random_state=None,
+        **options,
+    ):
+        """Fill in what is unknown, in space and in time.
+
+        Parameters
+        ----------
+        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
+            Rain in mm/h.
+        mask : ndarray or DataArray of bool, shape of `X` or broadcastable to it, optional
+            True where `X` is known. Missing values are unknown in any case. Default: all that is
+            finite.
+        n_samples : int or None, default=1
+            Number of realizations.
+        method, w_r, **options
+            How what is known is told to the rest; see `condition`.
+        n_steps, batch_size, tile_size, random_state
+            See `sample`.
+
+        Returns
+        -------
+        ndarray or DataArray of shape (n_samples, *X.shape), or X.shape if `n_samples` is None
+            Known values are those of `X` to the bit. With nothing known this is `sample`, with
+            everything known `X`. Sequences longer than `n_frames` are filled in window by window,
+            each going on from the one before.
+        """
+        cube = self._context(X)
+        _check_number(n_samples, "n_samples")
+        known = np.isfinite(np.asarray(cube.values))
+        if mask is not None:
+            known = known & _checked_mask(mask, X, known.shape)
+        request = self._conditional_request(
+            method=method,
+            w_r=w_r,
+            n_steps=n_steps,
+            batch_size=batch_size,
+            tile_size=tile_size,
+            random_state=random_state,
+            **options,
+        )
+        return verbs.impute(self.model_, request, cube, known, n_samples)
+
+    def interpolate(self, X, factor=2, *, n_samples=1, **options):
+        """Refine in time: generate the frames between the known ones.
+
+        Parameters
+        ----------
+        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
+            Rain in mm/h at every `factor`-th of the model's time steps.
+        factor : int, default=2
+            Steps to make of each step of `X`.
+        n_samples : int or None, default=1
+            Number of realizations.
+        **options
+            See `impute`.
+
+        Returns
+        -------
+        ndarray or DataArray of shape (n_samples, ..., (time - 1) * factor + 1, y, x)
+        """
+        check_scalar(factor, "factor", Integral, min_val=1)
+        cube = self._context(X)
+        _check_number(n_samples, "n_samples")
+        request = self._conditional_request(**options)
+        return verbs.interpolate(self.model_, request, cube, factor, n_samples)
+
+    def forecast(
+        self,
+        X,
+        horizon,
+        *,
+        n_members=1,
+        method=None,
+        w_r=None,
+        n_steps=None,
+        batch_size=None,
+        tile_size=None,
+        random_state=None,
+        out=None,
+        **options,
+    ):
+        """Continue sequences of rain: a probabilistic nowcast.
+
+        Parameters
+        ----------
+        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
+            The past, in mm/h, up to the last frame before the forecast; only frames after the
+            last gap in time, and as many as fit into a window, are looked at.
+        horizon : int
+            Frames to forecast. Beyond a window, the forecast goes on from its own frames.
+        n_members : int, default=1
+            Size of the ensemble.
+        method, w_r, n_steps, batch_size, tile_size, random_state, **options
+            See `impute`.
+        out : str, Path or None, default=None
+            File, NetCDF or ``.zarr``, to which members are written as they come.
+
+        Returns
+        -------
+        ndarray or DataArray of shape (n_members, ..., horizon, y, x)
+            Rain in mm/h, float32; with `out` that of the file, lazy.
+        """
+        check_scalar(horizon, "horizon", Integral, min_val=1)
+        check_scalar(n_members, "n_members", Integral, min_val=1)
+        cube = self._context(X)
+        request = self._conditional_request(
+            method=method,
+            w_r=w_r,
+            n_steps=n_steps,
+            batch_size=batch_size,
+            tile_size=tile_size,
+            random_state=random_state,
+            **options,
+        )
+        return verbs.forecast(self.model_, request, cube, horizon, n_members, out)
+
+    def downscale(self, X, factor, *, n_samples=1, method="replacement", **options):
+        """Refine in space: rain on a grid `factor` times finer whose areal means are those of `X`.
+
+        Parameters
+        ----------
+        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
+            Areal means of rain in mm/h on the coarse grid; NaN where missing.
+        factor : int
+            Cells of the model's grid along each side of a coarse cell.
+        n_samples : int or None, default=1
+            Number of realizations.
+        method : str or None, default="replacement"
+            Changes the expected field as little as makes its means fit, without a gradient; of the
+            methods of `condition` it had the best scores on held-out radar rain.
+        **options
+            See `condition`.
+
+        Returns
+        -------
+        ndarray or DataArray of shape (n_samples, ..., time, y * factor, x * factor)
+            The sampler comes close to the coarse values; at the end each coarse cell is multiplied
+            by what is left, so that its mean is exact.
+        """
+        check_scalar(factor, "factor", Integral, min_val=1)
+        cube = self._context(X)
+        _check_number(n_samples, "n_samples")
+        means = ArealMean(torch.zeros(1, 1, 1, 1), factor)
+        request = self._conditional_request(means, method=method, **options)
+        return verbs.downscale(self.model_, request, cube, factor, n_samples)
+
+    # How probable rain is
+
+    def score_samples(self, X) -> np.ndarray:
+        r"""Lower bound of the log-density of sequences of rain, in nats.
+
+        The density is per mm/h for each cell of at least `trace`; for a dry cell it is the
+        probability to be dry, so that models with different transforms, scales and networks are
+        comparable as long as their `trace` is the same:
+
+        .. math:: \log p(r) \ge -\mathrm{ELBO}(h(r)) + \sum_{wet} \log h'(r)
+
+        with h the map to the latent, its scale included.
+
+        Parameters
+        ----------
+        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
+            Rain in mm/h. Cut into windows of `n_frames` frames and the size of the model's
+            fields, side by side; what is left over is left out. Missing cells are left out of all
+            sums, as in training, which is no strict bound any more.
+
+        Returns
+        -------
+        log_density : ndarray of float64, shape (n,) or (n_windows,)
+            For each sequence, the sum over its windows; for a series, for each window.
+
+        Notes
+        -----
+        The noise is fixed: the same rain has the same score in every call, alone or with other
+        rain. Sources: Kingma et al. (2021), eq. 17; Herbert (2023), eq. 2.77 with the
+        reconstruction term it leaves out, and 4.10. That of a dry cell is the probability that the
+        decoder stays below `trace`. The bound holds for every highest log-SNR; here it is the one
+        at which the noise is a third of the distance between no rain and `trace` in the latent:
+        beyond it a network has nothing to add, and what it adds wrongly makes the bound loose.
+
+        Examples
+        --------
+        >>> from skdiffuse import PrecipDiffusion, make_precipitation
+        >>> rain = make_precipitation(n_frames=12, shape=(8, 8), random_state=0)
+        >>> model = PrecipDiffusion(n_frames=4, max_steps=2, random_state=0, verbose=False)
+        >>> model.fit(rain).score_samples(rain).shape
+        (3,)
+        """
+        check_is_fitted(self)
+        return density.score_samples(
+            self.model_,
+            validate_cube(X, n_frames=self.model_.n_frames),
+            batch_size=self.batch_size,
+            device=device_of(self.device),
+            verbose=self.verbose,
+        )
+
+    def score(self, X, y=None) -> float:
+        """Mean of `score_samples`: higher is better.
+
+        Parameters
+        ----------
+        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
+            Rain in mm/h.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+        """
+        return float(self.score_samples(X).mean())
 
     # Keeping
 
@@ -312,29 +799,76 @@ class PrecipDiffusion(
         Parameters
         ----------
         path : str or Path
+
+        Raises
+        ------
+        TypeError
+            If the transformer is of your own class, which has no form in a file. Of a network,
+            sampler or schedule of your own the name is kept, and `load` asks for it.
         """
         check_is_fitted(self)
-        persistence.save_model(self, path)
+        learnt = Learnt(self.model_, self.history_, self.n_iter_, self.n_skipped_)
+        persistence.write_model(learnt, self.get_params(deep=False), path)
 
     @classmethod
-    def load(cls, path) -> Self:
+    def load(cls, path, *, network=None, sampler=None, schedule=None) -> Self:
         """Read a model that `save` wrote, on any machine.
 
         Parameters
         ----------
         path : str or Path
+        network, sampler, schedule : object, default=None
+            Taken instead of those in the file; needed where the model was made with ones of your
+            own, which a file cannot hold.
 
         Raises
         ------
         FileNotFoundError, ValueError
-            If there is no such file, or it is damaged or not a model.
+            If there is no such file, or it is damaged or not a model, or was made with objects that
+            are not given.
         """
-        return persistence.load_model(cls, path)
+        own = {"network": network, "sampler": sampler, "schedule": schedule}
+        learnt, params = persistence.read_model(path, **own)
+        model = cls(**params)
+        vars(model).update(_attributes(learnt))
+        return model
+
+    # What was learnt, in parts
+
+    @property
+    def transformer_(self) -> Any:
+        """The fitted transform."""
+        return self._learnt_part("latent").transformer
+
+    @property
+    def latent_(self) -> LatentSpace:
+        """Transform and scaling."""
+        return self._learnt_part("latent")
+
+    @property
+    def network_(self) -> nn.Module:
+        """The averaged network."""
+        return self._learnt_part("network")
+
+    @property
+    def schedule_(self) -> NoiseSchedule:
+        """The log-SNRs that the network knows."""
+        return self._learnt_part("schedule")
+
+    @property
+    def field_shape_(self) -> tuple[int, int]:
+        """Rows and columns of generated fields."""
+        return self._learnt_part("field_shape")
+
+    @property
+    def template_(self) -> GridMetadata | None:
+        """Names and coordinates of the training cube."""
+        return self._learnt_part("template")
 
     # Details
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "network_")
+        return hasattr(self, "model_")
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -344,42 +878,58 @@ class PrecipDiffusion(
         tags.input_tags.positive_only = True
         return tags
 
-    def _device(self) -> torch.device:
-        name = self.device
-        if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
-        return Processes().device(torch.device(name))
+    def _learnt_part(self, name: str) -> Any:
+        if "model_" not in vars(self):
+            raise AttributeError(f"{type(self).__name__} has no {name} before fit.")
+        return getattr(self.model_, name)
 
-    def _check_parameters(self) -> None:
-        counts = ["n_frames", "crop_size", "batch_size", "accumulation", "max_epochs", "n_steps"]
-        counts += [name for name in ("max_steps", "patience") if getattr(self, name) is not None]
-        for name in counts:
-            check_scalar(getattr(self, name), name, Integral, min_val=1)
-        check_scalar(self.weight_decay, "weight_decay", Real, min_val=0)
-        if self.learning_rate_schedule not in ("constant", "cosine"):
-            raise ValueError(
-                f"learning_rate_schedule={self.learning_rate_schedule!r} is unknown; choose "
-                "'constant' or 'cosine'."
-            )
-        check_scalar(
-            self.learning_rate, "learning_rate", Real, min_val=0, include_boundaries="neither"
+    def _request(self, **asked) -> SamplingRequest:
+        return SamplingRequest.of(self.model_, check_parameters(self), **asked)
+
+    def _conditional_request(
+        self, observation: Observation | None = None, *, method=None, w_r=None, **options
+    ) -> SamplingRequest:
+        """A request given an observation, or known cells; options are sampler's or method's."""
+        general = inspect.signature(SamplingRequest.of).parameters
+        asked = {name: options.pop(name) for name in list(options) if name in general}
+        return self._request(**asked).conditioned(
+            self.model_, observation, method=method, w_r=w_r, **options
         )
-        check_scalar(self.trace, "trace", Real, min_val=0)
-        if self.n_jobs is not None:
-            check_scalar(self.n_jobs, "n_jobs", Integral)
-            # As joblib does: none at all is an error.
-            effective_n_jobs(self.n_jobs)
-        if self.max_time is not None:
-            check_scalar(self.max_time, "max_time", Real, min_val=0, include_boundaries="neither")
-        resolve_edges(self.edges)
-        if self.sharded and self.compile:
-            raise ValueError("sharded=True and compile=True do not go together: set one to False.")
-        if self.sharded and self.warm_start and self.checkpoint_dir is None:
-            raise ValueError(
-                "warm_start=True goes on from a checkpoint where sharded=True: set checkpoint_dir."
-            )
-        for name, choices in (("sampler", list(SAMPLERS)), ("step_spacing", list(SPACINGS))):
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} is unknown; choose one of {choices}."
-                )
+
+    def _context(self, X) -> Cube:
+        """Check rain that a conditional task starts from."""
+        check_is_fitted(self)
+        return verbs.context(self.model_, validate_cube(X))
+
+    def _field(self, shape) -> tuple[int, int]:
+        return tuple(self.model_.field_shape if shape is None else shape)
+
+
+def _attributes(learnt: Learnt) -> dict[str, object]:
+    """Fitted attributes, which change together."""
+    return {
+        "model_": learnt.model,
+        "history_": learnt.history,
+        "n_iter_": learnt.n_iter,
+        "n_skipped_": learnt.n_skipped,
+    }
+
+
+def _check_number(n_samples, name: str) -> None:
+    if n_samples is not None:
+        check_scalar(n_samples, name, Integral, min_val=1)
+
+
+def _checked_mask(mask, X, shape) -> np.ndarray:
+    if isinstance(mask, xr.DataArray) and isinstance(X, xr.DataArray):
+        mask = mask.broadcast_like(X).transpose(*X.dims)
+    mask = np.asarray(mask)
+    if mask.dtype != bool:
+        raise ValueError(f"mask must be boolean, True where X is known; got dtype {mask.dtype}.")
+    try:
+        return np.broadcast_to(mask, np.shape(X)).reshape(shape)
+    except ValueError:
+        raise ValueError(
+            f"mask of shape {mask.shape} does not fit X of shape {np.shape(X)}; it must have X's "
+            "shape or broadcast to it, e.g. mask[:, None, None] for whole frames."
+        ) from None

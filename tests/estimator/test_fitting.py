@@ -8,13 +8,26 @@ import pytest
 import torch
 from sklearn.callback import ProgressBar
 
-from skdiffuse import PrecipDiffusion
+from skdiffuse import (
+    KeepingSettings,
+    NetworkSettings,
+    PrecipDiffusion,
+    SamplerSettings,
+    TrainingSettings,
+)
 from skdiffuse.datasets import make_precipitation
+from skdiffuse.estimator.parameters import device_of
 from skdiffuse.training import PowerAverage, loop
 
 pytestmark = pytest.mark.usefixtures("global_generators_stay_untouched")
 
-OPTIONS = {"n_frames": 2, "max_steps": 3, "n_steps": 3, "random_state": 0, "verbose": False}
+OPTIONS = {
+    "n_frames": 2,
+    "max_steps": 3,
+    "sampler": SamplerSettings(n_steps=3),
+    "random_state": 0,
+    "verbose": False,
+}
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +80,9 @@ def test_progress_bar_of_scikit_learn(cube):
 
 
 def test_end_of_the_series_is_validated_on(cube):
-    model = PrecipDiffusion(**OPTIONS, validation_fraction=0.25).fit(cube)
+    model = PrecipDiffusion(**OPTIONS, training=TrainingSettings(validation_fraction=0.25)).fit(
+        cube
+    )
     same = PrecipDiffusion(**OPTIONS).fit(cube[:16], validation=cube[18:])
     entry = model.history_[-1]
     assert entry["validation_loss"] > 0
@@ -78,23 +93,23 @@ def test_end_of_the_series_is_validated_on(cube):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"patience": 2}, "patience=2 needs rain to validate on"),
-        ({"validation_fraction": 0.99}, "leaves no window"),
-        ({"precision": "float8"}, "precision='float8'"),
-        ({"learning_rate_schedule": "linear"}, "learning_rate_schedule='linear'"),
-        ({"accumulation": 0}, "accumulation"),
-        ({"weight_decay": -1}, "weight_decay"),
-        ({"geography": True, "symmetries": True}, "mirrors the places"),
+        ({"training__patience": 2}, "patience=2 needs rain to validate on"),
+        ({"training__validation_fraction": 0.99}, "leaves no window"),
+        ({"training__precision": "float8"}, "precision='float8'"),
+        ({"training__learning_rate_schedule": "linear"}, "learning_rate_schedule='linear'"),
+        ({"training__accumulation": 0}, "accumulation"),
+        ({"training__weight_decay": -1}, "weight_decay"),
+        ({"network__geography": True, "training__symmetries": True}, "mirrors the places"),
     ],
 )
 def test_parameters_out_of_range(cube, options, message):
     with pytest.raises(ValueError, match=message):
-        PrecipDiffusion(**OPTIONS, **options).fit(cube)
+        PrecipDiffusion(**OPTIONS).set_params(**options).fit(cube)
 
 
 def test_symmetries_switch_geography_off(cube):
-    model = PrecipDiffusion(**OPTIONS, symmetries=True).fit(cube)
-    assert model._network_options["field_shape"] is None
+    model = PrecipDiffusion(**OPTIONS, training=TrainingSettings(symmetries=True)).fit(cube)
+    assert model.model_.plan.field_shape is None
 
 
 def test_resuming_without_a_seed_goes_on_with_the_seed_of_the_start(cube, tmp_path):
@@ -143,9 +158,17 @@ def test_another_average_after_training(cube, tmp_path, monkeypatch):
     seen = []
     with monkeypatch.context() as patch:
         patch.setattr(PowerAverage, "update", also)
-        options = {**OPTIONS, "max_steps": 20, "batch_size": 2, "learning_rate": 1e-2}
+        options = {
+            **OPTIONS,
+            "max_steps": 20,
+            "batch_size": 2,
+            "training": TrainingSettings(learning_rate=1e-2),
+        }
         model = PrecipDiffusion(
-            "learnt", **options, checkpoint_dir=tmp_path, average_snapshots=True
+            "learnt",
+            **options,
+            checkpoint_dir=tmp_path,
+            keeping=KeepingSettings(average_snapshots=True),
         ).fit(cube)
     before = torch.cat([p.flatten() for p in model.network_.parameters()])
     curve = model.transformer_.raw1_.copy()
@@ -168,13 +191,13 @@ def test_lazy_cube_larger_than_memory(cube, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         first, again = (PrecipDiffusion(**OPTIONS).fit(lazy) for _ in range(2))
-    assert not first._trainer.windows.reader.is_whole
+    assert not first._preparation.trainer.windows.reader.is_whole
     np.testing.assert_array_equal(first.sample(1), again.sample(1))
 
 
 def test_a_periodic_model_has_no_seam(cube, tmp_path):
     """Rolled by what keeps the grids of all levels, the network's answer comes out rolled."""
-    options = OPTIONS | {"geography": False, "edges": ("zero", "periodic")}
+    options = OPTIONS | {"network": NetworkSettings(geography=False, edges=("zero", "periodic"))}
     model = PrecipDiffusion(**options).fit(cube)
     model.save(tmp_path / "model.safetensors")
     loaded = PrecipDiffusion.load(tmp_path / "model.safetensors")
@@ -184,7 +207,11 @@ def test_a_periodic_model_has_no_seam(cube, tmp_path):
     assert torch.equal(v, model.network_(z, log_snr))
     rolled = loaded.network_(z.roll(8, -1), log_snr).roll(-8, -1)
     torch.testing.assert_close(rolled, v, rtol=1e-4, atol=1e-5)
-    seamed = PrecipDiffusion(**options | {"edges": "zero"}).fit(cube).network_
+    seamed = (
+        PrecipDiffusion(**options | {"network": NetworkSettings(geography=False)})
+        .fit(cube)
+        .network_
+    )
     rolled = seamed(z.roll(8, -1), log_snr).roll(-8, -1)
     assert not torch.allclose(rolled, seamed(z, log_snr), rtol=1e-2, atol=1e-2)
     assert model.sample(1).shape == (1, 2, 8, 8)
@@ -192,18 +219,20 @@ def test_a_periodic_model_has_no_seam(cube, tmp_path):
 
 def test_edges_are_checked(cube, tmp_path):
     with pytest.raises(ValueError, match=r"edges='round' must be one of"):
-        PrecipDiffusion(**OPTIONS, edges="round").fit(cube)
+        PrecipDiffusion(**OPTIONS, network=NetworkSettings(edges="round")).fit(cube)
     with pytest.raises(ValueError, match="crop_size to at least 8"):
-        PrecipDiffusion(**OPTIONS, edges="periodic", crop_size=4).fit(cube)
+        PrecipDiffusion(**OPTIONS, network=NetworkSettings(edges="periodic"), crop_size=4).fit(cube)
     kept = OPTIONS | {"checkpoint_dir": tmp_path, "warm_start": True}
     PrecipDiffusion(**kept).fit(cube)
     with pytest.raises(ValueError, match="edges: 'zero' there, 'reflect' here"):
-        PrecipDiffusion(**kept, edges="reflect").fit(cube)
+        PrecipDiffusion(**kept, network=NetworkSettings(edges="reflect")).fit(cube)
 
 
 def test_gradient_checkpointing_changes_nothing_but_memory(cube):
     plain = PrecipDiffusion(**OPTIONS).fit(cube)
-    frugal = PrecipDiffusion(**OPTIONS, gradient_checkpointing=True).fit(cube)
+    frugal = PrecipDiffusion(**OPTIONS, network=NetworkSettings(gradient_checkpointing=True)).fit(
+        cube
+    )
     assert frugal.network_.network.gradient_checkpointing
     for a, b in zip(plain.network_.parameters(), frugal.network_.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -211,14 +240,14 @@ def test_gradient_checkpointing_changes_nothing_but_memory(cube):
 
 def test_processes_of_torchrun_take_a_gpu_each(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert PrecipDiffusion()._device() == torch.device("cuda")
+    assert device_of("auto") == torch.device("cuda")
     variables = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost"}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert PrecipDiffusion()._device() == torch.device("cuda", 1)
-    assert PrecipDiffusion(device="cuda")._device() == torch.device("cuda", 1)
-    assert PrecipDiffusion(device="cuda:3")._device() == torch.device("cuda", 3)
-    assert PrecipDiffusion(device="cpu")._device() == torch.device("cpu")
+    assert device_of("auto") == torch.device("cuda", 1)
+    assert device_of("cuda") == torch.device("cuda", 1)
+    assert device_of("cuda:3") == torch.device("cuda", 3)
+    assert device_of("cpu") == torch.device("cpu")
 
 
 def test_a_network_is_compiled_once_for_what_it_is_told(cube, monkeypatch):
@@ -240,7 +269,10 @@ def test_a_network_is_compiled_once_for_what_it_is_told(cube, monkeypatch):
     compiled = loop.Trainer._compile
     monkeypatch.setattr(loop.Trainer, "_compile", after_trial)
     seasons = np.arange(24) % 2
-    options = OPTIONS | {"amortised": True, "precision": "bfloat16", "compile": True}
+    options = OPTIONS | {
+        "amortised": True,
+        "training": TrainingSettings(precision="bfloat16", compile=True),
+    }
     torch.compiler.reset()
     PrecipDiffusion(**options).fit(cube, seasons)
     assert tried == [len(graphs)]

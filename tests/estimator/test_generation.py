@@ -1,25 +1,35 @@
 """The estimator's generating methods, on a short training and on an exact network."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from skdiffuse import PrecipDiffusion
+from skdiffuse import PrecipDiffusion, SamplerSettings
 from skdiffuse.datasets import make_precipitation
 from skdiffuse.diffusion import (
     ArealMean,
     Gauges,
     JointObservation,
     KnownCells,
+    ShiftedCosineSchedule,
     TemporalMean,
     alpha,
     sigma,
 )
-from skdiffuse.estimator.drawing import METHODS
+from skdiffuse.estimator.latent import LatentSpace
+from skdiffuse.estimator.request import METHODS
 
 pytestmark = pytest.mark.usefixtures("global_generators_stay_untouched")
 
-OPTIONS = {"n_frames": 4, "max_steps": 2, "n_steps": 3, "random_state": 0, "verbose": False}
+OPTIONS = {
+    "n_frames": 4,
+    "max_steps": 2,
+    "sampler": SamplerSettings(n_steps=3),
+    "random_state": 0,
+    "verbose": False,
+}
 CORRELATION = 0.8
 MEAN, STD = 20.0, 2.0
 
@@ -51,11 +61,16 @@ class ExactNetwork(torch.nn.Module):
 def exact():
     random = np.random.default_rng(0)
     rain = (MEAN + STD * random.standard_normal((8, 8, 8))).astype(np.float32)
-    options = {**OPTIONS, "n_steps": 24, "transformer": None, "log_snr_range": (-12.0, 12.0)}
+    options = {
+        **OPTIONS,
+        "sampler": SamplerSettings(n_steps=24),
+        "transformer": None,
+        "schedule": ShiftedCosineSchedule(-2.0, -12.0, 12.0),
+    }
     model = PrecipDiffusion(**options).fit(rain)
     # The latent of the process itself, not of the few values that were fitted to.
-    model.latent_ = type(model.latent_)(model.transformer_, MEAN, STD, 0.01)
-    model.network_ = ExactNetwork()
+    latent = LatentSpace(model.transformer_, MEAN, STD, 0.01)
+    model.model_ = replace(model.model_, latent=latent, network=ExactNetwork())
     return model
 
 

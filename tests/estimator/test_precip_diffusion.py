@@ -8,14 +8,20 @@ import xarray as xr
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from skdiffuse import PrecipDiffusion
+from skdiffuse import NetworkSettings, PrecipDiffusion, SamplerSettings, TrainingSettings
 from skdiffuse.cubes import open_cube
 from skdiffuse.datasets import make_precipitation
 from skdiffuse.preprocessing import LearntMonotoneTransform, SqrtTransform
 
 pytestmark = pytest.mark.usefixtures("global_generators_stay_untouched")
 
-OPTIONS = {"n_frames": 4, "max_steps": 3, "n_steps": 3, "random_state": 0, "verbose": False}
+OPTIONS = {
+    "n_frames": 4,
+    "max_steps": 3,
+    "sampler": SamplerSettings(n_steps=3),
+    "random_state": 0,
+    "verbose": False,
+}
 
 
 @pytest.fixture(scope="module")
@@ -237,17 +243,19 @@ class TestFit:
             ("latent_scaling", "none"),
             ("transformer", "cuberoot?"),
             ("max_time", 0),
-            ("learning_rate", -1.0),
+            ("training__learning_rate", -1.0),
             ("batch_size", 0),
         ],
     )
     def test_bad_parameters(self, cube, name, value):
-        with pytest.raises(ValueError, match=name.removeprefix("latent_")):
-            PrecipDiffusion(**{**OPTIONS, name: value}).fit(cube)
+        with pytest.raises(ValueError, match=name):
+            PrecipDiffusion(**OPTIONS).set_params(**{name: value}).fit(cube)
 
     def test_geography_needs_whole_fields(self, cube):
         with pytest.raises(ValueError, match=r"geography=True .* crop_size to at least 16"):
-            PrecipDiffusion(**OPTIONS, crop_size=8, geography=True).fit(cube)
+            PrecipDiffusion(**OPTIONS, crop_size=8, network=NetworkSettings(geography=True)).fit(
+                cube
+            )
 
     @pytest.mark.parametrize(
         "rain",
@@ -366,7 +374,12 @@ class TestKeeping:
 
 def test_denoising_loss_of_an_untrained_model_is_that_of_the_mean_predictor(cube):
     """At unit variance E|v|^2 = alpha^2 + sigma^2 = 1, and the network starts at v_hat = 0."""
-    options = {**OPTIONS, "max_steps": 1, "learning_rate": 1e-12, "wiener_skip": False}
+    options = {
+        **OPTIONS,
+        "max_steps": 1,
+        "training": TrainingSettings(learning_rate=1e-12),
+        "network": NetworkSettings(skip=None),
+    }
     model = PrecipDiffusion(**options).fit(cube)
     assert model.denoising_loss(cube, n_draws=200) == pytest.approx(1.0, rel=0.02)
 
@@ -374,7 +387,7 @@ def test_denoising_loss_of_an_untrained_model_is_that_of_the_mean_predictor(cube
 def test_training_improves_on_the_linear_filter_it_starts_from():
     """On frames that were not trained on."""
     rain = make_precipitation(250, (16, 16), random_state=0)
-    options = {**OPTIONS, "learning_rate": 1e-12, "max_steps": 1}
+    options = {**OPTIONS, "training": TrainingSettings(learning_rate=1e-12), "max_steps": 1}
     linear = PrecipDiffusion(**options).fit(rain[:200]).denoising_loss(rain[200:], n_draws=10)
     trained = PrecipDiffusion(**{**OPTIONS, "max_steps": 80}).fit(rain[:200])
     assert linear < 0.6
@@ -396,14 +409,16 @@ class TestJointTraining:
     OPTIONS = OPTIONS | {"transformer": LearntMonotoneTransform(max_iter=50, mask_below=0.1)}
 
     def test_transform_moves_and_is_frozen(self, cube):
-        fixed = PrecipDiffusion(**self.OPTIONS, train_transformer=False).fit(cube)
+        fixed = PrecipDiffusion(
+            **self.OPTIONS, training=TrainingSettings(train_transformer=False)
+        ).fit(cube)
         joint = PrecipDiffusion(**self.OPTIONS).fit(cube)
         # The start of the one is the other: same seed, same fit.
         assert joint.latent_.centre == fixed.latent_.centre
         assert joint.latent_.scale == fixed.latent_.scale
         assert np.abs(joint.transformer_.raw2_ - fixed.transformer_.raw2_).max() > 1e-5
         assert joint.latent_.transformer is joint.transformer_
-        curve = joint._trainer.averaged.curve
+        curve = joint._preparation.trainer.averaged.curve
         rates = torch.tensor([[0.0, 0.02, 0.5, 3.0, 40.0]])
         np.testing.assert_allclose(
             joint.transformer_.transform(rates), curve(rates)[0].detach(), rtol=1e-4

@@ -25,17 +25,17 @@ TRAIN = """
 import os
 import numpy as np
 import torch
-from skdiffuse import PrecipDiffusion
+from skdiffuse import KeepingSettings, PrecipDiffusion
 from skdiffuse.training import loop
 
 torch.set_num_threads(1)
-# No checkpoint but that of an end in good order.
-loop.CHECKPOINT_SECONDS = 3600.0
 loop.LOG_EVERY = 1
 rain = np.random.default_rng(0).gamma(0.3, 1.0, (12, 8, 8))
 model = PrecipDiffusion(
     n_frames=3, batch_size=4, max_steps=STEPS, random_state=0, verbose=False,
-    checkpoint_dir=FOLDER + "/run", log_dir=FOLDER + "/run", warm_start=True,
+    checkpoint_dir=FOLDER + "/run", warm_start=True,
+    # No checkpoint but that of an end in good order.
+    keeping=KeepingSettings(checkpoint_seconds=3600.0, log_dir=FOLDER + "/run"),
 )
 model.fit(rain)
 if os.environ.get("RANK", "0") == "0":

@@ -1,0 +1,68 @@
+"""Schedules and step rules as JSON and back, without pickle.
+
+Only classes of `skdiffuse.diffusion` are made from a file: a file must not say what is imported.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from skdiffuse import diffusion
+
+__all__ = ["from_json", "name_of", "to_json"]
+
+
+def to_json(value: Any) -> Any:
+    """A parameter's JSON form.
+
+    Numbers, names, None, pairs of them, and objects of `skdiffuse.diffusion` have one that
+    `from_json` reads. Anything else is a user's own and has only its name, ``{"own": name}``.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return value.item()
+    if isinstance(value, tuple | list):
+        return [to_json(each) for each in value]
+    kind = type(value)
+    if getattr(diffusion, kind.__name__, None) is kind:
+        names = list(inspect.signature(kind).parameters)
+        if all(hasattr(value, name) for name in names):
+            return {
+                "class": kind.__name__,
+                "parameters": {n: to_json(getattr(value, n)) for n in names},
+            }
+    return {"own": name_of(value)}
+
+
+def from_json(value: Any, parameter: str) -> Any:
+    """The object of a JSON form.
+
+    Raises
+    ------
+    ValueError
+        If it is a user's own, which has to be given again.
+    """
+    if isinstance(value, list):
+        return tuple(from_json(each, parameter) for each in value)
+    if not isinstance(value, dict):
+        return value
+    if "own" in value:
+        raise ValueError(
+            f"the model was made with a {parameter} of its own, {value['own']}, which the file "
+            f"does not hold; give it to load(path, {parameter}=...)."
+        )
+    kind = getattr(diffusion, value["class"], None)
+    if not isinstance(kind, type):
+        raise ValueError(
+            f"the model was made with a {parameter} that this version of skdiffuse does not have, "
+            f"{value['class']}; update skdiffuse, or give it to load(path, {parameter}=...)."
+        )
+    return kind(**{n: from_json(v, parameter) for n, v in value["parameters"].items()})
+
+
+def name_of(value: Any) -> str:
+    """Full name of a function or class, or of an object's class."""
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}.{named.__qualname__}"

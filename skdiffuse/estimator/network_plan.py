@@ -1,0 +1,82 @@
+"""How to build the network of a model: at the start of training, and again for stored weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from skdiffuse.networks import build_network
+
+__all__ = ["NetworkPlan"]
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """What a network is made from, beside its weights.
+
+    Attributes
+    ----------
+    architecture : str or callable
+        As in `NetworkSettings`.
+    n_frames : int
+        Frames of a training window.
+    n_covariates, n_labels : int
+        Fields and classes that it can be told.
+    field_shape : tuple of int or None
+        Rows and columns of the fields whose places it knows; None where places mean nothing.
+    edges : tuple of str
+        For rows and columns.
+    skip : str or None
+        As in `NetworkSettings`.
+    """
+
+    architecture: str | Callable[..., nn.Module]
+    n_frames: int
+    n_covariates: int
+    n_labels: int
+    field_shape: tuple[int, int] | None
+    edges: tuple[str, str]
+    skip: str | None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the network is made by a user's function."""
+        return not isinstance(self.architecture, str)
+
+    def build(
+        self, power: Tensor | None, *, seed: int = 0, gradient_checkpointing: bool = False
+    ) -> nn.Module:
+        """Make the network with new weights, drawn from a stream of their own.
+
+        Parameters
+        ----------
+        power : Tensor of shape (frames, y, x), or None
+            Spectrum of the training windows, for the skip.
+        seed : int
+        gradient_checkpointing : bool
+            See `NetworkSettings`.
+        """
+        options = {
+            "n_covariates": self.n_covariates,
+            "n_labels": self.n_labels,
+            "field_shape": self.field_shape,
+            "edges": self.edges,
+            "power": power,
+        }
+        # fork_rng puts the global stream back.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            if not self.is_own:
+                return build_network(
+                    self.architecture, gradient_checkpointing=gradient_checkpointing, **options
+                )
+            network = self.architecture(n_frames=self.n_frames, **options)
+        if not isinstance(network, nn.Module):
+            raise TypeError(
+                f"network={self.architecture!r} must return a torch.nn.Module that predicts v; it "
+                f"returned {type(network).__name__}."
+            )
+        return network

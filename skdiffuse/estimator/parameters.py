@@ -1,0 +1,317 @@
+"""What each parameter may be, in one table, and the parameters of a model in their full form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Integral, Real
+from pathlib import Path
+
+import torch
+from joblib import effective_n_jobs
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+
+from skdiffuse.diffusion import (
+    SPACINGS,
+    AdamsStep,
+    AncestralStep,
+    Coordinate,
+    HeunStep,
+    NoiseSchedule,
+    ShiftedCosineSchedule,
+    Step,
+)
+from skdiffuse.estimator.settings import (
+    KeepingSettings,
+    NetworkSettings,
+    SamplerSettings,
+    TrainingSettings,
+)
+from skdiffuse.networks import PRESETS, resolve_edges
+from skdiffuse.preprocessing import resolve_transformer
+from skdiffuse.training.processes import Processes
+
+__all__ = ["SAMPLERS", "SHORTCUTS", "Parameters", "check_parameters", "device_of"]
+
+SAMPLERS: dict[str, Step] = {
+    "adams": AdamsStep(),
+    "heun": HeunStep(),
+    "ancestral": AncestralStep("lower"),
+}
+# The many correlated cells of a sequence show structure at noise levels at which one cell would
+# show nothing, so more noise than for a single value is worth training on: shifted by -2.
+SCHEDULES: dict[str, NoiseSchedule] = {"cosine": ShiftedCosineSchedule(-2.0, -20.0, 20.0)}
+
+# What is wrong with a value, in words that follow "must be"; None if nothing is.
+Constraint = Callable[[object], str | None]
+
+
+def whole_number(at_least: int, *, optional: bool = False) -> Constraint:
+    """An integer, no bool."""
+
+    def check(value: object) -> str | None:
+        if optional and value is None:
+            return None
+        fits = isinstance(value, Integral) and not isinstance(value, bool) and value >= at_least
+        return None if fits else f"an integer of at least {at_least}" + " or None" * optional
+
+    return check
+
+
+def number(
+    *,
+    at_least: float = -math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+    optional: bool = False,
+) -> Constraint:
+    """A finite number within limits, no bool."""
+    limits = [f"of at least {at_least:g}"] * (at_least > -math.inf)
+    limits += [f"above {above:g}"] * (above > -math.inf)
+    limits += [f"below {below:g}"] * (below < math.inf)
+
+    def check(value: object) -> str | None:
+        if optional and value is None:
+            return None
+        fits = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+        if fits and at_least <= value < below and value > above:
+            return None
+        return f"a finite number {' and '.join(limits)}" + " or None" * optional
+
+    return check
+
+
+def one_of(*choices: object, or_else: str = "", accepts: Callable = lambda _: False) -> Constraint:
+    """One of some names (and None), or an object that `accepts` says will do."""
+
+    def check(value: object) -> str | None:
+        named = value is None or isinstance(value, str)
+        if (named and value in choices) or (not named and accepts(value)):
+            return None
+        return f"one of {list(choices)}" + or_else
+
+    return check
+
+
+def flag(*, optional: bool = False) -> Constraint:
+    """True or False, NumPy's as well."""
+
+    def check(value: object) -> str | None:
+        if optional and value is None:
+            return None
+        fits = isinstance(value, bool) or type(value).__name__ in ("bool", "bool_")
+        return None if fits else "True or False" + " or None" * optional
+
+    return check
+
+
+def raises(function: Callable, wanted: str) -> Constraint:
+    """What a function takes without complaint."""
+
+    def check(value: object) -> str | None:
+        try:
+            function(value)
+        except (ValueError, TypeError, RuntimeError):
+            return wanted
+        return None
+
+    return check
+
+
+def folder(value: object) -> str | None:
+    """A place for files."""
+    return None if value is None or isinstance(value, str | Path) else "a path or None"
+
+
+def settings(kind: type, shortcuts: Constraint) -> Constraint:
+    """Settings of a kind, or a shortcut for them."""
+
+    def check(value: object) -> str | None:
+        if isinstance(value, kind):
+            return None
+        wanted = shortcuts(value)
+        return wanted and f"{wanted}, or {kind.__name__}(...)"
+
+    return check
+
+
+def _is_step(value: object) -> bool:
+    names = ("__call__", "evaluations", "stochastic")
+    return not isinstance(value, type) and all(hasattr(value, name) for name in names)
+
+
+def _makes_networks(value: object) -> bool:
+    return callable(value) and not isinstance(value, torch.nn.Module)
+
+
+_step = one_of(*SAMPLERS, or_else=" or a step rule of skdiffuse.diffusion", accepts=_is_step)
+_architecture = one_of(
+    *PRESETS, or_else=" or a function that makes a network", accepts=_makes_networks
+)
+_none = one_of(None)
+
+CONSTRAINTS: dict[type, dict[str, Constraint]] = {
+    NetworkSettings: {
+        "architecture": _architecture,
+        "edges": raises(
+            resolve_edges, "one of ('zero', 'reflect', 'periodic'), or a pair of them for y and x"
+        ),
+        "geography": flag(optional=True),
+        "skip": one_of("wiener", None),
+        "gradient_checkpointing": flag(),
+    },
+    SamplerSettings: {
+        "step": _step,
+        "n_steps": whole_number(1),
+        "spacing": one_of(
+            *SPACINGS, or_else=" or a Coordinate", accepts=lambda v: isinstance(v, Coordinate)
+        ),
+    },
+    TrainingSettings: {
+        "learning_rate": number(above=0),
+        "learning_rate_schedule": one_of("constant", "cosine"),
+        "weight_decay": number(at_least=0),
+        "accumulation": whole_number(1),
+        "precision": one_of("auto", "float32", "bfloat16", "float16"),
+        "compile": flag(),
+        "sharded": flag(),
+        "max_epochs": whole_number(1),
+        "validation_fraction": number(at_least=0, below=1),
+        "patience": whole_number(1, optional=True),
+        "symmetries": flag(),
+        "train_transformer": flag(),
+    },
+    KeepingSettings: {
+        "checkpoint_seconds": number(at_least=0),
+        "n_checkpoints": whole_number(1),
+        "average_snapshots": flag(),
+        "log_dir": folder,
+    },
+}
+
+FRONT_DOOR: dict[str, Constraint] = {
+    # "transformer" is checked by `resolve_transformer`, whose errors say more.
+    "n_frames": whole_number(1),
+    "crop_size": whole_number(1),
+    "network": settings(NetworkSettings, _architecture),
+    "schedule": one_of(
+        *SCHEDULES, or_else=" or a NoiseSchedule", accepts=lambda v: isinstance(v, NoiseSchedule)
+    ),
+    "sampler": settings(SamplerSettings, _step),
+    "training": settings(TrainingSettings, _none),
+    "keeping": settings(KeepingSettings, _none),
+    "amortised": flag(),
+    "latent_scaling": one_of("standard", "range"),
+    "trace": number(at_least=0),
+    "batch_size": whole_number(1),
+    "max_steps": whole_number(1, optional=True),
+    "max_time": number(above=0, optional=True),
+    "checkpoint_dir": folder,
+    "warm_start": flag(),
+    "device": raises(lambda v: v == "auto" or torch.device(v), "'auto' or a torch device"),
+    "n_jobs": raises(lambda v: v is None or effective_n_jobs(v), "an integer but 0, or None"),
+    "random_state": raises(check_random_state, "an integer of at least 0, a RandomState or None"),
+    "verbose": flag(),
+}
+
+# From what stands for settings to the settings themselves.
+SHORTCUTS: dict[str, Callable[[object], BaseEstimator]] = {
+    "transformer": resolve_transformer,
+    "network": lambda v: v if isinstance(v, NetworkSettings) else NetworkSettings(v),
+    "sampler": lambda v: v if isinstance(v, SamplerSettings) else SamplerSettings(v),
+    "training": lambda v: TrainingSettings() if v is None else v,
+    "keeping": lambda v: KeepingSettings() if v is None else v,
+}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The parameters of `PrecipDiffusion`, checked and with shortcuts written out."""
+
+    transformer: object
+    n_frames: int
+    crop_size: int
+    network: NetworkSettings
+    schedule: NoiseSchedule
+    sampler: SamplerSettings
+    training: TrainingSettings
+    keeping: KeepingSettings
+    amortised: bool
+    latent_scaling: str
+    trace: float
+    batch_size: int
+    max_steps: int | None
+    max_time: float | None
+    checkpoint_dir: Path | None
+    warm_start: bool
+    device: str
+    n_jobs: int | None
+    random_state: object
+    verbose: bool
+
+    @property
+    def step(self) -> Step:
+        """The sampler's step rule itself."""
+        step = self.sampler.step
+        return SAMPLERS[step] if isinstance(step, str) else step
+
+
+def check_parameters(estimator: BaseEstimator) -> Parameters:
+    """Check all parameters of a model, before any data are read, and write shortcuts out.
+
+    Parameters
+    ----------
+    estimator : PrecipDiffusion
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not what it may be; the error names it and what it may be.
+    """
+    values = estimator.get_params(deep=False)
+    transformer = values["transformer"]
+    resolve_transformer(transformer)
+    _check_all(values, FRONT_DOOR, "")
+    for name, write_out in SHORTCUTS.items():
+        if name != "transformer":
+            values[name] = write_out(values[name])
+            part = values[name].get_params(deep=False)
+            _check_all(part, CONSTRAINTS[type(values[name])], f"{name}__")
+    if isinstance(values["schedule"], str):
+        values["schedule"] = SCHEDULES[values["schedule"]]
+    if values["checkpoint_dir"] is not None:
+        values["checkpoint_dir"] = Path(values["checkpoint_dir"])
+    parameters = Parameters(**values)
+    _check_together(parameters)
+    return parameters
+
+
+def device_of(name: str | torch.device) -> torch.device:
+    """The device that a parameter `device` means, of several processes for this one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return Processes().device(torch.device(name))
+
+
+def _check_all(values: dict[str, object], table: dict[str, Constraint], prefix: str) -> None:
+    for name, constraint in table.items():
+        wanted = constraint(values[name])
+        if wanted is not None:
+            raise ValueError(f"{prefix}{name}={values[name]!r} must be {wanted}.")
+
+
+def _check_together(parameters: Parameters) -> None:
+    training = parameters.training
+    if training.sharded and training.compile:
+        raise ValueError("sharded=True and compile=True do not go together: set one to False.")
+    if training.sharded and parameters.warm_start and parameters.checkpoint_dir is None:
+        raise ValueError(
+            "warm_start=True goes on from a checkpoint where sharded=True: set checkpoint_dir."
+        )
+    if parameters.network.geography and training.symmetries:
+        raise ValueError(
+            "geography=True learns where it rains, symmetries=True mirrors the places: "
+            "set one of them to False."
+        )

@@ -1,0 +1,59 @@
+"""What a fitted model is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from skdiffuse.cubes import Cube, GridMetadata
+from skdiffuse.diffusion import NoiseSchedule
+from skdiffuse.estimator.latent import LatentSpace
+from skdiffuse.estimator.network_plan import NetworkPlan
+from skdiffuse.training import Told
+
+__all__ = ["RainModel"]
+
+
+@dataclass(frozen=True)
+class RainModel:
+    """A denoiser of sequences of rain and everything that is needed to ask it.
+
+    The functions beside it draw from it, fill with it, score with it and save it; none changes it.
+
+    Attributes
+    ----------
+    latent : LatentSpace
+        Transform and scaling, the way between mm/h and what is diffused.
+    network : torch.nn.Module
+        Predicts v from ``(z, log_snr)``, and what it is told.
+    plan : NetworkPlan
+        How to build that network.
+    schedule : NoiseSchedule
+        The log-SNRs that the network knows.
+    told : Told
+        Which labels or fields it can be told.
+    amortised : bool
+        Whether it can be told known cells.
+    n_frames : int
+        Frames of a sequence that it was trained on.
+    field_shape : tuple of int
+        Rows and columns of a field, likewise.
+    template : GridMetadata or None
+        Names and coordinates of the training cube; None for numpy.
+    """
+
+    latent: LatentSpace
+    network: nn.Module
+    plan: NetworkPlan
+    schedule: NoiseSchedule
+    told: Told
+    amortised: bool
+    n_frames: int
+    field_shape: tuple[int, int]
+    template: GridMetadata | None = None
+
+    def tiles(self, cube: Cube) -> list[tuple[int, ...]]:
+        """Places of windows of the model's size, side by side; smaller where the cube is."""
+        shape = tuple(min(a, b) for a, b in zip(self.field_shape, cube.field_shape, strict=True))
+        return cube.tiles(self.n_frames, shape)

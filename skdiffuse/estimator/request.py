@@ -1,0 +1,192 @@
+"""What is asked of the sampler, checked once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+from sklearn.utils import check_scalar
+from torch import Tensor
+
+from skdiffuse.diffusion import CONDITIONING_METHODS, Coordinate, KnownCells, Observation, Step
+from skdiffuse.estimator.parameters import Parameters, device_of
+from skdiffuse.estimator.rain_model import RainModel
+from skdiffuse.runtime.seeds import integer_seed
+
+__all__ = ["METHODS", "SamplingRequest", "is_told_in_full"]
+
+METHODS = ("amortised", *CONDITIONING_METHODS)
+# What the request itself gives to the methods.
+_GIVEN = ("denoiser", "observation", "spread", "w_r")
+
+
+@dataclass(frozen=True)
+class SamplingRequest:
+    """How sequences are to be drawn: everything but what is known of them.
+
+    Attributes
+    ----------
+    step : Step
+    n_steps : int
+    spacing : str or Coordinate
+    batch_size : int
+    tile_size : int or None
+    seed : int
+        From which those of all sequences follow.
+    device : torch.device
+    verbose : bool
+    method : str
+        How what is known is told to the rest, where something is.
+    w_r : float or None
+        Its weight; None is the method's own.
+    n_resampling : int
+        How often each step is repeated.
+    method_options : mapping
+        Further options of the method.
+    y : int, array or None
+        Class or fields that the network is told.
+    guidance_weight : float
+    log_likelihood : callable or None
+    likelihood_scale : float
+    """
+
+    step: Step
+    n_steps: int
+    spacing: str | Coordinate
+    batch_size: int
+    tile_size: int | None
+    seed: int
+    device: torch.device
+    verbose: bool
+    method: str = "reconstruction"
+    w_r: float | None = None
+    n_resampling: int = 1
+    method_options: Mapping[str, Any] = field(default_factory=dict)
+    y: Any = None
+    guidance_weight: float = 0.0
+    log_likelihood: Callable[[Tensor], Tensor] | None = None
+    likelihood_scale: float = 1.0
+
+    @classmethod
+    def of(
+        cls,
+        model: RainModel,
+        parameters: Parameters,
+        *,
+        n_steps: int | None = None,
+        batch_size: int | None = None,
+        tile_size: int | None = None,
+        random_state=None,
+        y=None,
+        guidance_weight: float = 0.0,
+        log_likelihood: Callable[[Tensor], Tensor] | None = None,
+        likelihood_scale: float = 1.0,
+    ) -> SamplingRequest:
+        """A request for whatever comes, checked; None stands for the model's own.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an option is not what it may be, or would be ignored.
+        """
+        n_steps = parameters.sampler.n_steps if n_steps is None else n_steps
+        batch_size = parameters.batch_size if batch_size is None else batch_size
+        check_scalar(n_steps, "n_steps", Integral, min_val=1)
+        check_scalar(batch_size, "batch_size", Integral, min_val=1)
+        if tile_size is not None:
+            check_scalar(tile_size, "tile_size", Integral, min_val=8)
+        check_scalar(guidance_weight, "guidance_weight", Real)
+        check_scalar(likelihood_scale, "likelihood_scale", Real)
+        if y is None and guidance_weight != 0:
+            raise ValueError(
+                f"guidance_weight={guidance_weight!r} exaggerates y, and y is not given; give y, "
+                "or leave guidance_weight out."
+            )
+        if log_likelihood is None and likelihood_scale != 1:
+            raise ValueError(
+                f"likelihood_scale={likelihood_scale!r} multiplies log_likelihood, which is not "
+                "given; give log_likelihood, or leave likelihood_scale out."
+            )
+        return cls(
+            parameters.step,
+            n_steps,
+            parameters.sampler.spacing,
+            batch_size,
+            tile_size,
+            integer_seed(parameters.random_state if random_state is None else random_state),
+            device_of(parameters.device),
+            parameters.verbose,
+            y=y,
+            guidance_weight=guidance_weight,
+            log_likelihood=log_likelihood,
+            likelihood_scale=likelihood_scale,
+        )
+
+    def conditioned(
+        self,
+        model: RainModel,
+        observation: Observation | None,
+        *,
+        method: str | None,
+        w_r: float | None,
+        n_resampling: int = 1,
+        **method_options,
+    ) -> SamplingRequest:
+        """The same request where something is known, with how that is told to the rest, checked.
+
+        Parameters
+        ----------
+        model : RainModel
+        observation : Observation or None
+            What is known; None: known cells, which are not yet at hand.
+        method, w_r, n_resampling, **method_options
+            See `PrecipDiffusion.condition`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the method is unknown, or an option is, or would be ignored.
+        """
+        if w_r is not None:
+            check_scalar(w_r, "w_r", Real, min_val=0)
+        check_scalar(n_resampling, "n_resampling", Integral, min_val=1)
+        method = "reconstruction" if method is None else method
+        if method not in METHODS:
+            raise ValueError(f"method={method!r} is unknown; choose one of {list(METHODS)}.")
+        if method == "amortised" and not model.amortised:
+            raise ValueError(
+                "method='amortised' needs a network that was trained to be told what is known: "
+                "fit with amortised=True, or choose another method."
+            )
+        taken = _options_of(method, observation)
+        given = dict(method_options, **({} if w_r is None else {"w_r": w_r}))
+        ignored = sorted(set(given) - set(taken))
+        if ignored:
+            raise TypeError(
+                f"method={method!r} does not take {', '.join(ignored)}; it takes "
+                f"{', '.join(sorted(taken)) or 'no options'}."
+            )
+        return replace(
+            self, method=method, w_r=w_r, n_resampling=n_resampling, method_options=method_options
+        )
+
+
+def is_told_in_full(observation: Observation | None) -> bool:
+    """Whether nothing is left to guidance once the network knows the known cells."""
+    if observation is None:
+        return True
+    return isinstance(observation, KnownCells) and not bool(observation.error_variance.any())
+
+
+def _options_of(method: str, observation: Observation | None) -> list[str]:
+    """Options that a method takes, ``w_r`` among them."""
+    if method == "amortised":
+        if is_told_in_full(observation):
+            return []
+        method = "reconstruction"
+    names = list(inspect.signature(CONDITIONING_METHODS[method]).parameters)
+    return [n for n in names if n not in _GIVEN] + ["w_r"] * ("w_r" in names)
