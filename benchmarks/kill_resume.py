@@ -25,7 +25,7 @@ from pathlib import Path
 
 import torch
 
-from skdiffuse import LearntMonotoneTransform, PrecipDiffusion
+from skdiffuse import LearntMonotoneTransform, PrecipDiffusion, TrainingSettings
 from skdiffuse.datasets import make_precipitation
 from skdiffuse.training import checkpoints, loop
 
@@ -46,7 +46,7 @@ def train(folder: Path, result: Path, die_in_write: int | None) -> None:
         crop_size=8,
         batch_size=2,
         max_steps=N_STEPS,
-        learning_rate_schedule="cosine",
+        training=TrainingSettings(learning_rate_schedule="cosine"),
         checkpoint_dir=folder,
         warm_start=True,
         random_state=0,
@@ -56,7 +56,7 @@ def train(folder: Path, result: Path, die_in_write: int | None) -> None:
         warnings.simplefilter("ignore")
         model.fit(cube)
     digest = hashlib.sha256()
-    trainer = model._trainer
+    trainer = model._preparation.trainer
     states = [trainer.objective.state_dict(), trainer.average.network.state_dict()]
     # By number: a state that was restored may hold its parameters in another order.
     states += [state for _, state in sorted(trainer.optimizer.state_dict()["state"].items())]

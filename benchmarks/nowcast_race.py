@@ -26,18 +26,17 @@ import torch
 from scipy.interpolate import griddata
 from scipy.ndimage import zoom
 
-from skdiffuse import PrecipDiffusion
+from skdiffuse import PrecipDiffusion, SamplerSettings, TrainingSettings
 from skdiffuse.baselines import Advection, LinearInterpolation, Persistence, Steps
 from skdiffuse.cubes import open_cube, validate_cube
 from skdiffuse.datasets import make_precipitation
 from skdiffuse.metrics import bootstrap, crps_ensemble, fss, spatial_psd
-from skdiffuse.networks import PRESETS
+from skdiffuse.networks import VideoUNet, WienerSkip
 from skdiffuse.training import read_tensors, write_tensors
 from skdiffuse.training.known_cells import beam
 
 HERE = Path(__file__).parent
 FOLDER = Path(os.environ.get("SKDIFFUSE_TEST_DATA", HERE.parents[1] / "shared/data"))
-PRESETS["race"] = {"width": 24, "multipliers": (1, 2, 4), "patch_size": 2}
 CROP, FRAMES, PAST, HORIZON = 32, 8, 3, 6
 WET_SHARE = 0.05
 FACTOR = 4
@@ -65,19 +64,27 @@ def rain_of(name):
     return cube[:480], cube[480:]
 
 
+def race_network(*, power, n_frames, n_covariates, **options):
+    """A U-Net of 1.3 million parameters, small enough to be stored."""
+    size = {"width": 24, "multipliers": (1, 2, 4), "patch_size": 2, "n_covariates": n_covariates}
+    unet = VideoUNet(**size, **options, in_channels=2, out_channels=3 + n_covariates)
+    return WienerSkip(unet, power)
+
+
 def trained(name, minutes):
     """The model, from stored weights or from training."""
     path = HERE / "weights" / f"nowcast_race_{name}.safetensors"
     if minutes is None and path.is_file():
-        return PrecipDiffusion.load(path).set_params(device="cpu", verbose=False)
+        return PrecipDiffusion.load(path, network=race_network).set_params(
+            device="cpu", verbose=False
+        )
     model = PrecipDiffusion(
         n_frames=FRAMES,
         crop_size=CROP,
-        network="race",
+        network=race_network,
+        sampler=SamplerSettings(n_steps=16),
+        training=TrainingSettings(learning_rate_schedule="cosine", max_epochs=10**6),
         amortised=True,
-        n_steps=16,
-        learning_rate_schedule="cosine",
-        max_epochs=10**6,
         max_time=60 * (minutes or 1),
         random_state=0,
         device="cpu",
@@ -397,7 +404,7 @@ def main():
         "data": options.data,
         "n_sequences": len(cases),
         "n_members": options.members,
-        "sampler_steps": model.n_steps,
+        "sampler_steps": model.sampler.n_steps,
         "threads": torch.get_num_threads(),
         "training_steps": model.n_iter_,
         "seeds": "training 0, cases 0, members 1",

@@ -30,7 +30,7 @@ def train(result: Path, die_at: int, sharded: bool, network: str) -> None:
     """What every process runs."""
     import torch
 
-    from skdiffuse import PrecipDiffusion
+    from skdiffuse import PrecipDiffusion, TrainingSettings
     from skdiffuse.datasets import make_precipitation
     from skdiffuse.training import Trainer, loop
 
@@ -49,7 +49,7 @@ def train(result: Path, die_at: int, sharded: bool, network: str) -> None:
     model = PrecipDiffusion(
         "learnt",
         network=network,
-        sharded=sharded,
+        training=TrainingSettings(sharded=sharded),
         n_frames=4,
         batch_size=8,
         max_steps=STEPS if network == "tiny" else 3,

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 
-from skdiffuse import PrecipDiffusion, plotting
+from skdiffuse import NetworkSettings, PrecipDiffusion, TrainingSettings, plotting
 from skdiffuse.baselines import Advection, Persistence
 from skdiffuse.cubes import open_cube
 from skdiffuse.plotting.colours import model_colours
@@ -71,8 +71,9 @@ def main():
     training = wet_crops(rain[:48], 400, seed=0)
     held_out = wet_crops(rain[48:], 80, seed=1)
     model = PrecipDiffusion(
-        n_frames=FRAMES, geography=False, max_epochs=10**6, max_time=60 * args.minutes,
-        random_state=0, verbose=False,
+        n_frames=FRAMES, network=NetworkSettings(geography=False),
+        training=TrainingSettings(max_epochs=10**6), max_time=60 * args.minutes, random_state=0,
+        verbose=False,
     ).fit(training)  # fmt: skip
     samples = model.sample(80, random_state=1)
     past, truth = held_out[: args.cases, :PAST], held_out[: args.cases, PAST:]

@@ -39,9 +39,8 @@ def sample(
 ) -> Rain:
     """Draw sequences of which nothing is known; see `PrecipDiffusion.sample`."""
     window = (model.n_frames, *shape)
-    # Without a dimension of sequences fields have three dimensions, or four if they are many.
-    fields_for_all = (3, 4) if len(model.told.means) > 1 else (3,)
-    y_for_all = np.ndim(request.y) in (0, *fields_for_all)
+    fields = len(model.told.means)
+    y_for_all = np.shape(request.y) in ((), window, (window[0], fields, *shape))
 
     def draw_some(start: int, stop: int) -> np.ndarray:
         seeds = [derived_seed(request.seed, first + i) for i in range(start, stop)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
 
+import numpy as np
 import torch
 from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator
@@ -271,14 +272,15 @@ def check_parameters(estimator: BaseEstimator) -> Parameters:
         If a parameter is not what it may be; the error names it and what it may be.
     """
     values = estimator.get_params(deep=False)
-    transformer = values["transformer"]
-    resolve_transformer(transformer)
+    resolve_transformer(values["transformer"])
     _check_all(values, FRONT_DOOR, "")
+    values = _plain(values)
     for name, write_out in SHORTCUTS.items():
         if name != "transformer":
-            values[name] = write_out(values[name])
-            part = values[name].get_params(deep=False)
-            _check_all(part, CONSTRAINTS[type(values[name])], f"{name}__")
+            written_out = write_out(values[name])
+            part = written_out.get_params(deep=False)
+            _check_all(part, CONSTRAINTS[type(written_out)], f"{name}__")
+            values[name] = type(written_out)(**_plain(part))
     if isinstance(values["schedule"], str):
         values["schedule"] = SCHEDULES[values["schedule"]]
     if values["checkpoint_dir"] is not None:
@@ -300,6 +302,11 @@ def _check_all(values: dict[str, object], table: dict[str, Constraint], prefix: 
         wanted = constraint(values[name])
         if wanted is not None:
             raise ValueError(f"{prefix}{name}={values[name]!r} must be {wanted}.")
+
+
+def _plain(values: dict[str, object]) -> dict[str, object]:
+    """Python's own numbers in place of NumPy's."""
+    return {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
 
 
 def _check_together(parameters: Parameters) -> None:

@@ -30,6 +30,9 @@ FORMAT = 2
 # folders and the device are those of another machine.
 _NOT_KEPT = {"transformer": None, "checkpoint_dir": None, "keeping": None, "device": "auto"}
 
+# The part of some settings for which an object of a user's own may stand.
+_OWN_PART = {"network": "architecture", "sampler": "step"}
+
 
 def write_model(learnt: Learnt, params: Mapping[str, Any], path: str | Path) -> None:
     """Write what was learnt, atomically.
@@ -64,11 +67,11 @@ def write_model(learnt: Learnt, params: Mapping[str, Any], path: str | Path) -> 
             "params": {name: _parameter_to_json(value) for name, value in kept.items()},
             "plan": plan,
             "schedule": to_json(model.schedule),
-            "amortised": bool(model.amortised),
+            "amortised": model.amortised,
             "transformer": transformer_config,
             "latent": model.latent.numbers,
             "told": asdict(model.told),
-            "n_frames": int(model.n_frames),
+            "n_frames": model.n_frames,
             "field_shape": list(model.field_shape),
             "template": None if model.template is None else model.template.to_json(),
             "history": learnt.history,
@@ -109,8 +112,7 @@ def read_model(path: str | Path, **own: Any) -> tuple[Learnt, dict[str, Any]]:
         )
     stored = content["params"]
     params = {
-        name: own[name] if own.get(name) is not None else _parameter_from_json(value, name)
-        for name, value in stored.items()
+        name: _parameter_from_json(value, name, own.get(name)) for name, value in stored.items()
     }
     arrays = {k: np.asarray(v) for k, v in unflatten("transformer", tensors).items()}
     transformer = transformer_from_arrays(content["transformer"], arrays)
@@ -122,7 +124,8 @@ def read_model(path: str | Path, **own: Any) -> tuple[Learnt, dict[str, Any]]:
     )
     weights = unflatten("network", tensors)
     # The weights and the spectrum of the skip are overwritten at once.
-    power = torch.ones(weights["power"].shape) if "power" in weights else None
+    window = (content["n_frames"], *content["field_shape"])
+    power = None if plan.skip is None else torch.ones(window)
     module = plan.build(power, gradient_checkpointing=network.gradient_checkpointing)
     try:
         module.load_state_dict(weights)
@@ -155,8 +158,14 @@ def _parameter_to_json(value: Any) -> Any:
     return to_json(value)
 
 
-def _parameter_from_json(value: Any, name: str) -> Any:
-    if isinstance(value, dict) and "settings" in value:
-        given = {n: from_json(v, name) for n, v in value["settings"].items()}
-        return SHORTCUTS[name](None).set_params(**given)
-    return from_json(value, name)
+def _parameter_from_json(stored: Any, name: str, own: Any) -> Any:
+    """A parameter from its JSON form, or a user's own object in its place."""
+    if own is not None and (hasattr(own, "get_params") or name not in _OWN_PART):
+        return own
+    if isinstance(stored, dict) and "settings" in stored:
+        parts = dict(stored["settings"])
+        replaced = {} if own is None else {_OWN_PART[name]: own}
+        kept = {part: value for part, value in parts.items() if part not in replaced}
+        given = {part: from_json(value, name) for part, value in kept.items()}
+        return SHORTCUTS[name](None).set_params(**given, **replaced)
+    return from_json(stored, name) if own is None else own

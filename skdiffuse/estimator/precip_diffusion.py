@@ -245,8 +245,8 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         try:
             learning.train(
                 preparation,
-                self.max_steps or parameters.training.max_epochs * per_epoch,
-                self.max_time,
+                parameters.max_steps or parameters.training.max_epochs * per_epoch,
+                parameters.max_time,
                 FitCallbacks(self, X, _attributes),
                 lambda learnt: vars(self).update(_attributes(learnt)),
                 watched=hasattr(self, "_skl_callbacks"),
