@@ -76,7 +76,8 @@ class GridMetadata:
     @property
     def field_shape(self) -> tuple[int | None, int | None]:
         """Number of cells in y and x, None where no coordinate tells it."""
-        return tuple(self.coords.sizes.get(dim) for dim in self.dims[-2:])
+        y, x = self.dims[-2:]
+        return self.coords.sizes.get(y), self.coords.sizes.get(x)
 
     def to_json(self) -> str:
         """Everything but what depends on time or sequence, as JSON (floats exact)."""

@@ -159,7 +159,8 @@ def _read_fmi(path: Path) -> xr.Dataset:
     with opener(path, "rb") as file:
         header = dict(re.findall(rb"^#\s*(\w+)\s+(.+?)\s*$", file.read(8192), re.MULTILINE))
         file.seek(0)
-        pixels = np.array(Image.open(file))
+        # Pillow's types ask for IO[bytes]; it takes a GzipFile as well.
+        pixels = np.array(Image.open(file))  # type: ignore[arg-type]
     header = {key.decode(): value.decode("ascii", "replace") for key, value in header.items()}
     if header.get("param") != "CorrectedReflectivity" or header.get("type") != "stereographic":
         raise ValueError(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cftime
 import netCDF4
 import numpy as np
 import xarray as xr
 from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
+
+if TYPE_CHECKING:
+    import dask.array as da
 
 # Frames of one block: few enough that reading one window of a large domain stays cheap.
 _BLOCK_BYTES = 16 * 2**20
@@ -158,7 +162,7 @@ def _since_one_date(parts: list[tuple[np.ndarray, dict]]) -> list[np.ndarray]:
     return counted
 
 
-def _blocks(paths: list[Path], lengths: list[int], array: xr.DataArray, time_dim: str):
+def _blocks(paths: list[Path], lengths: list[int], array: xr.DataArray, time_dim: str) -> da.Array:
     """A dask array whose blocks are read from the files when they are needed."""
     import dask.array as da
 
@@ -171,7 +175,7 @@ def _blocks(paths: list[Path], lengths: list[int], array: xr.DataArray, time_dim
     ]
     name = array.name
 
-    def read(block_info=None):
+    def read(block_info: dict[None, dict[str, Any]]) -> np.ndarray:
         path, start, stop = pieces[block_info[None]["chunk-location"][0]]
         try:
             # xarray locks reading but not opening, and the netCDF library is not thread-safe: two

@@ -199,5 +199,5 @@ def _plain(name: str, value: object) -> object:
     )
 
 
-def _subclasses(cls: type) -> set[type]:
+def _subclasses(cls: type[ElementwiseTransformer]) -> set[type[ElementwiseTransformer]]:
     return {cls}.union(*(_subclasses(sub) for sub in cls.__subclasses__()))
