@@ -119,7 +119,7 @@ class GridMetadata:
         )
 
 
-def _plain(attrs: dict) -> dict:
+def _plain(attrs: dict[str, Any]) -> dict[str, Any]:
     """Attributes as JSON values: numpy numbers as numbers, the unknown as text."""
     plain = {}
     for key, value in attrs.items():

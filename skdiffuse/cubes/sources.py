@@ -151,7 +151,7 @@ def _check_complete(path: Path) -> None:
         ) from error
 
 
-def _chunk_size() -> AbstractContextManager:
+def _chunk_size() -> AbstractContextManager[object]:
     """Chunks small enough that reading one window of a large domain stays cheap."""
     import dask
 

@@ -18,7 +18,7 @@ from skdiffuse.cubes.units import mm_per_hour
 
 def write_cube(
     cube: xr.DataArray,
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     provenance: Mapping[str, str | int | float] | None = None,
 ) -> Path:

@@ -229,7 +229,7 @@ class ElementwiseTransformer(  # type: ignore[call-arg]
             return check_array(X, allow_nd=True, input_name="X", estimator=self, **options)
         return validate_data(self, X, reset=reset, **options)
 
-    def _apply(self, X: Array, name: str, check: Callable) -> Array:
+    def _apply(self, X: Array, name: str, check: Callable[[torch.Tensor, object], None]) -> Array:
         if not self._stateless:
             check_is_fitted(self)
         self._check_parameters()
@@ -299,7 +299,9 @@ def own_random_state(random_state: RandomStateLike) -> np.random.RandomState:
     return np.random.RandomState() if random_state is None else check_random_state(random_state)
 
 
-def _map_chunks(X: np.ndarray, function: Callable, exact: bool = True) -> np.ndarray:
+def _map_chunks(
+    X: np.ndarray, function: Callable[[torch.Tensor], torch.Tensor], exact: bool = True
+) -> np.ndarray:
     """`function` of a tensor over the elements of `X`: one new array, whatever X's memory order."""
     working = np.float64 if X.dtype == np.float64 or not (exact or X.dtype == np.float16) else "f4"
     iterator = np.nditer(

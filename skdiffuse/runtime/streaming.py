@@ -60,12 +60,13 @@ def streamed(
     try:
         import dask
         import dask.array
+        from dask.delayed import delayed
     except ImportError as error:
         raise ImportError(
             'out writes while it generates, which needs dask: pip install "skdiffuse[lazy]".'
         ) from error
 
-    @dask.delayed(pure=False)
+    @delayed(pure=False)
     def following(previous: np.ndarray | None) -> np.ndarray:
         return next(parts)
 
