@@ -5,6 +5,7 @@ hand without waiting for torch.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from skdiffuse._version import __version__
 
@@ -31,15 +32,53 @@ _HOMES = {
 }
 
 __all__ = [
+    "BoxCoxTransform",
+    "CubeRootTransform",
+    "DiffusionPipeline",
+    "DryCellTransform",
+    "IdentityTransform",
+    "LearntMonotoneTransform",
+    "LogTransform",
+    "NormalScoreTransform",
+    "PrecipDiffusion",
+    "SeasonSplit",
+    "SqrtTransform",
     "__version__",
-    *_HOMES,
+    "dissertation_model",
+    "make_precipitation",
+    "open_cube",
+    "write_cube",
 ]
 
 
-def __getattr__(name: str):
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'skdiffuse' has no attribute {name!r}")
+if TYPE_CHECKING:
+    # Type checkers read imports and a plain `__all__`, not `_HOMES`; a test keeps them alike.
+    from skdiffuse.cubes import (
+        open_cube,
+        write_cube,
+    )
+    from skdiffuse.datasets import make_precipitation
+    from skdiffuse.estimator.precip_diffusion import PrecipDiffusion
+    from skdiffuse.model_selection import SeasonSplit
+    from skdiffuse.pipeline import DiffusionPipeline
+    from skdiffuse.preprocessing import (
+        BoxCoxTransform,
+        CubeRootTransform,
+        DryCellTransform,
+        IdentityTransform,
+        LearntMonotoneTransform,
+        LogTransform,
+        NormalScoreTransform,
+        SqrtTransform,
+    )
+    from skdiffuse.presets import dissertation_model
+else:
+    # Unseen by type checkers, which would take any name for one that this gives.
+
+    def __getattr__(name: str) -> object:
+        if name in _HOMES:
+            return getattr(import_module(_HOMES[name]), name)
+        raise AttributeError(f"module 'skdiffuse' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

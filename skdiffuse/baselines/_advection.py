@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from numbers import Integral
 from typing import Self
 
@@ -11,6 +12,7 @@ from sklearn.utils import check_random_state, check_scalar
 
 from skdiffuse.baselines._motion import advect, motion
 from skdiffuse.cubes import dress, validate_cube
+from skdiffuse.runtime.array_types import ArrayOrDataArray, RandomStateLike
 
 __all__ = ["Advection"]
 
@@ -47,16 +49,23 @@ class Advection(BaseEstimator):
     (3, 2, 32, 32)
     """
 
-    def __init__(self, noise=True, random_state=None):
+    def __init__(self, noise: bool = True, random_state: RandomStateLike = None) -> None:
         self.noise = noise
         self.random_state = random_state
 
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X: ArrayOrDataArray, y: None = None) -> Self:
         """Learn nothing, but check `X`, rain of shape (time, y, x) or (n, time, y, x)."""
         validate_cube(X)
         return self
 
-    def forecast(self, X, horizon, *, n_members=1, random_state=None):
+    def forecast(
+        self,
+        X: ArrayOrDataArray,
+        horizon: int,
+        *,
+        n_members: int = 1,
+        random_state: RandomStateLike = None,
+    ) -> ArrayOrDataArray:
         """Extrapolate the last frames.
 
         Parameters
@@ -86,7 +95,9 @@ class Advection(BaseEstimator):
             forecasts[:, 0] if cube.is_series else forecasts, cube.template, time="continued"
         )
 
-    def _extrapolate(self, past, horizon, n_members, random) -> np.ndarray:
+    def _extrapolate(
+        self, past: np.ndarray, horizon: int, n_members: int, random: np.random.RandomState
+    ) -> np.ndarray:
         logs = np.log(np.maximum(past, TRACE))
         flow = motion(logs)
         leads = range(1, horizon + 1)
@@ -109,7 +120,9 @@ class Advection(BaseEstimator):
         return True
 
 
-def _forgetting(rain, last, before, random):
+def _forgetting(
+    rain: np.ndarray, last: np.ndarray, before: np.ndarray, random: np.random.RandomState
+) -> Iterator[np.ndarray]:
     """Frames of rain without end, in a system that moves along, each less like `last`."""
     bands = _octaves(last.shape)
     mean = last.mean()

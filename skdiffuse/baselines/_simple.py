@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from skdiffuse.cubes import dress, validate_cube
+from skdiffuse.runtime.array_types import ArrayOrDataArray, RandomStateLike
 
 __all__ = ["Climatology", "LinearInterpolation", "Persistence"]
 
@@ -26,12 +27,14 @@ class Persistence(BaseEstimator):
     array([8., 8.], dtype=float32)
     """
 
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X: ArrayOrDataArray, y: None = None) -> Self:
         """Learn nothing, but check `X`, rain of shape (time, y, x) or (n, time, y, x)."""
         validate_cube(X)
         return self
 
-    def forecast(self, X, horizon, *, n_members=1):
+    def forecast(
+        self, X: ArrayOrDataArray, horizon: int, *, n_members: int = 1
+    ) -> ArrayOrDataArray:
         """Repeat the last frame `horizon` times, alike in all members.
 
         Parameters
@@ -72,15 +75,22 @@ class Climatology(BaseEstimator):
     (5, 3, 8, 8)
     """
 
-    def __init__(self, random_state=None):
+    def __init__(self, random_state: RandomStateLike = None) -> None:
         self.random_state = random_state
 
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X: ArrayOrDataArray, y: None = None) -> Self:
         """Keep the training cube, rain of shape (time, y, x) or (n, time, y, x)."""
         self.cube_ = validate_cube(X)
         return self
 
-    def forecast(self, X, horizon, *, n_members=1, random_state=None):
+    def forecast(
+        self,
+        X: ArrayOrDataArray,
+        horizon: int,
+        *,
+        n_members: int = 1,
+        random_state: RandomStateLike = None,
+    ) -> ArrayOrDataArray:
         """Draw sequences of the size of `X`'s fields from the training cube.
 
         Parameters
@@ -134,12 +144,14 @@ class LinearInterpolation(BaseEstimator):
     array([0., 1., 2., 3., 4.])
     """
 
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X: ArrayOrDataArray, y: None = None) -> Self:
         """Learn nothing, but check `X`, rain of shape (time, y, x) or (n, time, y, x)."""
         validate_cube(X)
         return self
 
-    def interpolate(self, X, factor=2, *, n_samples=1):
+    def interpolate(
+        self, X: ArrayOrDataArray, factor: int = 2, *, n_samples: int = 1
+    ) -> ArrayOrDataArray:
         """Make `factor` steps of each step of `X`, alike in all realizations.
 
         Parameters

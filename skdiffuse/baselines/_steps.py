@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state, check_scalar
 
 from skdiffuse.baselines._motion import motion as optical_flow
 from skdiffuse.cubes import dress, validate_cube
+from skdiffuse.runtime.array_types import ArrayOrDataArray, RandomStateLike
 
 __all__ = ["Steps"]
 
@@ -43,18 +44,31 @@ class Steps(BaseEstimator):
     nowcasting" (2019).
     """
 
-    def __init__(self, n_cascade_levels=6, cell_size=2.0, time_step=5.0, random_state=None):
+    def __init__(
+        self,
+        n_cascade_levels: int = 6,
+        cell_size: float = 2.0,
+        time_step: float = 5.0,
+        random_state: RandomStateLike = None,
+    ) -> None:
         self.n_cascade_levels = n_cascade_levels
         self.cell_size = cell_size
         self.time_step = time_step
         self.random_state = random_state
 
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X: ArrayOrDataArray, y: None = None) -> Self:
         """Learn nothing, but check `X`, rain of shape (time, y, x) or (n, time, y, x)."""
         validate_cube(X)
         return self
 
-    def forecast(self, X, horizon, *, n_members=2, random_state=None):
+    def forecast(
+        self,
+        X: ArrayOrDataArray,
+        horizon: int,
+        *,
+        n_members: int = 2,
+        random_state: RandomStateLike = None,
+    ) -> ArrayOrDataArray:
         """Extrapolate the last three frames.
 
         Parameters
@@ -93,7 +107,7 @@ class Steps(BaseEstimator):
             forecasts[:, 0] if cube.is_series else forecasts, cube.template, time="continued"
         )
 
-    def _extrapolate(self, past, horizon, n_members, seed) -> np.ndarray:
+    def _extrapolate(self, past: np.ndarray, horizon: int, n_members: int, seed: int) -> np.ndarray:
         try:
             # pysteps greets on its first import.
             with contextlib.redirect_stdout(io.StringIO()):

@@ -90,8 +90,8 @@ class Cube:
         ndarray of int, shape (k, 2)
             Pairs (sequence, start).
         """
-        starts = [np.arange(a, b - n_frames + 1, stride) for a, b in self.runs()]
-        starts = np.concatenate(starts).astype(np.intp)
+        of_runs = [np.arange(a, b - n_frames + 1, stride) for a, b in self.runs()]
+        starts = np.concatenate(of_runs).astype(np.intp)
         sequences = np.repeat(np.arange(self.n_sequences), starts.size)
         return np.column_stack([sequences, np.tile(starts, self.n_sequences)])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from typing import Literal
 
 import numpy as np
@@ -79,11 +80,11 @@ def dress(
             f"values of shape {values.shape} do not fit the dimensions {dims}, with or without "
             f"a leading {ENSEMBLE_DIM!r}."
         )
-    ensemble = ()
+    ensemble: tuple[str, ...] = ()
     if values.ndim > len(dims):
         # A cube made of members keeps its own member dimension apart from the new one.
         ensemble = (ENSEMBLE_DIM if ENSEMBLE_DIM not in dims else f"{ENSEMBLE_DIM}_2",)
-    sizes = dict(zip((*ensemble, *dims), values.shape, strict=True))
+    sizes: dict[Hashable, int] = dict(zip((*ensemble, *dims), values.shape, strict=True))
 
     coords = dict(_time_coords(template, sizes[dims[-3]], time, factor))
     coords.update(_spatial_coords(template, sizes, space_factor))
@@ -149,7 +150,7 @@ def _time_coords(
 
 
 def _spatial_coords(
-    template: GridMetadata, sizes: dict[str, int], space_factor: int
+    template: GridMetadata, sizes: Mapping[Hashable, int], space_factor: int
 ) -> dict[str, xr.Variable]:
     y, x = template.dims[-2:]
     spatial = {str(n): c.variable for n, c in template.spatial_coords.coords.items()}

@@ -76,7 +76,8 @@ class GridMetadata:
     @property
     def field_shape(self) -> tuple[int | None, int | None]:
         """Number of cells in y and x, None where no coordinate tells it."""
-        return tuple(self.coords.sizes.get(dim) for dim in self.dims[-2:])
+        y, x = self.dims[-2:]
+        return self.coords.sizes.get(y), self.coords.sizes.get(x)
 
     def to_json(self) -> str:
         """Everything but what depends on time or sequence, as JSON (floats exact)."""
@@ -118,7 +119,7 @@ class GridMetadata:
         )
 
 
-def _plain(attrs: dict) -> dict:
+def _plain(attrs: dict[str, Any]) -> dict[str, Any]:
     """Attributes as JSON values: numpy numbers as numbers, the unknown as text."""
     plain = {}
     for key, value in attrs.items():

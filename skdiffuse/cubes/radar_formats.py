@@ -10,6 +10,7 @@ import gzip
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import netCDF4
 import numpy as np
@@ -44,7 +45,7 @@ def _dataset(
     start: datetime | None,
     y: np.ndarray,
     x: np.ndarray,
-    grid_mapping: dict,
+    grid_mapping: dict[str, Any],
 ) -> xr.Dataset:
     """Put a field with its rows from north to south into a dataset; cell centres in m."""
     to_ns = lambda moment: np.datetime64(moment.replace(tzinfo=None), "ns")  # noqa: E731
@@ -111,7 +112,7 @@ def _read_odim(path: Path) -> xr.Dataset:
     """OPERA ODIM_H5 image or composite (OPERA data model 2.x, tables 1 to 16)."""
     with netCDF4.Dataset(path) as file:
         group, data = file["dataset1"], file["dataset1/data1"]
-        what: dict = {}
+        what: dict[str, Any] = {}
         for holder in (file, group, data):
             if "what" in holder.groups:
                 what.update({k: holder["what"].getncattr(k) for k in holder["what"].ncattrs()})
@@ -159,7 +160,8 @@ def _read_fmi(path: Path) -> xr.Dataset:
     with opener(path, "rb") as file:
         header = dict(re.findall(rb"^#\s*(\w+)\s+(.+?)\s*$", file.read(8192), re.MULTILINE))
         file.seek(0)
-        pixels = np.array(Image.open(file))
+        # Pillow's types ask for IO[bytes]; it takes a GzipFile as well.
+        pixels = np.array(Image.open(file))  # type: ignore[arg-type]
     header = {key.decode(): value.decode("ascii", "replace") for key, value in header.items()}
     if header.get("param") != "CorrectedReflectivity" or header.get("type") != "stereographic":
         raise ValueError(

@@ -120,6 +120,7 @@ def difference_totals(
     before = array.shift({time_dim: 1})
     start = array.coords.get("forecast_reference_time")
     times = array[time_dim].values
+    hours: np.ndarray | None
     if start is not None and start.ndim == 0:
         first = xr.DataArray(np.arange(times.size) == 0, dims=time_dim)
         before = before.where(~first, 0.0)
@@ -132,6 +133,7 @@ def difference_totals(
     space = [dim for dim in array.dims[-2:] if dim != time_dim]
     restarted = array.mean(space) < 0.5 * before.mean(space)
     amounts = xr.where(restarted, array, step.clip(min=0), keep_attrs=True)
+    amounts = amounts.where(step.notnull()).assign_attrs(array.attrs)
     if hours is not None and np.ptp(hours) < 1e-6 * hours[0]:
-        hours = float(hours[0])
-    return amounts.where(step.notnull()).assign_attrs(array.attrs), hours
+        return amounts, float(hours[0])
+    return amounts, hours

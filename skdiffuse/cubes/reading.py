@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable
+from typing import TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -11,9 +12,11 @@ import xarray as xr
 from skdiffuse.cubes.conventions import check_axis_order, find_axes, find_variable
 from skdiffuse.cubes.rates import difference_totals, interval_hours, to_rate
 from skdiffuse.cubes.series import join_netcdf
-from skdiffuse.cubes.sources import has_dask, kind_of, open_dataset, resolve
+from skdiffuse.cubes.sources import Paths, has_dask, kind_of, open_dataset, resolve
 from skdiffuse.cubes.time_axis import BOUNDS_OFFSET, bounds_offset, find_breaks, is_time_like
 from skdiffuse.cubes.units import is_amount, is_reflectivity, mm_per_hour
+
+Source: TypeAlias = Paths | xr.Dataset | xr.DataArray
 
 _NETCDF = ("netcdf", "hdf5")
 _RATE_NAME = "lwe_precipitation_rate"
@@ -23,7 +26,7 @@ _NETCDF_FILL = (9.9692e36, 9.9693e36)
 
 
 def open_cube(
-    source: str | os.PathLike | Sequence | xr.Dataset | xr.DataArray,
+    source: Source,
     *,
     variable: str | None = None,
     units: str | None = None,
@@ -91,15 +94,18 @@ def open_cube(
     ('mm h-1', 1.0)
     """
     datasets = _as_datasets(source, engine, variable)
-    options = {
-        "variable": variable,
-        "units": units,
-        "interval": interval,
-        "running_total": running_total,
-        "z_r": z_r,
-        "member": member,
-    }
-    cubes = [_open_one(dataset, **options) for dataset in datasets]
+    cubes = [
+        _open_one(
+            dataset,
+            variable=variable,
+            units=units,
+            interval=interval,
+            running_total=running_total,
+            z_r=z_r,
+            member=member,
+        )
+        for dataset in datasets
+    ]
     cube = cubes[0] if len(cubes) == 1 else _join(cubes)
     time_dim = cube.dims[-3]
     find_breaks(cube[time_dim].values, name=f"variable {cube.name!r}")
@@ -137,7 +143,7 @@ def _open_one(
     return _labelled(rate, dataset, array, str(stated))
 
 
-def _as_datasets(source, engine: str | None, variable: str | None) -> list[xr.Dataset]:
+def _as_datasets(source: Source, engine: str | None, variable: str | None) -> list[xr.Dataset]:
     if isinstance(source, xr.DataArray):
         return [source.to_dataset(name=source.name or "precipitation")]
     if isinstance(source, xr.Dataset):
@@ -152,7 +158,7 @@ def _as_datasets(source, engine: str | None, variable: str | None) -> list[xr.Da
     if len(paths) > 1 and has_dask() and engine is None and kind_of(paths[0]) in _NETCDF:
         name = find_variable(first, variable)
         time_dim = find_axes(first[name]).get("time")
-        if time_dim in first.coords:
+        if time_dim is not None and time_dim in first.coords:
             return [join_netcdf(paths, first, name, time_dim)]
     rest = [open_dataset(path, chunked=has_dask(), engine=engine) for path in paths[1:]]
     return [first, *rest]
@@ -271,7 +277,9 @@ def _convert(
     return to_rate(array, units, time_dim, hours=hours, z_r=z_r).astype(np.float32)
 
 
-def _time_bounds(array: xr.DataArray, dataset: xr.Dataset, time_dim: str) -> xr.DataArray | None:
+def _time_bounds(
+    array: xr.DataArray, dataset: xr.Dataset, time_dim: Hashable
+) -> xr.DataArray | None:
     time = array[time_dim]
     return dataset.get(time.attrs.get("bounds", time.encoding.get("bounds")))
 

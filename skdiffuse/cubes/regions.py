@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import cf_xarray  # noqa: F401  (registers the .cf accessor)
 import numpy as np
@@ -38,8 +38,8 @@ def lat_lon(cube: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
             lat, lon = cube[lat_name], cube[lon_name]
             if set(lat.dims) | set(lon.dims) == {y, x} and lat.dims and lon.dims:
                 lat, lon = xr.broadcast(lat, lon)
-                lat, lon = lat.transpose(y, x).values, lon.transpose(y, x).values
-                return lat.astype(np.float64), _wrap(lon.astype(np.float64))
+                latitude, longitude = (c.transpose(y, x).values for c in (lat, lon))
+                return latitude.astype(np.float64), _wrap(longitude.astype(np.float64))
     pole = _rotated_pole(cube)
     if pole is not None and y in cube.coords and x in cube.coords:
         rlat, rlon = np.meshgrid(cube[y].values, cube[x].values, indexing="ij")
@@ -177,7 +177,7 @@ def crop(
 
 def block_around(
     cube: xr.DataArray, centre: tuple[float, float], size: int | tuple[int, int]
-) -> dict[str, slice]:
+) -> dict[Hashable, slice]:
     """Slices of y and x that hold ``size`` cells around a point (lat, lon).
 
     Raises
@@ -185,11 +185,11 @@ def block_around(
     ValueError
         If the block reaches beyond the domain.
     """
-    sizes = (size, size) if np.isscalar(size) else tuple(size)
+    sizes = tuple(size) if isinstance(size, Iterable) else (size, size)
     latitude, longitude = lat_lon(cube)
     distance = _great_circle(latitude, longitude, *centre)
     nearest = np.unravel_index(np.argmin(distance), distance.shape)
-    part = {}
+    part: dict[Hashable, slice] = {}
     for axis, (dim, n, at) in enumerate(zip(cube.dims[-2:], sizes, nearest, strict=True)):
         # An even number of cells has its centre on an edge: the one nearer to the point.
         start = int(at) - n // 2
@@ -302,4 +302,4 @@ def _cell_area(cube: xr.DataArray) -> xr.DataArray:
     y = cube.dims[-2]
     degrees = y in cube.coords and str(cube[y].attrs.get("units", "")).startswith("degree")
     row = np.cos(np.deg2rad(cube[y].values)) if degrees else np.ones(cube.sizes[y])
-    return xr.DataArray(row.astype(np.float32), dims=y)
+    return xr.DataArray(row.astype(np.float32), dims=(y,))

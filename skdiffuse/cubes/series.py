@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cftime
 import netCDF4
 import numpy as np
 import xarray as xr
 from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+TimesAndAttributes: TypeAlias = tuple[np.ndarray, dict[str, Any]]
 
 # Frames of one block: few enough that reading one window of a large domain stays cheap.
 _BLOCK_BYTES = 16 * 2**20
@@ -89,12 +95,12 @@ def join_netcdf(
     return joined
 
 
-def _layout(path: Path, variable: str, time_dim: str) -> dict:
+def _layout(path: Path, variable: str, time_dim: str) -> dict[str, Any]:
     with netCDF4.Dataset(path) as file:
         return _layout_of(file, variable, time_dim)
 
 
-def _layout_of(file: netCDF4.Dataset, variable: str, time_dim: str) -> dict:
+def _layout_of(file: netCDF4.Dataset, variable: str, time_dim: str) -> dict[str, Any]:
     var = file[variable]
     sizes = dict(zip(var.dimensions, var.shape, strict=True))
     sizes.pop(time_dim, None)
@@ -105,13 +111,13 @@ def _layout_of(file: netCDF4.Dataset, variable: str, time_dim: str) -> dict:
     }
 
 
-def _difference(wanted: dict, got: dict) -> str:
+def _difference(wanted: dict[str, Any], got: dict[str, Any]) -> str:
     return "; ".join(
         f"{key} {got[key]} instead of {wanted[key]}" for key in wanted if got[key] != wanted[key]
     )
 
 
-def _decode(parts: list[tuple[np.ndarray, dict]], time_dim: str) -> np.ndarray:
+def _decode(parts: list[TimesAndAttributes], time_dim: str) -> np.ndarray:
     """Decoded times of all files at once, whatever date each of them counts from."""
     calendars = {attrs.get("calendar", "standard") for _, attrs in parts}
     if len(calendars) > 1:
@@ -129,11 +135,11 @@ def _decode(parts: list[tuple[np.ndarray, dict]], time_dim: str) -> np.ndarray:
         raise ValueError(f"the times {time_dim!r} cannot be decoded: {error}") from error
 
 
-def _units(part: tuple[np.ndarray, dict]) -> str:
+def _units(part: TimesAndAttributes) -> str:
     return str(part[1].get("units", ""))
 
 
-def _since_one_date(parts: list[tuple[np.ndarray, dict]]) -> list[np.ndarray]:
+def _since_one_date(parts: list[TimesAndAttributes]) -> list[np.ndarray]:
     """Times of all files counted from the date of the first: as they are, or in microseconds.
 
     Decoding each file by itself would take longer than reading it.
@@ -158,7 +164,7 @@ def _since_one_date(parts: list[tuple[np.ndarray, dict]]) -> list[np.ndarray]:
     return counted
 
 
-def _blocks(paths: list[Path], lengths: list[int], array: xr.DataArray, time_dim: str):
+def _blocks(paths: list[Path], lengths: list[int], array: xr.DataArray, time_dim: str) -> da.Array:
     """A dask array whose blocks are read from the files when they are needed."""
     import dask.array as da
 
@@ -171,7 +177,7 @@ def _blocks(paths: list[Path], lengths: list[int], array: xr.DataArray, time_dim
     ]
     name = array.name
 
-    def read(block_info=None):
+    def read(block_info: dict[None, dict[str, Any]]) -> np.ndarray:
         path, start, stop = pieces[block_info[None]["chunk-location"][0]]
         try:
             # xarray locks reading but not opening, and the netCDF library is not thread-safe: two

@@ -10,12 +10,14 @@ import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import xarray as xr
 from scipy.io import netcdf_file
 
 from skdiffuse.cubes.radar_formats import hdf5_kind, read_radar
+
+Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 _MAGIC = {
     b"CDF\x01": "netcdf", b"CDF\x02": "netcdf", b"CDF\x05": "netcdf",
@@ -23,7 +25,7 @@ _MAGIC = {
 }  # fmt: skip
 
 
-def resolve(source: str | os.PathLike | Sequence) -> list[Path]:
+def resolve(source: Paths) -> list[Path]:
     """Paths that a path, a pattern or a list of them stands for, sorted by name for a pattern.
 
     Raises
@@ -149,7 +151,7 @@ def _check_complete(path: Path) -> None:
         ) from error
 
 
-def _chunk_size() -> AbstractContextManager:
+def _chunk_size() -> AbstractContextManager[object]:
     """Chunks small enough that reading one window of a large domain stays cheap."""
     import dask
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,7 @@ class CropSampler:
         if not 0 <= min_valid <= 1:
             raise ValueError(f"min_valid must be in [0, 1]; got {min_valid!r}.")
         self.cube = validate_cube(X, n_frames=n_frames)
-        self.size = (size, size) if np.isscalar(size) else tuple(size)
+        self.size: tuple[int, ...] = tuple(size) if isinstance(size, Iterable) else (size, size)
         self.n_frames = n_frames
         rows, columns = (
             _starts(n, width, stride)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from skdiffuse.cubes.units import mm_per_hour
 
 def write_cube(
     cube: xr.DataArray,
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     provenance: Mapping[str, str | int | float] | None = None,
 ) -> Path:
@@ -123,7 +123,7 @@ def _as_dataset(cube: xr.DataArray, *, compress: bool) -> xr.Dataset:
     return dataset
 
 
-def _with_time_bounds(dataset: xr.Dataset, time_dim: str) -> xr.Dataset:
+def _with_time_bounds(dataset: xr.Dataset, time_dim: Hashable) -> xr.Dataset:
     """Put the bounds that the time coordinate describes into a variable, as CF has it."""
     if time_dim not in dataset.coords or BOUNDS_OFFSET not in dataset[time_dim].attrs:
         return dataset
@@ -136,7 +136,7 @@ def _with_time_bounds(dataset: xr.Dataset, time_dim: str) -> xr.Dataset:
     return dataset
 
 
-def _set_time_units(dataset: xr.Dataset, time_dim: str) -> None:
+def _set_time_units(dataset: xr.Dataset, time_dim: Hashable) -> None:
     """Units in which times and bounds are whole numbers, those of the source file if they are."""
     if time_dim not in dataset.coords:
         return

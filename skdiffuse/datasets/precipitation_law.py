@@ -72,6 +72,9 @@ class PrecipitationLaw:
     periodic: bool = False
 
     def __post_init__(self) -> None:
+        # Lists come from configuration files, and shapes are compared as tuples.
+        object.__setattr__(self, "shape", tuple(self.shape))
+        object.__setattr__(self, "advection", tuple(self.advection))
         if len(self.shape) != 2 or min(self.shape) < 1:
             raise ValueError(f"shape must be two positive numbers of cells; got {self.shape!r}.")
         if not 0 < self.wet_fraction <= 1:

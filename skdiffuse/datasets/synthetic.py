@@ -88,7 +88,7 @@ periodic
     if not n_frames >= 1:
         raise ValueError(f"n_frames must be at least 1; got {n_frames!r}.")
     law = PrecipitationLaw(
-        shape=tuple(shape),
+        shape=shape,
         wet_fraction=wet_fraction,
         wet_mean=wet_mean,
         kappa=kappa,
@@ -96,7 +96,7 @@ periodic
         correlation_length=correlation_length,
         slope=slope,
         lifetime=lifetime,
-        advection=tuple(advection),
+        advection=advection,
         periodic=periodic,
     )
     for name, amplitude in (("diurnal", diurnal), ("seasonal", seasonal)):
@@ -217,7 +217,9 @@ def _centres(n: int, cell_size: float, dim: str) -> xr.Variable:
     return xr.Variable(dim, (np.arange(n) + 0.5) * cell_size, attrs)
 
 
-def _generator(random_state: int | np.random.RandomState | np.random.Generator | None):
+def _generator(
+    random_state: int | np.random.RandomState | np.random.Generator | None,
+) -> np.random.Generator:
     if isinstance(random_state, np.random.RandomState):
         # One draw makes successive calls with the same RandomState differ, as in scikit-learn.
         return np.random.default_rng(random_state.randint(2**31 - 1))

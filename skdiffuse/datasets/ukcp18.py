@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
 
 from skdiffuse.cubes import open_cube
+from skdiffuse.cubes.reading import Source
 from skdiffuse.cubes.regions import block_around, coarsen
 
 BIRMINGHAM = (52.48, -1.90)
@@ -16,7 +16,7 @@ _SEASONS = ("DJF", "MAM", "JJA", "SON")
 
 
 def prepare_ukcp18(
-    source: str | os.PathLike | Sequence | xr.Dataset | xr.DataArray,
+    source: Source,
     *,
     member: int | None = None,
     coarsening: int = 4,

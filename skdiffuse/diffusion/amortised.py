@@ -1,5 +1,6 @@
 """Conditioning by a network that was trained to be told what is known."""
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -70,14 +71,16 @@ class AmortisedDenoiser(NetworkDenoiser):
     tensor([[[[3., 0.]]]])
     """
 
+    network: Callable[..., Tensor]
+
     def __init__(
         self,
-        network,
+        network: Callable[..., Tensor],
         observation: Observation,
         parameterization: str = "v",
         *,
         covariates: Tensor | None = None,
-        **told,
+        **told: Tensor,
     ) -> None:
         super().__init__(partial(network, **told), parameterization)
         self.observation = observation

@@ -1,5 +1,7 @@
 """Methods of conditioning by name."""
 
+from typing import Any
+
 from skdiffuse.diffusion.denoisers import Denoiser
 from skdiffuse.diffusion.guidance import (
     HoGuidance,
@@ -23,7 +25,10 @@ CONDITIONING_METHODS: dict[str, type[ObservationGuidance]] = {
 
 
 def condition(
-    denoiser: Denoiser, observation: Observation, method: str = "reconstruction", **options
+    denoiser: Denoiser,
+    observation: Observation,
+    method: str = "reconstruction",
+    **options: Any,
 ) -> ObservationGuidance:
     """Denoiser of data of which something is observed.
 

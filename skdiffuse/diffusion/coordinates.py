@@ -140,7 +140,7 @@ class TaperedLogSNR(Coordinate):
     half_width: float = 9.0
     centre: float = -1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.half_width > 0:
             raise ValueError(f"half_width must be positive, got {self.half_width}.")
 

@@ -90,11 +90,13 @@ class ExactReverseCovariance(ReverseVariance):
     def __init__(self, denoiser: GaussianDenoiser):
         self.denoiser = denoiser
 
-    def __call__(self, z, x_hat, log_snr, log_snr_next):
+    def __call__(self, z: Tensor, x_hat: Tensor, log_snr: Tensor, log_snr_next: Tensor) -> Tensor:
         """Variances of the cells, the diagonal of the covariance."""
         return torch.diagonal(self._covariance(log_snr, log_snr_next)).reshape(z.shape[1:])
 
-    def noise(self, eps, z, x_hat, log_snr, log_snr_next):
+    def noise(
+        self, eps: Tensor, z: Tensor, x_hat: Tensor, log_snr: Tensor, log_snr_next: Tensor
+    ) -> Tensor:
         factor = torch.linalg.cholesky(self._covariance(log_snr, log_snr_next))
         return (eps.double().flatten(1) @ factor.T).reshape(eps.shape).to(eps.dtype)
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from skdiffuse.diffusion.conjugate_gradients import LARGEST_GAIN, gaussian_correction
 from skdiffuse.diffusion.denoisers import Denoiser
 from skdiffuse.diffusion.linearisation import Linearisation
-from skdiffuse.diffusion.observations import Observation
+from skdiffuse.diffusion.observations import FieldFunction, Observation
 from skdiffuse.diffusion.parameterizations import alpha, like, sigma
 
 __all__ = [
@@ -78,11 +78,7 @@ class ObservationGuidance(ABC):
 
     @abstractmethod
     def _correction(
-        self,
-        tangent: Linearisation,
-        pull_back: Callable[[Tensor], Tensor],
-        x_hat: Tensor,
-        log_snr: Tensor,
+        self, tangent: Linearisation, pull_back: FieldFunction, x_hat: Tensor, log_snr: Tensor
     ) -> Tensor:
         """Correction of x_hat; ``pull_back(w)`` is ``J^T w``, a backward pass of the network."""
 
@@ -116,7 +112,9 @@ class Replacement(ObservationGuidance):
 
     needs_gradient = False
 
-    def _correction(self, tangent, pull_back, x_hat, log_snr):
+    def _correction(
+        self, tangent: Linearisation, pull_back: FieldFunction, x_hat: Tensor, log_snr: Tensor
+    ) -> Tensor:
         return self._least_change(tangent, log_snr)
 
 
@@ -131,7 +129,9 @@ class PiGDM(ObservationGuidance):
     r^2 = sigma^2, the posterior variance of white data of unit variance.
     """
 
-    def _correction(self, tangent, pull_back, x_hat, log_snr):
+    def _correction(
+        self, tangent: Linearisation, pull_back: FieldFunction, x_hat: Tensor, log_snr: Tensor
+    ) -> Tensor:
         return pull_back(self._least_change(tangent, log_snr)) / like(alpha(log_snr), x_hat)
 
 
@@ -172,7 +172,9 @@ class HoGuidance(ObservationGuidance):
         self.w_r = _weight(w_r)
         self.mean_over_batch = mean_over_batch
 
-    def _correction(self, tangent, pull_back, x_hat, log_snr):
+    def _correction(
+        self, tangent: Linearisation, pull_back: FieldFunction, x_hat: Tensor, log_snr: Tensor
+    ) -> Tensor:
         weight = self.w_r
         if self.mean_over_batch:
             n_observed = torch.isfinite(self.observation.values).expand_as(tangent.residual).sum()
@@ -244,7 +246,9 @@ class MomentMatching(ObservationGuidance):
         self.tolerance = tolerance
         self.largest_gain = largest_gain
 
-    def _correction(self, tangent, pull_back, x_hat, log_snr):
+    def _correction(
+        self, tangent: Linearisation, pull_back: FieldFunction, x_hat: Tensor, log_snr: Tensor
+    ) -> Tensor:
         tweedie = like(sigma(log_snr) ** 2 / alpha(log_snr), x_hat)
         return gaussian_correction(
             tangent,
@@ -331,12 +335,14 @@ class ReconstructionGuidance(MomentMatching):
         if self.w_r == 0:
             self.needs_gradient = False
 
-    def _correction(self, tangent, pull_back, x_hat, log_snr):
+    def _correction(
+        self, tangent: Linearisation, pull_back: FieldFunction, x_hat: Tensor, log_snr: Tensor
+    ) -> Tensor:
         if self.w_r == 0:
             return self._least_change(tangent, log_snr)
         return super()._correction(tangent, pull_back, x_hat, log_snr)
 
-    def _error_variance_at(self, log_snr, residual):
+    def _error_variance_at(self, log_snr: Tensor, residual: Tensor) -> Tensor:
         added = torch.exp(-log_snr.double()) / self.w_r
         return super()._error_variance_at(log_snr, residual) + like(added, residual)
 

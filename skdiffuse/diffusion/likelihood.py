@@ -121,12 +121,12 @@ def elbo(
             else:
                 eps = -eps
             errors.append(_squared_eps_error(denoiser, x, eps, log_snr, counted))
-        errors = torch.stack(errors)
+        draws = torch.stack(errors)
         if n_pairs:
-            errors = errors.reshape(n_pairs, 2, -1).mean(1)
-        total += 0.5 * half * float(weight) * errors.mean(0)
-        spread = errors.var(0) if len(errors) > 1 else math.nan
-        variance += (0.5 * half * float(weight)) ** 2 * spread / len(errors)
+            draws = draws.reshape(n_pairs, 2, -1).mean(1)
+        total += 0.5 * half * float(weight) * draws.mean(0)
+        spread = draws.var(0) if len(draws) > 1 else math.nan
+        variance += (0.5 * half * float(weight)) ** 2 * spread / len(draws)
     alpha2 = alpha(log_snr_min) ** 2
     prior_variance = -logsigmoid(torch.tensor(-log_snr_min, dtype=torch.float64)) - alpha2
     squared = torch.where(counted, x.double(), 0.0).flatten(1).square().sum(1)
@@ -193,7 +193,8 @@ def flow_log_density(
     angles = [NoiseLevel.at(g).angle for g in grid]
     for i in range(n_steps):
         h = angles[i + 1] - angles[i]
-        slopes, rates = [], []
+        slopes: list[Tensor] = []
+        rates: list[Tensor] = []
         for row in matrix:
             stage = z + h * sum((c * k for c, k in zip(row, slopes, strict=True)), start=0.0)
             angle = angles[i] + sum(row) * h
@@ -297,9 +298,9 @@ def _reconstruction(x: Tensor, counted: Tensor, below: Tensor | None, log_snr_ma
 
 
 def _v_and_divergence(
-    denoiser: Denoiser, z: Tensor, log_snr: float, probes: list[Tensor]
+    denoiser: Denoiser, z: Tensor, level: float, probes: list[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    log_snr = torch.tensor(log_snr, dtype=torch.float64, device=z.device)
+    log_snr = torch.tensor(level, dtype=torch.float64, device=z.device)
     with torch.enable_grad():
         z = z.detach().requires_grad_()
         v = convert(denoiser(z, log_snr), z, log_snr, source="x", target="v")

@@ -193,8 +193,11 @@ class DecodedObservation(Observation):
         nodes, weights = np.polynomial.hermite_e.hermegauss(5)
         weights = weights / weights.sum()
         decoded = sum(
-            float(w) * self.decode(field + std * float(node))
-            for node, w in zip(nodes, weights, strict=True)
+            (
+                float(w) * self.decode(field + std * float(node))
+                for node, w in zip(nodes, weights, strict=True)
+            ),
+            start=torch.zeros(()),
         )
         return self.observation.predict(decoded)
 

@@ -5,6 +5,8 @@ well-scaled at both ends, and for data of unit variance in every direction v = 0
 """
 
 import functools
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,12 +14,17 @@ import torch
 from torch import Tensor
 
 from skdiffuse.diffusion.coordinates import Angle, Coordinate, TaperedLogSNR
+from skdiffuse.diffusion.denoisers import Denoiser
 from skdiffuse.diffusion.parameterizations import NoiseLevel
+from skdiffuse.diffusion.random import RandomStreams
 
 __all__ = ["AdamsBashforthStep", "AdamsStep", "HeunStep", "RungeKuttaStep"]
 
+# Log-SNRs of the latest evaluations, v at them, and the increment that was predicted.
+AdamsMemory = tuple[tuple[float, ...], tuple[Tensor, ...], Tensor]
+
 # method: (rows of the Butcher matrix, weights); the nodes are the sums of the rows
-TABLEAUX = {
+TABLEAUX: dict[str, tuple[tuple[tuple[float, ...], ...], tuple[float, ...]]] = {
     "euler": (((),), (1.0,)),
     "midpoint": (((), (0.5,)), (0.0, 1.0)),
     "heun": (((), (1.0,)), (0.5, 0.5)),
@@ -44,7 +51,7 @@ class RungeKuttaStep:
     method: str = "rk4"
     stochastic: bool = field(default=False, init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.method not in TABLEAUX:
             raise ValueError(f"method must be one of {tuple(TABLEAUX)}, got {self.method!r}.")
 
@@ -52,7 +59,15 @@ class RungeKuttaStep:
     def evaluations(self) -> int:
         return len(TABLEAUX[self.method][1])
 
-    def __call__(self, denoiser, z, log_snr, log_snr_next, memory, streams):
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        z: Tensor,
+        log_snr: Tensor,
+        log_snr_next: Tensor,
+        memory: None,
+        streams: RandomStreams | None,
+    ) -> tuple[Tensor, Tensor, None]:
         matrix, weights = TABLEAUX[self.method]
         t = NoiseLevel.at(log_snr)
         h = NoiseLevel.at(log_snr_next).angle - t.angle
@@ -114,20 +129,30 @@ class AdamsStep:
     evaluations: int = field(default=1, init=False)
     stochastic: bool = field(default=False, init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 1 <= self.order <= 5:
             raise ValueError(f"order must lie in 1..5, got {self.order}.")
         if self.corrector and self.order < 2:
             raise ValueError("order must be at least 2 with a corrector.")
 
-    def __call__(self, denoiser, z, log_snr, log_snr_next, memory, streams):
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        z: Tensor,
+        log_snr: Tensor,
+        log_snr_next: Tensor,
+        memory: AdamsMemory | None,
+        streams: RandomStreams | None,
+    ) -> tuple[Tensor, Tensor, AdamsMemory]:
         x_hat = denoiser(z, log_snr)
         v = NoiseLevel.at(log_snr).v(z, x_hat)
-        nodes, values, predicted = memory or ((), (), None)
-        nodes, values = (float(log_snr), *nodes), (v, *values)
-        if self.corrector and predicted is not None:
-            corrected = self._increment(self.order, nodes, values, nodes[1], nodes[0])
-            z = z + (corrected - predicted)
+        nodes: tuple[float, ...] = (float(log_snr),)
+        values: tuple[Tensor, ...] = (v,)
+        if memory is not None:
+            nodes, values = (*nodes, *memory[0]), (*values, *memory[1])
+            if self.corrector:
+                corrected = self._increment(self.order, nodes, values, nodes[1], nodes[0])
+                z = z + (corrected - memory[2])
         n_used = self.order - self.corrector
         predicted = self._increment(n_used, nodes, values, nodes[0], float(log_snr_next))
         n_kept = max(self.order - 1, 1)
@@ -193,12 +218,9 @@ def _gauss_legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
     return (x + 1) / 2, w / 2
 
 
-def _combine(weights, tensors) -> Tensor:
-    total = None
-    for weight, tensor in zip(weights, tensors, strict=False):
-        if weight != 0:
-            total = weight * tensor if total is None else total + weight * tensor
-    return total
+def _combine(weights: Sequence[float], tensors: Sequence[Tensor]) -> Tensor:
+    terms = (w * tensor for w, tensor in zip(weights, tensors, strict=False) if w != 0)
+    return functools.reduce(operator.add, terms)
 
 
 def _log_snr_of_angle(angle: float) -> Tensor:

@@ -163,7 +163,7 @@ class Trajectory:
     3
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.z: list[Tensor] = []
         self.x_hat: list[Tensor] = []
 

@@ -183,7 +183,9 @@ class ShiftedCosineSchedule(NoiseSchedule):
         self._cosine = TruncatedCosineSchedule(log_snr_min - shift, log_snr_max - shift)
 
     @classmethod
-    def for_resolution(cls, n_cells: int, reference: int = 64, **limits) -> "ShiftedCosineSchedule":
+    def for_resolution(
+        cls, n_cells: int, reference: int = 64, **limits: float
+    ) -> "ShiftedCosineSchedule":
         """Schedule for fields n_cells wide that matches a cosine for fields `reference` wide.
 
         The shift is ``2 log(reference / n_cells)``.
@@ -191,7 +193,7 @@ class ShiftedCosineSchedule(NoiseSchedule):
         return cls(2 * math.log(reference / n_cells), **limits)
 
     @classmethod
-    def for_data_variance(cls, variance: float, **limits) -> "ShiftedCosineSchedule":
+    def for_data_variance(cls, variance: float, **limits: float) -> "ShiftedCosineSchedule":
         """Schedule for data of a given variance that matches a cosine for unit variance.
 
         The shift is ``-log(variance)``: the effective log-SNR is ``log_snr + log(variance)``.

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from skdiffuse.diffusion.denoisers import Denoiser
 from skdiffuse.diffusion.parameterizations import NoiseLevel
 from skdiffuse.diffusion.random import RandomStreams
 from skdiffuse.diffusion.variances import (
@@ -37,13 +38,22 @@ class AncestralStep:
     evaluations: int = field(default=1, init=False)
     stochastic: bool = field(default=True, init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "variance", as_reverse_variance(self.variance))
 
-    def __call__(self, denoiser, z, log_snr, log_snr_next, memory, streams):
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        z: Tensor,
+        log_snr: Tensor,
+        log_snr_next: Tensor,
+        memory: None,
+        streams: RandomStreams | None,
+    ) -> tuple[Tensor, Tensor, None]:
         x_hat = denoiser(z, log_snr)
         c_z, c_x, _ = posterior_coefficients(log_snr, log_snr_next)
-        noise = self.variance.noise(_normal(streams, z), z, x_hat, log_snr, log_snr_next)
+        variance = as_reverse_variance(self.variance)
+        noise = variance.noise(_normal(streams, z), z, x_hat, log_snr, log_snr_next)
         return c_z * z + c_x * x_hat + noise, x_hat, None
 
 
@@ -62,7 +72,7 @@ class DDIMStep:
     eta: float = 0.0
     evaluations: int = field(default=1, init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta must lie in [0, 1], got {self.eta}.")
 
@@ -70,7 +80,15 @@ class DDIMStep:
     def stochastic(self) -> bool:
         return self.eta != 0
 
-    def __call__(self, denoiser, z, log_snr, log_snr_next, memory, streams):
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        z: Tensor,
+        log_snr: Tensor,
+        log_snr_next: Tensor,
+        memory: None,
+        streams: RandomStreams | None,
+    ) -> tuple[Tensor, Tensor, None]:
         x_hat = denoiser(z, log_snr)
         if self.eta == 0:
             return rotate(z, x_hat, log_snr, log_snr_next), x_hat, None
@@ -108,7 +126,7 @@ class DPMSolverStep:
     order: int = 2
     evaluations: int = field(default=1, init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.eta < 0:
             raise ValueError(f"eta must not be negative, got {self.eta}.")
         if self.order not in (1, 2):
@@ -118,7 +136,15 @@ class DPMSolverStep:
     def stochastic(self) -> bool:
         return self.eta != 0
 
-    def __call__(self, denoiser, z, log_snr, log_snr_next, memory, streams):
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        z: Tensor,
+        log_snr: Tensor,
+        log_snr_next: Tensor,
+        memory: tuple[Tensor, float] | None,
+        streams: RandomStreams | None,
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, float]]:
         x_hat = denoiser(z, log_snr)
         t, s = NoiseLevel.at(log_snr), NoiseLevel.at(log_snr_next)
         h = s.log_snr - t.log_snr
@@ -158,7 +184,7 @@ class EDMStep:
     noise_scale: float = 1.0
     evaluations: int = field(default=2, init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.churn <= math.sqrt(2) - 1:
             raise ValueError(f"churn must lie in [0, sqrt(2) - 1], got {self.churn}.")
 
@@ -166,7 +192,15 @@ class EDMStep:
     def stochastic(self) -> bool:
         return self.churn != 0
 
-    def __call__(self, denoiser, z, log_snr, log_snr_next, memory, streams):
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        z: Tensor,
+        log_snr: Tensor,
+        log_snr_next: Tensor,
+        memory: None,
+        streams: RandomStreams | None,
+    ) -> tuple[Tensor, Tensor, None]:
         ratio = math.exp(-0.5 * float(log_snr))
         if self.churn and self.noise_min <= ratio <= self.noise_max:
             z, log_snr = self._churn(z, log_snr, ratio, streams)
@@ -179,7 +213,7 @@ class EDMStep:
         return ahead + half_step * change, x_hat, None
 
     def _churn(
-        self, z: Tensor, log_snr: Tensor, ratio: float, streams: RandomStreams
+        self, z: Tensor, log_snr: Tensor, ratio: float, streams: RandomStreams | None
     ) -> tuple[Tensor, Tensor]:
         raised = log_snr - 2 * math.log1p(self.churn)
         t, up = NoiseLevel.at(log_snr), NoiseLevel.at(raised)
@@ -199,5 +233,10 @@ def rotate(
     return kept * z + (s.alpha - t.alpha * kept) * x_hat
 
 
-def _normal(streams: RandomStreams, z: Tensor) -> Tensor:
+def _normal(streams: RandomStreams | None, z: Tensor) -> Tensor:
+    if streams is None:
+        raise ValueError(
+            "streams is None, and the step draws noise: pass RandomStreams(seeds), one seed per "
+            "sample."
+        )
     return streams.normal(z.shape[1:], dtype=z.dtype).to(z.device)

@@ -80,7 +80,7 @@ class ReverseVariance(ABC):
 class LowerVariance(ReverseVariance):
     """Variance of ``q(z_s | z_t, x)``, optimal if x is known (Ho et al. 2020, eq. 7)."""
 
-    def __call__(self, z, x_hat, log_snr, log_snr_next):
+    def __call__(self, z: Tensor, x_hat: Tensor, log_snr: Tensor, log_snr_next: Tensor) -> float:
         return posterior_coefficients(log_snr, log_snr_next)[2] ** 2
 
 
@@ -92,7 +92,7 @@ class UpperVariance(ReverseVariance):
     3.2); for a variance of 4 the optimum lies above it.
     """
 
-    def __call__(self, z, x_hat, log_snr, log_snr_next):
+    def __call__(self, z: Tensor, x_hat: Tensor, log_snr: Tensor, log_snr_next: Tensor) -> float:
         t = NoiseLevel.at(log_snr)
         return -(t.sigma**2) * math.expm1(t.log_snr - float(log_snr_next))
 
@@ -112,7 +112,7 @@ class InterpolatedVariance(ReverseVariance):
     def __init__(self, fraction: Denoiser):
         self.fraction = fraction
 
-    def __call__(self, z, x_hat, log_snr, log_snr_next):
+    def __call__(self, z: Tensor, x_hat: Tensor, log_snr: Tensor, log_snr_next: Tensor) -> Tensor:
         lower = math.log(LowerVariance()(z, x_hat, log_snr, log_snr_next))
         upper = math.log(UpperVariance()(z, x_hat, log_snr, log_snr_next))
         return torch.exp(lower + (upper - lower) * self.fraction(z, log_snr.to(z.device)))
@@ -133,7 +133,9 @@ class PosteriorVariance(ReverseVariance):
     def __init__(self, error_variance: Callable[[Tensor, Tensor], Tensor | float]):
         self.error_variance = error_variance
 
-    def __call__(self, z, x_hat, log_snr, log_snr_next):
+    def __call__(
+        self, z: Tensor, x_hat: Tensor, log_snr: Tensor, log_snr_next: Tensor
+    ) -> Tensor | float:
         _, c_x, std = posterior_coefficients(log_snr, log_snr_next)
         return std**2 + c_x**2 * self.error_variance(z, log_snr.to(z.device))
 
@@ -157,7 +159,7 @@ class LearntVariance(ReverseVariance):
         self.network = network
         self.kind = kind
 
-    def __call__(self, z, x_hat, log_snr, log_snr_next):
+    def __call__(self, z: Tensor, x_hat: Tensor, log_snr: Tensor, log_snr_next: Tensor) -> Tensor:
         expected = self.network(z, log_snr.to(z.device))
         if self.kind == "sn":
             eps_hat = convert(x_hat, z, log_snr, source="x", target="eps")

@@ -97,7 +97,7 @@ class WindowedNetwork:
                 for length, size, shared in zip(z.shape[1:], self.window, self.overlap, strict=True)
             )
         )
-        groups: dict[tuple[int, ...], list] = {}
+        groups: dict[tuple[int, ...], list[tuple[int, tuple[Piece, ...]]]] = {}
         for piece in pieces:
             shape = tuple(stop - start for start, stop, _ in piece)
             groups.setdefault(shape, []).extend((i, piece) for i in range(len(z)))
@@ -117,7 +117,7 @@ class WindowedNetwork:
             for (i, piece), predicted in zip(jobs, network(cut, level, **told), strict=True):
                 (_, _, frames), (_, _, rows), (_, _, columns) = piece
                 weight = frames[:, None, None] * rows[:, None] * columns
-                result[(i, *_slices(piece))] += weight.to(z) * predicted
+                result[_place(i, piece)] += weight.to(z) * predicted
         return result
 
 
@@ -168,7 +168,7 @@ def _inputs(
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """What the network is given of each sequence and window."""
     samples = torch.tensor([i for i, _ in jobs], device=z.device)
-    cut = torch.stack([z[(i, *_slices(piece))] for i, piece in jobs])
+    cut = torch.stack([z[_place(i, piece)] for i, piece in jobs])
     level = log_snr if log_snr.ndim == 0 else log_snr[samples.to(log_snr.device)]
     told = {}
     if covariates is not None:
@@ -176,6 +176,10 @@ def _inputs(
     if labels is not None:
         told["labels"] = labels[samples]
     return cut, level, told
+
+
+def _place(sample: int, piece: Sequence[Piece]) -> tuple[int | slice, ...]:
+    return (sample, *_slices(piece))
 
 
 def _slices(piece: Sequence[Piece]) -> tuple[slice, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ def _check_dates(train: Any, test: Any, guard: float) -> None:
         )
 
 
-def _fingerprints(X: Any, name: str):
+def _fingerprints(X: Any, name: str) -> Iterator[tuple[tuple[int, int], int]]:
     """Position and hash of every frame that is not constant (dry frames are all the same)."""
     cube = validate_cube(X, name=name)
     for sequence in range(cube.n_sequences):

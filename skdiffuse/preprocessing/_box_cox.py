@@ -16,6 +16,7 @@ from skdiffuse.preprocessing._elementwise import (
     finite_values,
     own_random_state,
 )
+from skdiffuse.runtime.array_types import RandomStateLike
 
 __all__ = ["BoxCoxTransform"]
 
@@ -72,7 +73,12 @@ class BoxCoxTransform(ElementwiseTransformer):
 
     _stateless = False
 
-    def __init__(self, power: float | None = None, offset: float = 0.01, random_state=None):
+    def __init__(
+        self,
+        power: float | None = None,
+        offset: float = 0.01,
+        random_state: RandomStateLike = None,
+    ) -> None:
         self.power = power
         self.offset = offset
         self.random_state = random_state

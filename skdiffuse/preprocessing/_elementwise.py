@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Self, TypeVar
 
 import numpy as np
 import torch
 import xarray as xr
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import (
     _check_feature_names_in,
     _check_n_features,
@@ -18,6 +18,8 @@ from sklearn.utils.validation import (
     check_is_fitted,
     validate_data,
 )
+
+from skdiffuse.runtime.array_types import RandomStateLike
 
 __all__ = ["PHYSICAL_LIMIT", "ElementwiseTransformer", "finite_values", "own_random_state"]
 
@@ -36,7 +38,10 @@ _FLOATS = [np.float64, np.float32, np.float16]
 Array = TypeVar("Array", np.ndarray, xr.DataArray, torch.Tensor)
 
 
-class ElementwiseTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
+# scikit-learn has no types: mypy sees object's __init_subclass__, which takes no keywords.
+class ElementwiseTransformer(  # type: ignore[call-arg]
+    TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
+):
     r"""Base of the element-wise, strictly increasing transforms of precipitation.
 
     A subclass gives three functions of a floating tensor: ``_forward`` (:math:`z = h(x)`, rain in
@@ -99,7 +104,8 @@ class ElementwiseTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_k
         elif isinstance(X, np.ndarray) or X.chunks is None:
             # A lazy cube is checked block by block when it is transformed.
             for chunk in np.nditer(np.asarray(X), ["external_loop", "buffered", "zerosize_ok"]):
-                _check_rain(torch.from_numpy(chunk.copy()), self)
+                # NumPy's types promise a tuple for a single operand too, which is wrong.
+                _check_rain(torch.from_numpy(chunk.copy()), self)  # type: ignore[attr-defined]
         self._fit(X)
         return self
 
@@ -167,7 +173,7 @@ class ElementwiseTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_k
         """
         return _relabel(self._apply(X, "_log_derivative", _check_rain), None)
 
-    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+    def get_feature_names_out(self, input_features: Sequence[str] | None = None) -> np.ndarray:
         """Names of the columns of 2-D data: those that came in.
 
         Parameters
@@ -181,7 +187,7 @@ class ElementwiseTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_k
         """
         return _check_feature_names_in(self, input_features)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.positive_only = True
         tags.input_tags.allow_nan = True
@@ -223,7 +229,7 @@ class ElementwiseTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_k
             return check_array(X, allow_nd=True, input_name="X", estimator=self, **options)
         return validate_data(self, X, reset=reset, **options)
 
-    def _apply(self, X: Array, name: str, check: Callable) -> Array:
+    def _apply(self, X: Array, name: str, check: Callable[[torch.Tensor, object], None]) -> Array:
         if not self._stateless:
             check_is_fitted(self)
         self._check_parameters()
@@ -278,7 +284,7 @@ def finite_values(
     values : ndarray of shape (n,), float64, sorted
     """
     if isinstance(X, torch.Tensor):
-        X = X.detach().cpu().numpy()
+        return finite_values(X.detach().cpu().numpy(), limit, rng, above)
     if isinstance(X, xr.DataArray) and X.chunks is not None and X.size > _MOST_READ:
         X = X[:: -(-X.size // _MOST_READ)]
     values = np.asarray(X).reshape(-1)
@@ -288,14 +294,14 @@ def finite_values(
     return np.sort(values.astype(np.float64))
 
 
-def own_random_state(
-    random_state: int | np.random.RandomState | None,
-) -> np.random.RandomState:
+def own_random_state(random_state: RandomStateLike) -> np.random.RandomState:
     """scikit-learn's ``check_random_state``, except that None never means the global generator."""
     return np.random.RandomState() if random_state is None else check_random_state(random_state)
 
 
-def _map_chunks(X: np.ndarray, function: Callable, exact: bool = True) -> np.ndarray:
+def _map_chunks(
+    X: np.ndarray, function: Callable[[torch.Tensor], torch.Tensor], exact: bool = True
+) -> np.ndarray:
     """`function` of a tensor over the elements of `X`: one new array, whatever X's memory order."""
     working = np.float64 if X.dtype == np.float64 or not (exact or X.dtype == np.float16) else "f4"
     iterator = np.nditer(

@@ -19,6 +19,7 @@ from skdiffuse.preprocessing._elementwise import (
 )
 from skdiffuse.preprocessing._monotone_network import FORMS, MonotoneNetwork
 from skdiffuse.preprocessing._table import TabulatedTransformer
+from skdiffuse.runtime.array_types import RandomStateLike
 
 __all__ = ["LearntMonotoneTransform"]
 
@@ -123,7 +124,7 @@ class LearntMonotoneTransform(TabulatedTransformer):
         max_iter: int = 600,
         joint_learning_rate: float = 1e-3,
         warm_start: bool = False,
-        random_state=None,
+        random_state: RandomStateLike = None,
     ):
         self.min_gradient = min_gradient
         self.mask_below = mask_below
@@ -197,7 +198,7 @@ class LearntMonotoneTransform(TabulatedTransformer):
         positive += [name for name in ("scale", "mask_below") if getattr(self, name) is not None]
         for name in positive:
             value = getattr(self, name)
-            if not isinstance(value, Real) or not 0 < value < math.inf:
+            if not isinstance(value, Real) or not 0 < float(value) < math.inf:
                 raise ValueError(f"{name}: got {value!r}; give a positive number.")
         for name, least in (("n_hidden", 1), ("max_iter", 0)):
             value = getattr(self, name)
@@ -259,7 +260,7 @@ def _minimise(
 def _largest(X: Array) -> float:
     """Largest rate of X, 0 where there is none."""
     if isinstance(X, torch.Tensor):
-        X = X.detach().cpu().numpy()
+        return _largest(X.detach().cpu().numpy())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # all missing
         largest = float(np.nanmax(X)) if X.size else math.nan

@@ -60,7 +60,7 @@ class LogTransform(ElementwiseTransformer):
     def _check_parameters(self) -> None:
         for name in ("offset", "threshold"):
             value = getattr(self, name)
-            if not isinstance(value, Real) or not 0 <= value < math.inf:
+            if not isinstance(value, Real) or not 0 <= float(value) < math.inf:
                 raise ValueError(f"{name}: got {value!r}; give a rate in mm/h of at least 0.")
         if self.offset + self.threshold == 0:
             raise ValueError(

@@ -55,6 +55,13 @@ class MonotoneNetwork(nn.Module):
     True
     """
 
+    raw1: nn.Parameter
+    raw2: nn.Parameter
+    raw3: nn.Parameter
+    bias1: nn.Parameter
+    bias2: nn.Parameter
+    bias3: nn.Parameter
+
     def __init__(
         self,
         scale: float,

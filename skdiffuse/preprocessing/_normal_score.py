@@ -15,6 +15,7 @@ from skdiffuse.preprocessing._elementwise import (
     own_random_state,
 )
 from skdiffuse.preprocessing._table import TabulatedTransformer, floor_elasticity
+from skdiffuse.runtime.array_types import RandomStateLike
 
 __all__ = ["NormalScoreTransform"]
 
@@ -92,7 +93,7 @@ class NormalScoreTransform(TabulatedTransformer):
         threshold: float = 0.01,
         tail_fraction: float = 0.01,
         n_quantiles: int = 200,
-        random_state=None,
+        random_state: RandomStateLike = None,
     ):
         self.threshold = threshold
         self.tail_fraction = tail_fraction

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from sklearn.base import clone
 
@@ -76,7 +78,7 @@ def resolve_transformer(transformer: object) -> ElementwiseTransformer:
 
 def transformer_to_arrays(
     transformer: ElementwiseTransformer,
-) -> tuple[dict, dict[str, np.ndarray]]:
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Parameters and learnt state as JSON-able values and arrays, without pickle.
 
     Parameters
@@ -108,7 +110,12 @@ def transformer_to_arrays(
             "of skdiffuse.preprocessing and classes derived from ElementwiseTransformer do. "
             "Use pickle for others."
         )
-    config: dict = {"class": type(transformer).__name__, "params": {}, "state": {}, "nested": {}}
+    config: dict[str, Any] = {
+        "class": type(transformer).__name__,
+        "params": {},
+        "state": {},
+        "nested": {},
+    }
     arrays: dict[str, np.ndarray] = {}
     params = transformer.get_params(deep=False)
     state = {
@@ -129,7 +136,9 @@ def transformer_to_arrays(
     return config, arrays
 
 
-def transformer_from_arrays(config: dict, arrays: dict[str, np.ndarray]) -> ElementwiseTransformer:
+def transformer_from_arrays(
+    config: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> ElementwiseTransformer:
     """The transformer that :func:`transformer_to_arrays` took apart.
 
     Parameters
@@ -199,5 +208,5 @@ def _plain(name: str, value: object) -> object:
     )
 
 
-def _subclasses(cls: type) -> set[type]:
+def _subclasses(cls: type[ElementwiseTransformer]) -> set[type[ElementwiseTransformer]]:
     return {cls}.union(*(_subclasses(sub) for sub in cls.__subclasses__()))

@@ -60,12 +60,13 @@ def streamed(
     try:
         import dask
         import dask.array
+        from dask.delayed import delayed
     except ImportError as error:
         raise ImportError(
             'out writes while it generates, which needs dask: pip install "skdiffuse[lazy]".'
         ) from error
 
-    @dask.delayed(pure=False)
+    @delayed(pure=False)
     def following(previous: np.ndarray | None) -> np.ndarray:
         return next(parts)
 
@@ -76,7 +77,7 @@ def streamed(
         lazy.append(dask.array.from_delayed(previous, shape, np.float32))
     cube = dressed(dask.array.concatenate(lazy, axis=axis))
     if not isinstance(cube, xr.DataArray):
-        dims = ("realization", "sequence", "time", "y", "x")
+        dims: tuple[str, ...] = ("realization", "sequence", "time", "y", "x")
         dims = dims if cube.ndim == len(dims) else (dims[0], *dims[2:])
         cube = xr.DataArray(cube, dims=dims, name="precipitation_rate")
     with dask.config.set(scheduler="synchronous"):

@@ -202,3 +202,10 @@ def test_longer_runs_begin_like_shorter_ones():
 def test_bad_parameters(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         make_precipitation(**bad)
+
+
+def test_lists_in_place_of_tuples_make_the_same_law():
+    lists = PrecipitationLaw(shape=[16, 24], advection=[0.5, 2.0])
+    assert lists == PrecipitationLaw(shape=(16, 24), advection=(0.5, 2.0))
+    rain = make_precipitation(2, [16, 24], advection=[0.5, 2.0], random_state=0)
+    assert np.array_equal(rain, make_precipitation(2, (16, 24), random_state=0))

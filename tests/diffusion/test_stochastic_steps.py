@@ -251,3 +251,10 @@ def test_equal_rules_are_equal():
 def test_errors(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+def test_a_step_taken_by_itself_asks_for_its_noise():
+    z, x_hat = torch.ones(2, 3), torch.zeros(2, 3)
+    log_snr, log_snr_next = torch.tensor([-1.0, 0.0], dtype=torch.float64)
+    with pytest.raises(ValueError, match="streams"):
+        AncestralStep()(lambda z, log_snr: x_hat, z, log_snr, log_snr_next, None, None)

@@ -1,0 +1,75 @@
+"""What `py.typed` promises: a user's script sees real types, and its mistakes are found."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import skdiffuse
+
+ROOT = Path(__file__).parents[1]
+
+# `assert_type` fails where a type is lost (Any), and an ignore that nothing needs is an error.
+SCRIPT = """
+from typing import assert_type
+
+import numpy as np
+import torch
+import xarray as xr
+
+from skdiffuse import PrecipDiffusion, SqrtTransform, make_precipitation, metrics, open_cube
+from skdiffuse.baselines import Persistence
+from skdiffuse.diffusion import (
+    AdamsStep, GaussianDenoiser, TruncatedCosineSchedule, run_sampler, sampling_grid
+)
+
+assert_type(open_cube("rain.nc", units="mm h-1"), xr.DataArray)
+open_cube(7)  # type: ignore[arg-type]
+rain = make_precipitation(n_frames=4, shape=(16, 16), random_state=0)
+assert_type(rain, xr.DataArray)
+make_precipitation(frames=4)  # type: ignore[call-arg]
+
+score = metrics.crps_ensemble(rain.values[0], np.stack([rain.values[1], rain.values[2]]))
+metrics.crps_ensembles(rain)  # type: ignore[attr-defined]
+
+denoiser = GaussianDenoiser(torch.zeros(1), torch.ones(1, 1))
+grid = sampling_grid(TruncatedCosineSchedule(), 4, "tapered")
+assert_type(run_sampler(denoiser, torch.ones(2, 1), grid, AdamsStep()), torch.Tensor)
+run_sampler(denoiser, torch.ones(2, 1), grid, "adams")  # type: ignore[arg-type]
+
+latent = SqrtTransform().fit(rain).transform(rain)
+assert_type(latent, xr.DataArray)
+assert_type(SqrtTransform().transform(rain.values), np.ndarray)
+assert_type(Persistence().fit(rain).forecast(rain, 2), np.ndarray | xr.DataArray)
+assert_type(PrecipDiffusion(random_state=0), PrecipDiffusion)
+PrecipDifusion = skdiffuse.PrecipDifusion  # type: ignore[name-defined]
+"""
+
+
+def test_a_users_script_is_typed(tmp_path):
+    pytest.importorskip("mypy")
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    # With the settings and the cache of `make lint`, after which this takes a few seconds.
+    run = subprocess.run(
+        [sys.executable, "-m", "mypy", "--config-file", "pyproject.toml", str(script)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_lazy_names_are_those_that_type_checkers_see():
+    module = ast.parse(Path(skdiffuse.__file__).read_text())
+    (branch,) = [node for node in module.body if isinstance(node, ast.If)]
+    seen = {
+        alias.name: statement.module
+        for statement in branch.body
+        if isinstance(statement, ast.ImportFrom)
+        for alias in statement.names
+    }
+    assert seen == skdiffuse._HOMES
+    assert set(skdiffuse.__all__) == {"__version__", *seen}
