@@ -43,6 +43,7 @@ class RungeKuttaStep:
 
     method: str = "rk4"
     stochastic: bool = field(default=False, init=False)
+    remembers: bool = field(default=False, init=False)
 
     def __post_init__(self):
         if self.method not in TABLEAUX:
@@ -119,6 +120,10 @@ class AdamsStep:
             raise ValueError(f"order must lie in 1..5, got {self.order}.")
         if self.corrector and self.order < 2:
             raise ValueError("order must be at least 2 with a corrector.")
+
+    @property
+    def remembers(self) -> bool:
+        return self.order > 1
 
     def __call__(self, denoiser, z, log_snr, log_snr_next, memory, streams):
         x_hat = denoiser(z, log_snr)

@@ -36,6 +36,7 @@ class AncestralStep:
     variance: str | ReverseVariance = "lower"
     evaluations: int = field(default=1, init=False)
     stochastic: bool = field(default=True, init=False)
+    remembers: bool = field(default=False, init=False)
 
     def __post_init__(self):
         object.__setattr__(self, "variance", as_reverse_variance(self.variance))
@@ -61,6 +62,7 @@ class DDIMStep:
 
     eta: float = 0.0
     evaluations: int = field(default=1, init=False)
+    remembers: bool = field(default=False, init=False)
 
     def __post_init__(self):
         if not 0 <= self.eta <= 1:
@@ -118,6 +120,10 @@ class DPMSolverStep:
     def stochastic(self) -> bool:
         return self.eta != 0
 
+    @property
+    def remembers(self) -> bool:
+        return self.order > 1
+
     def __call__(self, denoiser, z, log_snr, log_snr_next, memory, streams):
         x_hat = denoiser(z, log_snr)
         t, s = NoiseLevel.at(log_snr), NoiseLevel.at(log_snr_next)
@@ -157,6 +163,7 @@ class EDMStep:
     noise_max: float = math.inf
     noise_scale: float = 1.0
     evaluations: int = field(default=2, init=False)
+    remembers: bool = field(default=False, init=False)
 
     def __post_init__(self):
         if not 0 <= self.churn <= math.sqrt(2) - 1:

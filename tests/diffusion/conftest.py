@@ -54,6 +54,19 @@ class ProbeStreams:
         return noise.reshape(self.n_samples, *shape)
 
 
+class CountingStreams:
+    """One stream of zeros that counts how often it is asked."""
+
+    n_draws = 0
+
+    def __len__(self):
+        return 1
+
+    def normal(self, shape, dtype):
+        self.n_draws += 1
+        return torch.zeros(1, *shape, dtype=dtype)
+
+
 @pytest.fixture(scope="session")
 def output_law():
     """Exact mean and covariance of a sampler's output for a denoiser that is affine in z.
@@ -64,8 +77,9 @@ def output_law():
 
     def law(denoiser, step, grid, *, last_mean=False, dim=6):
         sampler = run_sampler if last_mean else integrate
-        n_noise = (len(grid) - 1) * dim if step.stochastic else 0
-        n = 1 + dim + n_noise
+        counted = CountingStreams()
+        sampler(denoiser, torch.zeros(1, dim, dtype=torch.float64), grid, step, streams=counted)
+        n = 1 + dim + counted.n_draws * dim
         z = torch.zeros(n, dim, dtype=torch.float64)
         z[1 : 1 + dim] = torch.eye(dim, dtype=torch.float64)
         out = sampler(denoiser, z, grid, step, streams=ProbeStreams(n, 1 + dim, dim))
