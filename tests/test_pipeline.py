@@ -117,6 +117,41 @@ def test_cubes_keep_their_names_and_units(pipeline, rain):
     np.testing.assert_array_equal(filled.values[1][known], rain[known])
 
 
+@pytest.fixture
+def cube(rain):
+    labels = {"north": [30.0, 20.0, 10.0], "east": [0.0, 1.0, 2.0]}
+    return xr.DataArray(rain, dims=("time", "north", "east"), coords=labels)
+
+
+@pytest.mark.parametrize(
+    "laid_out",
+    [
+        lambda mask: mask,
+        lambda mask: mask.transpose("east", "time", "north"),
+        lambda mask: mask.sortby("north"),
+        lambda mask: mask.isel(time=0, drop=True),
+        lambda mask: mask.isel(time=0, drop=True).sortby("north").T,
+    ],
+    ids=["as the cube", "transposed", "north the other way", "of places", "of places, transposed"],
+)
+def test_hidden_cells_stay_hidden_however_a_mask_is_laid_out(pipeline, cube, laid_out):
+    # South-west of a diagonal, so that a mask out of place shows cells it should hide.
+    mask = (cube.north + cube.east * 10 > 20).broadcast_like(cube).transpose(*cube.dims)
+    filled = pipeline.impute(cube, laid_out(mask), n_samples=2)
+    known = mask.values & np.isfinite(cube.values)
+    expected = np.where(known, cube.values, pipeline.sample()[0, 0, 0, 0])
+    np.testing.assert_allclose(filled.values, np.broadcast_to(expected, filled.shape))
+    np.testing.assert_array_equal(filled.values[1][known], cube.values[known])
+
+
+def test_a_mask_of_other_places_is_refused(pipeline, cube):
+    mask = cube.notnull().assign_coords(north=[31.0, 21.0, 11.0])
+    with pytest.raises(ValueError, match="mask has other labels along 'north' than X"):
+        pipeline.impute(cube, mask)
+    with pytest.raises(ValueError, match=r"mask of shape \(4, 2\) does not fit X"):
+        pipeline.impute(cube, np.ones((4, 2), dtype=bool))
+
+
 @pytest.mark.parametrize("step", [IdentityTransform(), "passthrough"])
 def test_downscale_and_condition_behind_linear_steps(step, rain):
     pipeline = DiffusionPipeline([("none", step), ("model", Echo())]).fit(rain)
