@@ -51,6 +51,8 @@ class DiffusionPipeline(Pipeline):
     comparable between transforms. ``downscale`` and ``condition`` compare means or other operators
     of the rain itself, which do not commute with a nonlinear transform: with one among the steps
     they raise, and the transform belongs into ``PrecipDiffusion(transformer=...)``.
+    ``PrecipDiffusion`` as the last step takes for rain what the transforms hand it: no value may be
+    negative, and its own threshold of dry cells is one of those values.
 
     Examples
     --------
