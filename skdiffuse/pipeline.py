@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from skdiffuse.cubes import align_like
 from skdiffuse.preprocessing import IdentityTransform
 
 __all__ = ["DiffusionPipeline"]
@@ -50,6 +51,8 @@ class DiffusionPipeline(Pipeline):
     comparable between transforms. ``downscale`` and ``condition`` compare means or other operators
     of the rain itself, which do not commute with a nonlinear transform: with one among the steps
     they raise, and the transform belongs into ``PrecipDiffusion(transformer=...)``.
+    ``PrecipDiffusion`` as the last step takes for rain what the transforms hand it: no value may be
+    negative, and its own threshold of dry cells is one of those values.
 
     Examples
     --------
@@ -110,8 +113,10 @@ class DiffusionPipeline(Pipeline):
         ----------
         X : ndarray or DataArray
             Rain in mm/h, NaN where unknown.
-        mask : array of bool, default=None
-            True where `X` is known; None is where it is finite.
+        mask : ndarray or DataArray of bool, default=None
+            True where `X` is known; None is where it is finite. A DataArray goes with a DataArray
+            by the names of its dimensions and its labels; other arrays have the shape of `X` or
+            broadcast to it.
         **options
             Passed to the last step: n_samples, random_state and others.
 
@@ -119,11 +124,18 @@ class DiffusionPipeline(Pipeline):
         -------
         filled : ndarray or DataArray of shape (n_samples, *X.shape), or X.shape
             mm/h.
+
+        Raises
+        ------
+        ValueError
+            If `mask` does not fit `X` in its shape, dimensions or labels.
         """
+        if mask is not None:
+            mask = align_like(mask, X, "mask")
         filled = self._to_rain(self._model().impute(self._to_latent(X), mask=mask, **options), X)
         known = np.isfinite(np.asarray(X))
         if mask is not None:
-            known = known & np.asarray(mask, dtype=bool)
+            known = known & mask.astype(bool)
         return _with_values(filled, np.where(known, np.asarray(X), np.asarray(filled)))
 
     @available_if(_final_step_has("interpolate"))

@@ -99,7 +99,15 @@ class TestAdvection:
         gappy = moving_blob(3, (0.0, 1.0), (16, 16), (8.0, 8.0))
         gappy[:, :3] = np.nan
         for past in (wet_after_dry, wet_after_dry[2:], gappy, wet_after_dry[::-1]):
-            assert np.isfinite(advection.forecast(past, 3, n_members=2)).all()
+            forecast = advection.forecast(past, 3, n_members=2)
+            assert np.isfinite(forecast).all()
+            # Nothing is wetter than the last frame, whose rates noise gives to other cells.
+            assert forecast.min() >= 0 and forecast.max() <= np.nanmax(past[-1]) + 1e-5
+            if not noise:
+                np.testing.assert_array_equal(forecast[0], forecast[1])
+        if not noise:
+            one_frame = advection.forecast(wet_after_dry[2:], 2)
+            np.testing.assert_allclose(one_frame[0], wet_after_dry[[2, 2]], atol=1e-6)
 
     def test_motion_is_that_of_pysteps(self):
         pysteps = pytest.importorskip("pysteps")

@@ -12,6 +12,7 @@ from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import Pipeline
 from sklearn.utils import estimator_html_repr
 
+from skdiffuse import PrecipDiffusion
 from skdiffuse.pipeline import DiffusionPipeline
 from skdiffuse.preprocessing import (
     DryCellTransform,
@@ -117,10 +118,46 @@ def test_cubes_keep_their_names_and_units(pipeline, rain):
     np.testing.assert_array_equal(filled.values[1][known], rain[known])
 
 
+@pytest.fixture
+def cube(rain):
+    labels = {"north": [30.0, 20.0, 10.0], "east": [0.0, 1.0, 2.0]}
+    return xr.DataArray(rain, dims=("time", "north", "east"), coords=labels)
+
+
+@pytest.mark.parametrize(
+    "laid_out",
+    [
+        lambda mask: mask,
+        lambda mask: mask.transpose("east", "time", "north"),
+        lambda mask: mask.sortby("north"),
+        lambda mask: mask.isel(time=0, drop=True),
+        lambda mask: mask.isel(time=0, drop=True).sortby("north").T,
+    ],
+    ids=["as the cube", "transposed", "north the other way", "of places", "of places, transposed"],
+)
+def test_hidden_cells_stay_hidden_however_a_mask_is_laid_out(pipeline, cube, laid_out):
+    # South-west of a diagonal, so that a mask out of place shows cells it should hide.
+    mask = (cube.north + cube.east * 10 > 20).broadcast_like(cube).transpose(*cube.dims)
+    filled = pipeline.impute(cube, laid_out(mask), n_samples=2)
+    known = mask.values & np.isfinite(cube.values)
+    expected = np.where(known, cube.values, pipeline.sample()[0, 0, 0, 0])
+    np.testing.assert_allclose(filled.values, np.broadcast_to(expected, filled.shape))
+    np.testing.assert_array_equal(filled.values[1][known], cube.values[known])
+
+
+def test_a_mask_of_other_places_is_refused(pipeline, cube):
+    mask = cube.notnull().assign_coords(north=[31.0, 21.0, 11.0])
+    with pytest.raises(ValueError, match="mask has other labels along 'north' than X"):
+        pipeline.impute(cube, mask)
+    with pytest.raises(ValueError, match=r"mask of shape \(4, 2\) does not fit X"):
+        pipeline.impute(cube, np.ones((4, 2), dtype=bool))
+
+
 @pytest.mark.parametrize("step", [IdentityTransform(), "passthrough"])
 def test_downscale_and_condition_behind_linear_steps(step, rain):
     pipeline = DiffusionPipeline([("none", step), ("model", Echo())]).fit(rain)
-    assert pipeline.downscale(rain, 2).shape == (4, 6, 6)
+    fine = np.kron(rain, np.ones((1, 2, 2)))
+    np.testing.assert_array_equal(pipeline.downscale(rain, 2), fine)
     np.testing.assert_array_equal(pipeline.condition(2.0), np.full((1, 2, 2), 2.0))
 
 
@@ -155,7 +192,12 @@ def test_density_with_two_steps_and_dry_cells():
         two.score_samples(x)
     jittered = DryCellTransform("sqrt", "jitter", random_state=0)
     dry = DiffusionPipeline([("dry", jittered), ("model", Echo())]).fit(x)
-    assert np.isfinite(dry.score_samples(x)).all()
+    z = np.sqrt(x)
+    # The density of the drawn latent, times the width of the dry bin: 0.01 mm/h.
+    z[0, 0, 0, 0] = jittered.fit(x).transform(x)[0, 0, 0, 0]
+    expected = (stats.norm.logpdf(z) + np.log(0.5 / z)).reshape(5, -1).sum(axis=1)
+    expected[0] += np.log(0.01)
+    np.testing.assert_allclose(dry.score_samples(x), expected)
 
 
 def test_verbs_are_those_of_the_last_step(rain):
@@ -186,3 +228,79 @@ def test_clone_pickle_html_and_grid_search(pipeline, rain):
     scores = search.cv_results_["mean_test_score"]
     assert scores[0] == pytest.approx(scores[2]) and scores[0] != pytest.approx(scores[1])
     assert search.best_estimator_.sample(2, random_state=0).shape == (2, 5)
+
+
+@pytest.fixture(scope="module")
+def wet():
+    """Sequences that are wet everywhere, so that they have a density in mm/h."""
+    gamma = np.random.default_rng(0).gamma(2.0, 2.0, size=(6, 2, 8, 8))
+    return (gamma + 0.1).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def rain_model():
+    model = PrecipDiffusion(None, n_frames=2, max_steps=2, random_state=0, verbose=False)
+    # Few steps will do wherever the constructor has them.
+    few = {"n_steps": 3} if "n_steps" in model.get_params() else {}
+    return model.set_params(**few)
+
+
+@pytest.fixture(scope="module")
+def rain_pipeline(wet, rain_model):
+    steps = [("sqrt", SqrtTransform()), ("model", clone(rain_model))]
+    return DiffusionPipeline(steps).fit(wet)
+
+
+@pytest.fixture(scope="module")
+def by_hand(wet, rain_model):
+    return clone(rain_model).fit(np.sqrt(wet))
+
+
+class TestRainModel:
+    """The library's own model behind a transform, against the same model fitted by hand."""
+
+    @pytest.mark.parametrize(
+        ("verb", "arguments", "options"),
+        [
+            ("sample", (3,), {}),
+            ("simulate", (3,), {}),
+            ("forecast", (1,), {"n_members": 2}),
+            ("interpolate", (2,), {"n_samples": 2}),
+        ],
+    )
+    def test_verbs_are_those_of_the_latent_squared(
+        self, rain_pipeline, by_hand, wet, verb, arguments, options
+    ):
+        of_rain = () if verb in ("sample", "simulate") else (wet[0],)
+        of_latent = tuple(np.sqrt(x) for x in of_rain)
+        found = getattr(rain_pipeline, verb)(*of_rain, *arguments, random_state=1, **options)
+        latent = getattr(by_hand, verb)(*of_latent, *arguments, random_state=1, **options)
+        assert found.shape == latent.shape
+        np.testing.assert_allclose(found, latent.astype(float) ** 2, rtol=1e-4, atol=1e-6)
+        assert found.std() > 0
+
+    def test_interpolate_gives_the_frames_back_to_the_bit(self, rain_pipeline, wet):
+        refined = rain_pipeline.interpolate(wet[0], 3, n_samples=2, random_state=0)
+        assert refined.shape == (2, 4, 8, 8)
+        np.testing.assert_array_equal(refined[:, ::3], np.stack([wet[0]] * 2))
+
+    def test_impute_a_cube_with_a_mask_laid_out_otherwise(self, rain_pipeline, by_hand, wet):
+        labels = {"y": np.arange(8.0)[::-1], "x": np.arange(8.0)}
+        cube = xr.DataArray(wet[0], dims=("time", "y", "x"), coords=labels)
+        cube.attrs["units"] = "mm h-1"
+        mask = (cube.x > 2 * cube.y).transpose("x", "y").sortby("y")
+        filled = rain_pipeline.impute(cube, mask, n_samples=2, random_state=0)
+        known = np.arange(8.0) > 2 * np.arange(8.0)[::-1, None]
+        assert filled.dims == ("realization", "time", "y", "x")
+        assert filled.attrs["units"] == "mm h-1"
+        np.testing.assert_array_equal(filled.values[..., known], np.stack([wet[0][:, known]] * 2))
+        latent = by_hand.impute(
+            np.sqrt(wet[0]), np.broadcast_to(known, (2, 8, 8)), n_samples=2, random_state=0
+        )
+        np.testing.assert_allclose(filled.values, latent.astype(float) ** 2, rtol=1e-4)
+        assert not np.isclose(filled.values[..., ~known], wet[0][:, ~known]).any()
+
+    def test_densities_are_those_of_the_latent_and_the_slope(self, rain_pipeline, by_hand, wet):
+        latent = by_hand.score_samples(np.sqrt(wet))
+        slope = np.log(0.5 / np.sqrt(wet.astype(float))).reshape(6, -1).sum(axis=1)
+        np.testing.assert_allclose(rain_pipeline.score_samples(wet), latent + slope, rtol=1e-5)

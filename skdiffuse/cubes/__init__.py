@@ -1,5 +1,6 @@
 """What a cube is: validation, CF metadata, windows, calendars, reading and writing."""
 
+from skdiffuse.cubes.alignment import align_like
 from skdiffuse.cubes.cube import Cube
 from skdiffuse.cubes.dressing import dress
 from skdiffuse.cubes.metadata import GridMetadata
@@ -13,6 +14,7 @@ __all__ = [
     "CropSampler",
     "Cube",
     "GridMetadata",
+    "align_like",
     "coarsen",
     "crop",
     "dress",

@@ -171,8 +171,9 @@ def check_values(values: np.ndarray, name: str) -> bool:
         raise ValueError(f"{name} holds infinite values; mark missing cells with NaN.")
     if low < 0:
         raise ValueError(
-            f"{name} holds negative precipitation (smallest value {low:g}); mark missing cells "
-            f"with NaN, e.g. X.where(X >= 0), and clip packing noise, e.g. X.clip(min=0)."
+            f"Negative values in data: {name} holds negative precipitation (smallest value "
+            f"{low:g}); mark missing cells with NaN, e.g. X.where(X >= 0), and clip packing noise, "
+            "e.g. X.clip(min=0)."
         )
     if high > LARGEST_RATE:
         raise ValueError(

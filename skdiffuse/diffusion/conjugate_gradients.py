@@ -63,6 +63,7 @@ def gaussian_correction(
     n_touched = (pulled != 0).flatten(1).sum(1)
     n_free = n_cells if pinned is None else n_cells - pinned.flatten(1).sum(1)
     scale = torch.sqrt(n_touched / torch.as_tensor(n_free).clamp(min=1)) / largest_gain
+    stiffest = torch.zeros_like(squared)
     for iteration in range(n_iterations):
         if iteration > 0:
             pulled = tangent.adjoint(direction)
@@ -73,7 +74,13 @@ def gaussian_correction(
         # In a direction in which it is not positive, the covariance says nothing.
         squared = torch.where(curvature > 0, squared, 0.0)
         curvature = torch.maximum(curvature, least)
-        length = squared / (curvature + _dot(error_variance * direction, direction))
+        form = curvature + _dot(error_variance * direction, direction)
+        # Observations that contradict each other leave a residual that nothing explains. Along it
+        # the form is but a rounding error, by which no step may be divided.
+        stiffness = form / _dot(direction, direction)
+        stiffest = torch.fmax(stiffest, stiffness)
+        form = torch.where(stiffness > 8 * torch.finfo(form.dtype).eps * stiffest, form, torch.inf)
+        length = squared / form
         # Nothing observed, or no misfit left: there is nothing to correct.
         length = torch.where(torch.isfinite(length) & (squared > finished), length, 0.0)
         correction = correction + like(length, product) * product

@@ -50,6 +50,7 @@ class RungeKuttaStep:
 
     method: str = "rk4"
     stochastic: bool = field(default=False, init=False)
+    remembers: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         if self.method not in TABLEAUX:
@@ -134,6 +135,10 @@ class AdamsStep:
             raise ValueError(f"order must lie in 1..5, got {self.order}.")
         if self.corrector and self.order < 2:
             raise ValueError("order must be at least 2 with a corrector.")
+
+    @property
+    def remembers(self) -> bool:
+        return self.order > 1
 
     def __call__(
         self,

@@ -23,7 +23,8 @@ class Step(Protocol):
     """Rule that moves a latent from one log-SNR to the next.
 
     ``evaluations`` is the number of evaluations of the denoiser per step; ``stochastic`` says
-    whether the step draws noise. ``step(denoiser, z, log_snr, log_snr_next, memory, streams)``
+    whether the step draws noise, ``remembers`` whether it goes by earlier steps of the same path.
+    ``step(denoiser, z, log_snr, log_snr_next, memory, streams)``
     returns the next latent, the x_hat evaluated at the start of the step, and what the rule wants
     to remember: memory is None at the first step and never kept in the rule itself. The log-SNRs
     are 0-D float64 tensors on the CPU.
@@ -34,6 +35,9 @@ class Step(Protocol):
 
     @property
     def stochastic(self) -> bool: ...
+
+    @property
+    def remembers(self) -> bool: ...
 
     def __call__(
         self,

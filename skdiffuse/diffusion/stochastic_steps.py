@@ -37,6 +37,7 @@ class AncestralStep:
     variance: str | ReverseVariance = "lower"
     evaluations: int = field(default=1, init=False)
     stochastic: bool = field(default=True, init=False)
+    remembers: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "variance", as_reverse_variance(self.variance))
@@ -71,6 +72,7 @@ class DDIMStep:
 
     eta: float = 0.0
     evaluations: int = field(default=1, init=False)
+    remembers: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.eta <= 1:
@@ -136,6 +138,10 @@ class DPMSolverStep:
     def stochastic(self) -> bool:
         return self.eta != 0
 
+    @property
+    def remembers(self) -> bool:
+        return self.order > 1
+
     def __call__(
         self,
         denoiser: Denoiser,
@@ -183,6 +189,7 @@ class EDMStep:
     noise_max: float = math.inf
     noise_scale: float = 1.0
     evaluations: int = field(default=2, init=False)
+    remembers: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.churn <= math.sqrt(2) - 1:

@@ -139,7 +139,7 @@ def settings(kind: type, shortcuts: Constraint) -> Constraint:
 
 
 def _is_step(value: object) -> bool:
-    names = ("__call__", "evaluations", "stochastic")
+    names = ("__call__", "evaluations", "stochastic", "remembers")
     return not isinstance(value, type) and all(hasattr(value, name) for name in names)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable
 from functools import partial
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from skdiffuse.preprocessing._elementwise import (
     own_random_state,
 )
 from skdiffuse.preprocessing._resolve import resolve_transformer
+from skdiffuse.runtime.seeds import derived_seed
 
 __all__ = ["DryCellTransform"]
 
@@ -40,18 +42,21 @@ class DryCellTransform(ElementwiseTransformer):
     Parameters
     ----------
     transformer : None, str or transformer instance, default="sqrt"
-        The transform :math:`h` of wet cells, as for ``PrecipDiffusion``.
+        The transform :math:`h` of wet cells, as for ``PrecipDiffusion``: any with ``transform``,
+        ``inverse_transform`` and ``log_jacobian`` that take tensors.
     treatment : {"point", "jitter", "censored"}, default="point"
         What dry cells become.
     threshold : float, default=0.01
         :math:`x_0` in mm/h.
     random_state : int, RandomState or None, default=None
-        Draws the latents of dry cells. An int repeats the same draws in every call (and in every
-        block of a lazy array), None never does.
+        Draws the latents of dry cells. With an int they follow from it and from the array: every
+        call draws alike for the same array, and anew for another one, such as the next batch of a
+        training or the next block of a lazy array. A RandomState goes on from call to call; with
+        None no call repeats another.
 
     Attributes
     ----------
-    transformer_ : ElementwiseTransformer
+    transformer_ : transformer instance
         :math:`h`, fitted.
     latent_mean_, latent_std_ : float
         The Gaussian of "censored"; otherwise NaN.
@@ -68,6 +73,11 @@ class DryCellTransform(ElementwiseTransformer):
     latent, and :math:`\log h(x_0)`, the width of the dry bin, for "point". It is finite where
     :math:`h'(0)` is not. It belongs to the latents of ``transform`` only with an int as
     `random_state`, which makes the two calls draw alike.
+
+    A network that is shown one frozen pattern of noise learns it by heart, so a training has to
+    draw anew at every step. With an int it does, as its batches differ; where they may not (a
+    single window, or nothing but dry ones), ``set_params(random_state=...)`` with a seed of the
+    step, which needs no other fit, draws anew for the same array too.
 
     References
     ----------
@@ -122,40 +132,52 @@ class DryCellTransform(ElementwiseTransformer):
             rng = own_random_state(self.random_state)
             rates = finite_values(X, _SUBSAMPLE, rng)
             wet = torch.from_numpy(rates[rates >= self.threshold])
-            latent = self.transformer_._forward(wet).numpy()
+            latent = self._of_wet("transform", wet).numpy()
             n_dry = rates.size - wet.numel()
             self.latent_mean_, self.latent_std_ = _fit_censored(latent, n_dry, self._edge())
 
     def _edge(self) -> float:
         """h(x_0)."""
         rate = torch.tensor([self.threshold], dtype=torch.float64)
-        return self.transformer_._forward(rate).item()
+        return self._of_wet("transform", rate).item()
 
-    def _function(self, name: str) -> Callable[[torch.Tensor], torch.Tensor]:
-        seed = int(own_random_state(self.random_state).randint(2**31))
-        return partial(getattr(self, name), generator=torch.Generator().manual_seed(seed))
+    def _of_wet(self, verb: str, x: torch.Tensor) -> torch.Tensor:
+        """A verb of h, whose arrays have at least two dimensions."""
+        return getattr(self.transformer_, verb)(x.reshape(1, -1)).reshape(x.shape)
 
-    def _forward(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def _function(
+        self, name: str, X: np.ndarray | torch.Tensor
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        generator = None
+        if self.treatment != "point":
+            seed = int(own_random_state(self.random_state).randint(2**31))
+            if isinstance(self.random_state, Integral):
+                seed = derived_seed(seed, _checksum(X))
+            generator = torch.Generator().manual_seed(seed)
+        return partial(getattr(self, name), generator=generator)
+
+    def _forward(self, x: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
         dry = x < self.threshold
         if self.treatment == "censored":
-            return self._draw_censored(x, generator).where(dry, self.transformer_._forward(x))
-        return self.transformer_._forward(self._fill(x, dry, generator))
+            wet = self._of_wet("transform", x.masked_fill(dry, self.threshold))
+            return self._draw_censored(x, generator).where(dry, wet)
+        return self._of_wet("transform", self._fill(x, dry, generator))
 
-    def _bounded_inverse(self, z: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        x = self.transformer_._bounded_inverse(z)
+    def _bounded_inverse(self, z: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+        x = self._of_wet("inverse_transform", z).clamp(max=PHYSICAL_LIMIT)
         return x.masked_fill(x < self.threshold, 0.0)
 
-    def _derivative(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def _derivative(self, x: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
         return self._log_derivative(x, generator).exp()
 
-    def _log_derivative(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def _log_derivative(self, x: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
         dry = x < self.threshold
         if self.treatment == "point":
             of_dry = torch.full_like(x, math.log(self._edge()))
             wet = x.masked_fill(dry, self.threshold)
         elif self.treatment == "jitter":
             wet = self._fill(x, dry, generator)
-            of_dry = self.transformer_._log_derivative(wet) + math.log(self.threshold)
+            of_dry = self._of_wet("log_jacobian", wet) + math.log(self.threshold)
         else:
             wet = x.masked_fill(dry, self.threshold)
             z = (self._draw_censored(x, generator) - self.latent_mean_) / self.latent_std_
@@ -164,15 +186,17 @@ class DryCellTransform(ElementwiseTransformer):
                 + 0.5 * math.log(2.0 * math.pi)
                 + math.log(self.latent_std_ * self._dry_probability())
             )
-        return of_dry.where(dry, self.transformer_._log_derivative(wet))
+        return of_dry.where(dry, self._of_wet("log_jacobian", wet))
 
-    def _fill(self, x: torch.Tensor, dry: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def _fill(
+        self, x: torch.Tensor, dry: torch.Tensor, generator: torch.Generator | None
+    ) -> torch.Tensor:
         """The rates that stand in for dry ones."""
         if self.treatment == "point":
             return x.masked_fill(dry, 0.0)
         return (self.threshold * _uniform(x, generator)).where(dry, x)
 
-    def _draw_censored(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def _draw_censored(self, x: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
         below = _uniform(x, generator).double() * self._dry_probability()
         return (self.latent_mean_ + self.latent_std_ * torch.special.ndtri(below)).to(x.dtype)
 
@@ -181,10 +205,18 @@ class DryCellTransform(ElementwiseTransformer):
         return float(stats.norm.cdf(score))
 
 
-def _uniform(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def _uniform(x: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
     """Uniform on the open interval (0, 1), so that no draw is the end of a distribution."""
     u = torch.rand(x.shape, generator=generator, dtype=torch.float64)
     return u.clamp(2.0**-53, 1.0 - 2.0**-24).to(x.device, x.dtype)
+
+
+def _checksum(X: np.ndarray | torch.Tensor) -> int:
+    """A number that tells one array from another by its values."""
+    if isinstance(X, torch.Tensor):
+        X = X.detach().cpu()
+        X = (X.float() if X.dtype == torch.bfloat16 else X).numpy()
+    return zlib.crc32(np.ascontiguousarray(X))
 
 
 def _fit_censored(latent: np.ndarray, n_dry: int, edge: float) -> tuple[float, float]:

@@ -204,8 +204,10 @@ class ElementwiseTransformer(  # type: ignore[call-arg]
     def _derivative(self, x: torch.Tensor) -> torch.Tensor:
         return self._log_derivative(x).exp()
 
-    def _function(self, name: str) -> Callable[[torch.Tensor], torch.Tensor]:
-        """The function of a tensor by that name, asked for once an array."""
+    def _function(
+        self, name: str, X: np.ndarray | torch.Tensor
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The function of a tensor by that name, asked for once an array, which is `X`."""
         return getattr(self, name)
 
     def _check_parameters(self) -> None:
@@ -235,10 +237,10 @@ class ElementwiseTransformer(  # type: ignore[call-arg]
         self._check_parameters()
         X = self._validate(X, reset=False)
         if isinstance(X, torch.Tensor):
-            return self._function(name)(X.to(self._working_dtype(X))).to(X.dtype)
+            return self._function(name, X)(X.to(self._working_dtype(X))).to(X.dtype)
 
         def over_array(array: np.ndarray) -> np.ndarray:
-            function = self._function(name)
+            function = self._function(name, array)
 
             def checked(chunk: torch.Tensor) -> torch.Tensor:
                 check(chunk, self)

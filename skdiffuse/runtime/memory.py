@@ -11,6 +11,12 @@ from torch import Tensor
 __all__ = ["MEMORY_ERRORS", "in_batches"]
 
 MEMORY_ERRORS = (MemoryError, torch.OutOfMemoryError)
+# On the CPU torch raises a plain RuntimeError, which only its message tells from others: that of
+# c10/core/impl/alloc_cpu.cpp on Linux, and elsewhere.
+CPU_MESSAGES = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory: you tried to allocate",
+)
 
 
 def in_batches(draw: Callable[[slice], Tensor], n: int, batch_size: int) -> Tensor:
@@ -69,5 +75,4 @@ def in_batches(draw: Callable[[slice], Tensor], n: int, batch_size: int) -> Tens
 
 
 def _is_lack_of_memory(error: BaseException) -> bool:
-    # On the CPU torch raises a plain RuntimeError, which only its message tells from others.
-    return isinstance(error, MEMORY_ERRORS) or "memory" in str(error).lower()
+    return isinstance(error, MEMORY_ERRORS) or any(told in str(error) for told in CPU_MESSAGES)

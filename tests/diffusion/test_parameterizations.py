@@ -57,12 +57,21 @@ def test_there_and_back(source, target, data, log_snr):
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)
 @given(log_snr=log_snrs, value=st.floats(-10, 10, width=32), z=st.floats(-10, 10, width=32))
-def test_float32_is_finite(source, target, log_snr, value, z):
+def test_float32_rounds_each_term_and_no_more(source, target, log_snr, value, z):
     field = torch.full((2, 3), value, dtype=torch.float32)
     latent = torch.full((2, 3), z, dtype=torch.float32)
-    found = convert(field, latent, log_snr, source=source, target=target)
-    assert found.dtype == torch.float32 and torch.isfinite(found).all()
-    assert torch.isfinite(diffuse(field, latent, log_snr)).all()
+    zero = torch.zeros(2, 3, dtype=torch.float64)
+
+    def check(convert_or_diffuse):
+        found = convert_or_diffuse(field, latent)
+        of_field = convert_or_diffuse(field.double(), zero)
+        of_latent = convert_or_diffuse(zero, latent.double())
+        allowed = 4e-7 * (of_field.abs() + of_latent.abs()) + 1e-30
+        assert found.dtype == torch.float32
+        assert ((found.double() - of_field - of_latent).abs() <= allowed).all()
+
+    check(lambda x, z: convert(x, z, log_snr, source=source, target=target))
+    check(lambda x, z: diffuse(x, z, log_snr))
 
 
 @given(log_snr=log_snrs)

@@ -67,7 +67,7 @@ def test_float32_times_keep_float64_log_snr(vectors):
 def test_ddpm_alpha_bar(vectors):
     reference = vectors["ddpm_linear_1000"]
     alpha_bar = torch.sigmoid(DiscreteBetaSchedule().log_snrs)
-    for step, value in reference["abar (Ho notation, = 004's alphabar^2)"].items():
+    for step, value in reference["abar (Ho notation, the square of Su's alphabar)"].items():
         assert float(alpha_bar[int(step) - 1]) == pytest.approx(value, rel=1e-12)
     su = DiscreteBetaSchedule(0.02 * torch.arange(1, 1001, dtype=torch.float64) / 1000)
     expected = reference["su_1_17 sqrt(1-0.02t/T): alphabar_1000 (not squared)"]

@@ -47,7 +47,7 @@ def scaled(*, n_frames, n_covariates, n_labels, field_shape, edges, power):
 class Euler:
     """First order in the angle."""
 
-    evaluations, stochastic = 1, False
+    evaluations, stochastic, remembers = 1, False, False
 
     def __call__(self, denoiser, z, log_snr, log_snr_next, memory, streams):
         x_hat = denoiser(z, log_snr)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 from scipy import integrate, stats
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from skdiffuse import PrecipDiffusion
 from skdiffuse.preprocessing import (
     DryCellTransform,
     LearntMonotoneTransform,
@@ -62,6 +64,106 @@ def test_draws_repeat_with_an_int_and_differ_without(rain, treatment):
     fresh = DryCellTransform("sqrt", treatment).fit(rain)
     same = np.array_equal(fresh.transform(rain), fresh.transform(rain), equal_nan=True)
     assert same == (treatment == "point")
+
+
+class Cube(TransformerMixin, BaseEstimator):
+    """A transformer that has nothing but the public verbs: the third power."""
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        assert X.ndim >= 2
+        return X**3
+
+    def inverse_transform(self, X):
+        assert X.ndim >= 2
+        return X.clamp(min=0) ** (1 / 3)
+
+    def log_jacobian(self, X):
+        assert X.ndim >= 2
+        return (3 * X**2).log()
+
+
+@each_treatment
+def test_any_transformer_serves_by_its_public_verbs(rain, treatment):
+    transform = DryCellTransform(Cube(), treatment, random_state=0).fit(rain)
+    z = transform.transform(rain)
+    wet, dry = rain >= 0.01, rain < 0.01
+    np.testing.assert_allclose(z[wet], rain[wet] ** 3, rtol=1e-12)
+    assert z[dry].max() <= 0.01**3
+    back = transform.inverse_transform(z)
+    np.testing.assert_allclose(back[wet], rain[wet], rtol=1e-9)
+    assert (back[dry] == 0.0).all()
+    slope = transform.log_jacobian(rain)
+    np.testing.assert_allclose(slope[wet], np.log(3 * rain[wet] ** 2), rtol=1e-9)
+    assert np.isfinite(slope[dry]).all()
+
+
+@pytest.mark.parametrize("treatment", ["jitter", "censored"])
+class TestFreshDraws:
+    """What training sees of dry cells, whose draws must not be one frozen pattern."""
+
+    def test_a_window_in_another_batch_is_drawn_anew(self, rain, treatment):
+        transform = DryCellTransform("sqrt", treatment, random_state=0).fit(rain)
+        one, other = rain[[0, 1]], rain[[0, 2]]
+        dry = rain[0] < 0.01
+        first, second = (transform.transform(batch)[0][dry] for batch in (one, other))
+        assert not np.isin(first, second).any()
+        assert abs(np.corrcoef(first, second)[0, 1]) < 4 / np.sqrt(dry.sum())
+
+    def test_blocks_of_a_lazy_cube_are_drawn_apart(self, rain, treatment):
+        xr, _ = pytest.importorskip("xarray"), pytest.importorskip("dask")
+        cube = xr.DataArray(np.zeros((4, 6, 6)), dims=("time", "y", "x"))
+        cube[1] = 1.0
+        transform = DryCellTransform("sqrt", treatment, random_state=0).fit(rain)
+        z = transform.transform(cube.chunk(time=2)).values
+        assert not np.isin(z[0], z[2:]).any()
+        np.testing.assert_array_equal(z, transform.transform(cube.chunk(time=2)).values)
+
+    def test_slopes_belong_to_the_draws(self, rain, treatment):
+        """One call of each verb of the same array, whatever was drawn in between."""
+        transform = DryCellTransform("sqrt", treatment, random_state=0).fit(rain)
+        z = transform.transform(rain)
+        transform.transform(rain[:2])
+        slope, dry = transform.log_jacobian(rain), rain < 0.01
+        if treatment == "jitter":
+            expected = np.log(0.5 / z[dry]) + np.log(0.01)
+        else:
+            law = stats.norm(transform.latent_mean_, transform.latent_std_)
+            expected = law.logcdf(EDGE) - law.logpdf(z[dry])
+        np.testing.assert_allclose(slope[dry], expected, rtol=1e-6)
+
+    def test_a_generator_and_another_seed_draw_anew_for_the_same_array(self, rain, treatment):
+        dry = rain < 0.01
+        transform = DryCellTransform("sqrt", treatment, random_state=np.random.RandomState(0))
+        transform.fit(rain)
+        first, second = (transform.transform(rain)[dry] for _ in range(2))
+        assert not np.isin(first, second).any()
+        transform.set_params(random_state=1)
+        third = transform.transform(rain)[dry]
+        fourth = transform.set_params(random_state=2).transform(rain)[dry]
+        assert not np.isin(third, fourth).any()
+
+    def test_training_sees_a_new_pattern_at_every_step(self, rain, treatment):
+        seen = []
+
+        class Recorded(DryCellTransform):
+            def transform(self, X):
+                z = super().transform(X)
+                if X.ndim == 4:
+                    seen.append(np.asarray(z[torch.as_tensor(X) < 0.01]))
+                return z
+
+        recorded = Recorded("sqrt", treatment, random_state=0)
+        cube = np.nan_to_num(rain).reshape(-1, *rain.shape[-2:])
+        PrecipDiffusion(
+            recorded, n_frames=2, batch_size=2, max_steps=3, random_state=0, verbose=False
+        ).fit(cube)
+        steps = seen[-3:]
+        for i, j in ((0, 1), (0, 2), (1, 2)):
+            # Of thousands of draws in single precision a few coincide.
+            assert np.isin(steps[i], steps[j]).mean() < 0.01
 
 
 @pytest.mark.parametrize("treatment", ["jitter", "censored"])

@@ -218,7 +218,10 @@ def test_same_seed_same_curve():
 def test_no_rain_warns_and_stays_a_transform():
     with pytest.warns(UserWarning, match="no rain above"):
         transform = LearntMonotoneTransform().fit(np.zeros((2, 3, 3)))
-    assert np.isfinite(transform.latent_nodes_).all()
+    assert (np.diff(transform.latent_nodes_) > 0).all()
+    rain = np.array([[[0.0, 0.3, 1.0, 7.0]]])
+    back = transform.inverse_transform(transform.transform(rain))
+    np.testing.assert_allclose(back, rain, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -29,9 +29,51 @@ def test_memory_errors_of_the_processor_are_known_by_their_message():
         in_batches(draw, 2, batch_size=2)
 
 
-def test_other_errors_pass():
-    def draw(samples):
-        raise RuntimeError("shapes do not match")
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 8.00 EiB for an array"),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate "
+            "memory: you tried to allocate 4611686018427387904 bytes. Error code 12"
+        ),
+        # On Windows and macOS.
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:114] data. DefaultCPUAllocator: not enough memory: you "
+            "tried to allocate 4611686018427387904 bytes."
+        ),
+    ],
+)
+def test_lack_of_memory_as_it_is_told(error):
+    tried = []
 
-    with pytest.raises(RuntimeError, match="shapes"):
+    def draw(samples):
+        tried.append(samples)
+        raise error
+
+    with pytest.raises(MemoryError, match="give tile_size"), pytest.warns(RuntimeWarning):
+        in_batches(draw, 2, batch_size=2)
+    assert tried == [slice(0, 2), slice(0, 1)]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("shapes do not match"),
+        RuntimeError("expected contiguous memory format"),
+        RuntimeError("unsupported memory format option Preserve"),
+        RuntimeError("CUDA error: an illegal memory access was encountered"),
+        ValueError("not enough memory: you tried to allocate"),
+    ],
+)
+def test_other_errors_pass_at_once(error, recwarn):
+    tried = []
+
+    def draw(samples):
+        tried.append(samples)
+        raise error
+
+    with pytest.raises(type(error)) as caught:
         in_batches(draw, 4, batch_size=2)
+    assert caught.value is error and tried == [slice(0, 2)] and not recwarn
