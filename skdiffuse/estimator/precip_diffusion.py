@@ -8,14 +8,13 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-import xarray as xr
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from skdiffuse.cubes import Cube, GridMetadata, validate_cube
+from skdiffuse.cubes import Cube, GridMetadata, align_like, validate_cube
 from skdiffuse.diffusion import ArealMean, KnownCells, NoiseSchedule, Observation
 from skdiffuse.estimator import density, generation, learning, persistence, verbs
 from skdiffuse.estimator.callbacks import FitCallbacks
@@ -921,15 +920,9 @@ def _check_number(n_samples, name: str) -> None:
 
 
 def _checked_mask(mask, X, shape) -> np.ndarray:
-    if isinstance(mask, xr.DataArray) and isinstance(X, xr.DataArray):
-        mask = mask.broadcast_like(X).transpose(*X.dims)
-    mask = np.asarray(mask)
-    if mask.dtype != bool:
-        raise ValueError(f"mask must be boolean, True where X is known; got dtype {mask.dtype}.")
-    try:
-        return np.broadcast_to(mask, np.shape(X)).reshape(shape)
-    except ValueError:
+    """A mask in the layout of a cube of X."""
+    if np.asarray(mask).dtype != bool:
         raise ValueError(
-            f"mask of shape {mask.shape} does not fit X of shape {np.shape(X)}; it must have X's "
-            "shape or broadcast to it, e.g. mask[:, None, None] for whole frames."
-        ) from None
+            f"mask must be boolean, True where X is known; got dtype {np.asarray(mask).dtype}."
+        )
+    return align_like(mask, X, "mask").reshape(shape)

@@ -450,3 +450,36 @@ class TestJointTraining:
         np.testing.assert_array_equal(
             back.sample(1, random_state=1), model.sample(1, random_state=1)
         )
+
+
+class TestMasksByName:
+    """On square fields nothing but names and labels can tell a mask's layout."""
+
+    @pytest.fixture(scope="class")
+    def known(self, cube):
+        rain = cube[:4]
+        mask = np.random.default_rng(0).random(rain.shape) < 0.5
+        return rain, rain.copy(data=mask)
+
+    def test_layout_changes_nothing(self, model, known):
+        rain, mask = known
+        expected = model.impute(rain, mask.values, random_state=1)
+        for laid_out in (
+            mask.transpose("x", "time", "y"),
+            mask.isel(y=slice(None, None, -1)),
+            mask.sortby("time", ascending=False).transpose("y", "x", "time"),
+        ):
+            xr.testing.assert_identical(model.impute(rain, laid_out, random_state=1), expected)
+
+    def test_frames_known_as_a_whole(self, model, known):
+        rain, _ = known
+        whole = xr.DataArray([True, False, False, True], dims="time", coords={"time": rain.time})
+        expected = model.impute(rain, whole.values[:, None, None], random_state=1)
+        xr.testing.assert_identical(model.impute(rain, whole, random_state=1), expected)
+
+    def test_other_places_are_refused(self, model, known):
+        rain, mask = known
+        with pytest.raises(ValueError, match="mask"):
+            model.impute(rain, mask.assign_coords(x=mask.x + 1000.0))
+        with pytest.raises(ValueError, match="mask"):
+            model.impute(rain, mask.rename(x="column"))
