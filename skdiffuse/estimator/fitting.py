@@ -14,7 +14,7 @@ from torch import Tensor
 from skdiffuse.cubes import Cube
 from skdiffuse.diffusion import ShiftedCosineSchedule
 from skdiffuse.estimator.latent import LatentSpace
-from skdiffuse.networks import build_network, mean_power, periodic_axes, resolve_edges
+from skdiffuse.networks import Told, build_network, mean_power, periodic_axes, resolve_edges
 from skdiffuse.preprocessing import (
     resolve_transformer,
     transformer_from_arrays,
@@ -22,10 +22,9 @@ from skdiffuse.preprocessing import (
 )
 from skdiffuse.runtime.seeds import integer_seed
 from skdiffuse.training import (
-    Conditions,
+    Companions,
     HeldOut,
     LatentCurve,
-    Told,
     Trainer,
     WindowBatches,
     hold_out,
@@ -63,7 +62,7 @@ def prepare_training(
     model: BaseEstimator,
     cube: Cube,
     validation: Cube | None,
-    conditions: Conditions | None = None,
+    conditions: Companions | None = None,
 ) -> Trainer:
     """A trainer for a model's parameters, where there is a checkpoint to go on from at its step.
 
@@ -78,7 +77,7 @@ def prepare_training(
         To learn from.
     validation : Cube or None
         None: the end of `cube`, if ``validation_fraction`` asks for it.
-    conditions : Conditions or None
+    conditions : Companions or None
         What else is known of `cube`.
     """
     if validation is None and model.validation_fraction:
@@ -112,7 +111,7 @@ def prepare_training(
         model.batch_size,
         seed,
         symmetries=model.symmetries,
-        conditions=conditions,
+        companions=conditions,
         n_jobs=model.n_jobs,
     )
     try:
@@ -132,7 +131,7 @@ def _new_trainer(
     folder: Path | None,
 ) -> Trainer:
     """Transform, scaling and network fitted to what is read first, and what trains them."""
-    cube, conditions = windows.reader.cube, windows.conditions
+    cube, conditions = windows.reader.cube, windows.companions
     crop, seed = windows.crop_shape, windows.seed
     model.told_ = Told() if conditions is None else conditions.told
     model.transformer_, model.latent_ = _latent_space(model, windows, seed, found)

@@ -13,9 +13,8 @@ from skdiffuse._version import __version__
 from skdiffuse.cubes import GridMetadata
 from skdiffuse.diffusion import ShiftedCosineSchedule
 from skdiffuse.estimator.latent import LatentSpace
-from skdiffuse.networks import build_network
+from skdiffuse.networks import Told, build_network
 from skdiffuse.preprocessing import transformer_from_arrays, transformer_to_arrays
-from skdiffuse.training import Told
 from skdiffuse.training.checkpoints import flatten, read_tensors, unflatten, write_tensors
 
 __all__ = ["load_model", "save_model"]

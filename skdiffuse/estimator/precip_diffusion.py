@@ -21,7 +21,7 @@ from skdiffuse.estimator.generation import SAMPLERS, RainGenerator
 from skdiffuse.estimator.learning import RainLearner
 from skdiffuse.estimator.verbs import RainTasks
 from skdiffuse.networks import resolve_edges
-from skdiffuse.training import conditions_of
+from skdiffuse.training import companions_of
 from skdiffuse.training.processes import Processes
 
 __all__ = ["PrecipDiffusion"]
@@ -297,7 +297,7 @@ class PrecipDiffusion(
         cube = validate_cube(X, n_frames=self.n_frames)
         if validation is not None:
             validation = validate_cube(validation, n_frames=self.n_frames, name="validation")
-        trainer = prepare_training(self, cube, validation, conditions_of(y, X, cube))
+        trainer = prepare_training(self, cube, validation, companions_of(y, X, cube))
         try:
             self._train(trainer, X)
         finally:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from skdiffuse.cubes import Cube, wet_preference
-from skdiffuse.training.conditions import Conditions
+from skdiffuse.training.companions import Companions
 from skdiffuse.training.cube_blocks import BlockReader
 
 # A cell is wet from this rate on (mm/h).
@@ -48,8 +48,8 @@ class WindowBatches:
     memory : int or None, default=None
         Bytes of a lazy cube that are held at a time, in float32; as much again is read ahead. None
         is 256 MiB.
-    conditions : Conditions, optional
-        What else is known of the cube and told to the network.
+    companions : Companions, optional
+        What accompanies the cube and is told to the network.
     n_jobs : int or None, default=None
         Processes that read blocks, None: a thread. Does not change the batches.
 
@@ -69,7 +69,7 @@ class WindowBatches:
         n_candidates: int = 4,
         symmetries: bool = False,
         memory: int | None = None,
-        conditions: Conditions | None = None,
+        companions: Companions | None = None,
         n_jobs: int | None = None,
     ) -> None:
         self.n_frames = n_frames
@@ -79,13 +79,13 @@ class WindowBatches:
         self.n_candidates = n_candidates
         self.symmetries = symmetries
         self.memory = MEMORY if memory is None else memory
-        self.read_from(cube, conditions, n_jobs)
+        self.read_from(cube, companions, n_jobs)
 
     def read_from(
-        self, cube: Cube, conditions: Conditions | None = None, n_jobs: int | None = None
+        self, cube: Cube, companions: Companions | None = None, n_jobs: int | None = None
     ) -> None:
         """Draw from another cube from now on."""
-        self.conditions = conditions
+        self.companions = companions
         self.reader = BlockReader(
             cube, self.n_frames, self.crop_shape, self.seed, self.memory, n_jobs
         )
@@ -149,8 +149,8 @@ class WindowBatches:
             k = random.choice(len(candidates), p=probability)
             (chosen, where), weight = candidates[k], float(weights[k])
         told: dict[str, Tensor] = {}
-        if self.conditions is not None:
-            told = self.conditions.of_window(where, self.n_frames, self.crop_shape, random)
+        if self.companions is not None:
+            told = self.companions.of_window(where, self.n_frames, self.crop_shape, random)
         if self.symmetries:
             mirrored = random.random(3) < 0.5
             chosen = self._mirrored(chosen, mirrored)
@@ -168,7 +168,7 @@ class WindowBatches:
 
     def __getstate__(self) -> dict:
         # The data are the user's, and a kept model must not carry them along.
-        theirs = ("reader", "conditions")
+        theirs = ("reader", "companions")
         return {name: value for name, value in vars(self).items() if name not in theirs}
 
 

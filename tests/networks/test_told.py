@@ -1,4 +1,4 @@
-"""Covariate fields and labels as inputs of the networks."""
+"""What networks are told: covariate fields and labels, and how `Told` makes them."""
 
 import pytest
 import torch
@@ -47,7 +47,7 @@ def test_nothing_given_is_zeros_and_no_label(network):
     torch.testing.assert_close(nothing, zeros, rtol=0, atol=0)
 
 
-def test_each_sequence_follows_its_own_conditions(network):
+def test_each_sequence_follows_what_it_is_told(network):
     z, covariates = normal(1, *Z_SHAPE[1:]).expand(Z_SHAPE), normal(2, 3, 2, 8, 8, seed=1)
     labels, log_snr = torch.tensor([2, -1]), torch.tensor(0.5)
     together = network(z, log_snr, covariates, labels)
@@ -76,7 +76,7 @@ def test_covariates_of_odd_fields_and_patches(patch_size):
     assert torch.isfinite(v).all()
 
 
-def test_weights_without_conditions_do_the_same_in_a_network_with_them():
+def test_weights_of_a_network_told_nothing_do_the_same_in_one_that_can_be_told():
     """The first input channels of the stem, and the null label, are the unconditional network."""
     plain = make_network(False, 0, 0)
     conditional = make_network(False, 2, 3)
@@ -101,7 +101,7 @@ def test_a_known_value_can_be_passed_on_as_it_is():
     torch.testing.assert_close(added, known[:, :, 0], rtol=1e-5, atol=1e-4)
 
 
-def test_gradients_reach_the_conditions(network):
+def test_gradients_reach_what_is_told(network):
     covariates = normal(2, 3, 2, 8, 8).requires_grad_()
     network(normal(*Z_SHAPE), LOG_SNR, covariates, torch.tensor([0, 2])).square().sum().backward()
     assert (covariates.grad.flatten(1).abs().sum(1) > 0).all()
@@ -110,7 +110,7 @@ def test_gradients_reach_the_conditions(network):
 
 
 @pytest.mark.parametrize(
-    ("conditions", "message"),
+    ("told", "message"),
     [
         ({"covariates": torch.zeros(2, 3, 1, 8, 8)}, r"covariates must have the shape .*2, 8, 8\)"),
         ({"covariates": torch.zeros(2, 3, 8, 8)}, r"covariates must have the shape"),
@@ -121,13 +121,13 @@ def test_gradients_reach_the_conditions(network):
         ({"labels": torch.tensor([0.0, 1.0])}, r"labels must be 2 integers"),
     ],
 )
-def test_wrong_conditions_are_refused(network, conditions, message):
+def test_what_does_not_fit_is_refused(network, told, message):
     with pytest.raises(ValueError, match=message):
-        network(normal(*Z_SHAPE), LOG_SNR, **conditions)
+        network(normal(*Z_SHAPE), LOG_SNR, **told)
 
 
 @pytest.mark.parametrize("wiener", [False, True])
-def test_a_network_without_conditions_refuses_them(wiener):
+def test_a_network_that_can_be_told_nothing_refuses(wiener):
     network = make_network(wiener, 0, 0)
     with pytest.raises(ValueError, match="n_covariates=0"):
         network(normal(*Z_SHAPE), LOG_SNR, torch.zeros(2, 3, 1, 8, 8))
@@ -136,9 +136,9 @@ def test_a_network_without_conditions_refuses_them(wiener):
 
 
 @pytest.mark.parametrize("power", [None, torch.ones(Z_SHAPE[1:])])
-def test_presets_take_conditions(power):
+def test_presets_take_covariates_and_labels(power):
     with torch.random.fork_rng(devices=[]):
         network = build_network("tiny", power=power, n_covariates=2, n_labels=4)
     z = normal(*Z_SHAPE)
-    conditions = {"covariates": normal(2, 3, 2, 8, 8), "labels": torch.tensor([3, -1])}
-    assert network(z, LOG_SNR, **conditions).shape == z.shape
+    told = {"covariates": normal(2, 3, 2, 8, 8), "labels": torch.tensor([3, -1])}
+    assert network(z, LOG_SNR, **told).shape == z.shape

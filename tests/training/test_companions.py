@@ -6,7 +6,7 @@ import xarray as xr
 from skdiffuse import PrecipDiffusion
 from skdiffuse.cubes import validate_cube
 from skdiffuse.datasets import make_precipitation
-from skdiffuse.training import WindowBatches, conditions_of
+from skdiffuse.training import WindowBatches, companions_of
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +22,14 @@ def numbered(shape):
 @pytest.mark.parametrize("symmetries", [False, True])
 def test_fields_are_cut_and_turned_with_the_rain(symmetries):
     rain = numbered((20, 12, 14))
-    conditions = conditions_of(rain.astype(float), rain, validate_cube(rain))
+    companions = companions_of(rain.astype(float), rain, validate_cube(rain))
     windows = WindowBatches(
-        validate_cube(rain), 4, (6, 6), 40, seed=0, symmetries=symmetries, conditions=conditions
+        validate_cube(rain), 4, (6, 6), 40, seed=0, symmetries=symmetries, companions=companions
     )
     batch, _, told = windows.batch(0)
     given = told["covariates"][:, 0, -1, 0, 0].bool()
     assert 20 < given.sum() < 40
-    fields = told["covariates"][:, :, 0] * conditions.told.stds[0] + conditions.told.means[0]
+    fields = told["covariates"][:, :, 0] * companions.told.stds[0] + companions.told.means[0]
     torch.testing.assert_close(fields[given], batch[given], rtol=1e-4, atol=1e-4)
     assert not told["covariates"][~given].any()
 
@@ -37,8 +37,8 @@ def test_fields_are_cut_and_turned_with_the_rain(symmetries):
 def test_labels_are_those_of_the_middle_frame():
     rain = numbered((30, 8, 8))
     labels = np.arange(30) // 10
-    conditions = conditions_of(labels, rain, validate_cube(rain))
-    windows = WindowBatches(validate_cube(rain), 4, (4, 4), 60, seed=0, conditions=conditions)
+    companions = companions_of(labels, rain, validate_cube(rain))
+    windows = WindowBatches(validate_cube(rain), 4, (4, 4), 60, seed=0, companions=companions)
     batch, _, told = windows.batch(0)
     frame = (batch[:, 2, 0, 0] * 100 // 64).long()
     told = told["labels"]
@@ -53,13 +53,13 @@ def test_data_arrays_are_aligned(cube):
         coords={"y": cube.y, "x": cube.x},
     )
     fields = xr.concat([height, 2 * height], "variable").expand_dims(time=cube.time)
-    conditions = conditions_of(
+    companions = companions_of(
         fields.transpose("x", "y", "variable", "time"), cube, validate_cube(cube)
     )
-    assert conditions.fields.shape == (1, 24, 2, 16, 16)
-    np.testing.assert_array_equal(conditions.fields[0, 3, 1], 2 * height)
+    assert companions.fields.shape == (1, 24, 2, 16, 16)
+    np.testing.assert_array_equal(companions.fields[0, 3, 1], 2 * height)
     with pytest.raises(ValueError, match="coordinates of X"):
-        conditions_of(fields.assign_coords(x=fields.x + 1), cube, validate_cube(cube))
+        companions_of(fields.assign_coords(x=fields.x + 1), cube, validate_cube(cube))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_data_arrays_are_aligned(cube):
 )
 def test_what_does_not_fit(cube, y, message):
     with pytest.raises(ValueError, match=message):
-        conditions_of(y, cube, validate_cube(cube))
+        companions_of(y, cube, validate_cube(cube))
 
 
 OPTIONS = {"n_frames": 2, "n_steps": 12, "random_state": 0, "verbose": False, "batch_size": 16}
