@@ -293,18 +293,8 @@ def _fingerprint(cube: Cube) -> str:
 
 
 def _sample_of_rain(windows: WindowBatches, seed: int) -> np.ndarray:
-    """Frames drawn at random, enough to know the marginal distribution."""
-    if windows.reader.is_whole:
-        frames = windows.reader.cube.window_starts(1)
-        [block] = windows.reader.group(0)
-        n = max(1, min(len(frames), CELLS_FOR_STATISTICS // block.values[0, 0].size))
-        chosen = frames[np.sort(np.random.default_rng(seed).permutation(len(frames))[:n])]
-        sample = np.stack([block.values[n, t].astype(np.float32) for n, t in chosen])
-    else:
-        # Single frames of a large file cost a chunk each.
-        blocks = [block.values.ravel() for block in windows.reader.group(0)]
-        stride = max(1, sum(len(values) for values in blocks) // CELLS_FOR_STATISTICS)
-        sample = np.concatenate([values[::stride] for values in blocks])[None]
+    """Enough to know the marginal distribution."""
+    sample = windows.reader.sample_of_rain(CELLS_FOR_STATISTICS, seed)
     if not np.isfinite(sample).any():
         raise ValueError(f"X has only missing values in the {sample.size} cells looked at.")
     return sample

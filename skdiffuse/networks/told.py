@@ -1,4 +1,4 @@
-"""What a network is told besides rain: labels and covariates, in the form in which it takes them."""
+"""What a network is told besides rain: labels and covariates, in the form that it takes."""
 
 from __future__ import annotations
 

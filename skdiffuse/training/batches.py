@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skdiffuse.cubes import Cube, wet_preference
+from skdiffuse.cubes import Cube
 from skdiffuse.training.companions import Companions
-from skdiffuse.training.cube_blocks import BlockReader
+from skdiffuse.training.cube_blocks import reader_of
 
 # A cell is wet from this rate on (mm/h).
 WET = 0.1
@@ -19,7 +19,7 @@ WET_BIAS = 0.5
 # Bytes of a lazy cube that are held at a time, twice over.
 MEMORY = 2**28
 
-__all__ = ["Prefetched", "WindowBatches"]
+__all__ = ["Prefetched", "WindowBatches", "wet_preference"]
 
 
 class WindowBatches:
@@ -86,7 +86,7 @@ class WindowBatches:
     ) -> None:
         """Draw from another cube from now on."""
         self.companions = companions
-        self.reader = BlockReader(
+        self.reader = reader_of(
             cube, self.n_frames, self.crop_shape, self.seed, self.memory, n_jobs
         )
         height, width = cube.field_shape
@@ -216,3 +216,37 @@ class Prefetched:
             return rain, weights, told
         told = {name: tensor.pin_memory() for name, tensor in told.items()}
         return rain.pin_memory(), weights.pin_memory(), told
+
+
+def wet_preference(wet_fraction: np.ndarray, bias: float) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities that prefer wet windows, and the weights that undo the preference.
+
+    Parameters
+    ----------
+    wet_fraction : ndarray of shape (n,)
+    bias : float
+        In [0, 1): 0 draws all alike.
+
+    Returns
+    -------
+    probabilities, weights : ndarray of shape (n,)
+        q_i = (1 - b) / n + b a_i / sum(a) and 1 / (n q_i), where b is the bias and a_i the wet
+        fraction: weighted means over what is drawn are unbiased for means over all, and no weight
+        exceeds 1 / (1 - b).
+
+    References
+    ----------
+    Hesterberg, "Weighted average importance sampling and defensive mixture distributions",
+    Technometrics 37 (1995).
+
+    Examples
+    --------
+    >>> probabilities, weights = wet_preference(np.array([0.0, 1.0]), 0.5)
+    >>> probabilities.tolist()
+    [0.25, 0.75]
+    """
+    n = len(wet_fraction)
+    total = wet_fraction.sum()
+    by_rain = wet_fraction / total if total > 0 else np.full(n, 1 / n)
+    probabilities = (1 - bias) / n + bias * by_rain
+    return probabilities, 1 / (n * probabilities)
