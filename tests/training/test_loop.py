@@ -100,7 +100,7 @@ def test_a_bad_step_is_skipped_and_counted(monkeypatch, make_trainer, weights_of
     trainer = make_trainer()
     # An infinite latent would count as missing; a huge one overflows.
     monkeypatch.setattr(
-        trainer.objective, "encode", lambda rain: rain + (1e38 if trainer.step == 2 else 0.0)
+        trainer.state.objective, "encode", lambda rain: rain + (1e38 if trainer.step == 2 else 0.0)
     )
     with pytest.warns(RuntimeWarning, match="1 of 5 training steps were skipped"):
         trainer.run(Budget(5))
@@ -110,7 +110,7 @@ def test_a_bad_step_is_skipped_and_counted(monkeypatch, make_trainer, weights_of
 
 def test_many_bad_steps_end_the_training(monkeypatch, make_trainer):
     trainer = make_trainer()
-    monkeypatch.setattr(trainer.objective, "encode", lambda rain: rain + 1e38)
+    monkeypatch.setattr(trainer.state.objective, "encode", lambda rain: rain + 1e38)
     with pytest.raises(FloatingPointError, match="20 steps in a row"):
         trainer.run(Budget(100))
 
