@@ -95,7 +95,7 @@ def test_missing_cells_move_nothing(rain, transform):
     assert all(part.item() == 0 for part in parts)
     sum(part.sum() for part in parts).backward()
     for parameter in objective.parameters():
-        assert torch.isfinite(parameter.grad).all()
+        assert (parameter.grad == 0).all()
 
 
 def make_trainer(rain, transform, **options):
