@@ -57,9 +57,9 @@ def train(folder: Path, result: Path, die_in_write: int | None) -> None:
         model.fit(cube)
     digest = hashlib.sha256()
     trainer = model._preparation.trainer
-    states = [trainer.objective.state_dict(), trainer.average.network.state_dict()]
+    states = [trainer.state.objective.state_dict(), trainer.state.average.network.state_dict()]
     # By number: a state that was restored may hold its parameters in another order.
-    states += [state for _, state in sorted(trainer.optimizer.state_dict()["state"].items())]
+    states += [state for _, state in sorted(trainer.state.optimizer.state_dict()["state"].items())]
     for state in states:
         for _, value in sorted(state.items()):
             digest.update(torch.as_tensor(value).contiguous().reshape(-1).view(torch.uint8).numpy())

@@ -6,12 +6,10 @@ from skdiffuse.cubes.dressing import dress
 from skdiffuse.cubes.metadata import GridMetadata
 from skdiffuse.cubes.reading import open_cube
 from skdiffuse.cubes.regions import coarsen, crop, lat_lon
-from skdiffuse.cubes.tiles import CropSampler, wet_preference
 from skdiffuse.cubes.validation import validate_cube
 from skdiffuse.cubes.writing import write_cube
 
 __all__ = [
-    "CropSampler",
     "Cube",
     "GridMetadata",
     "align_like",
@@ -21,6 +19,5 @@ __all__ = [
     "lat_lon",
     "open_cube",
     "validate_cube",
-    "wet_preference",
     "write_cube",
 ]

@@ -181,11 +181,6 @@ def calendar_of(times: np.ndarray) -> str | None:
     return None
 
 
-def time_values(array: xr.DataArray, dim: str) -> np.ndarray | None:
-    """The coordinate values along ``dim``, or None where it has no coordinate."""
-    return array.coords[dim].values if dim in array.coords else None
-
-
 def bounds_offset(time: xr.DataArray, bounds: xr.DataArray | None) -> list[float] | None:
     """Where time bounds lie in hours from their times, if it is the same for all.
 

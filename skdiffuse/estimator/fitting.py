@@ -17,7 +17,7 @@ from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.network_plan import NetworkPlan
 from skdiffuse.estimator.parameters import Parameters, device_of
 from skdiffuse.estimator.rain_model import RainModel
-from skdiffuse.networks import mean_power, periodic_axes, resolve_edges
+from skdiffuse.networks import Told, mean_power, periodic_axes, resolve_edges
 from skdiffuse.preprocessing import (
     resolve_transformer,
     transformer_from_arrays,
@@ -25,10 +25,9 @@ from skdiffuse.preprocessing import (
 )
 from skdiffuse.runtime.seeds import integer_seed
 from skdiffuse.training import (
-    Conditions,
+    Companions,
     HeldOut,
     LatentCurve,
-    Told,
     Trainer,
     WindowBatches,
     hold_out,
@@ -64,7 +63,7 @@ def prepare(
     parameters: Parameters,
     cube: Cube,
     validation: Cube | None,
-    conditions: Conditions | None = None,
+    companions: Companions | None = None,
     going_on: Preparation | None = None,
 ) -> Preparation:
     """Make a model and its trainer, where there is a training to go on with at its step.
@@ -76,7 +75,7 @@ def prepare(
         To learn from.
     validation : Cube or None
         None: the end of `cube`, if ``validation_fraction`` asks for it.
-    conditions : Conditions or None
+    companions : Companions or None
         What else is known of `cube`.
     going_on : Preparation or None
         A training of this process to go on with, maybe on another cube.
@@ -90,7 +89,7 @@ def prepare(
     if validation is None and training.validation_fraction:
         cube, validation = hold_out(cube, training.validation_fraction, parameters.n_frames)
     crop = tuple(min(n, parameters.crop_size) for n in cube.field_shape)
-    told = Told() if conditions is None else conditions.told
+    told = Told() if companions is None else companions.told
     plan = NetworkPlan(
         parameters.network.architecture,
         parameters.n_frames,
@@ -104,7 +103,7 @@ def prepare(
     _refuse_cut_rings(plan.edges, cube, crop)
     description = _description(parameters, plan, told, cube, crop)
     if going_on is not None:
-        return _go_on(going_on, parameters, cube, validation, conditions, description)
+        return _go_on(going_on, parameters, cube, validation, companions, description)
 
     found = None
     if parameters.warm_start and parameters.checkpoint_dir is not None:
@@ -120,7 +119,7 @@ def prepare(
         parameters.batch_size,
         seed,
         symmetries=training.symmetries,
-        conditions=conditions,
+        companions=companions,
         n_jobs=parameters.n_jobs,
     )
     try:
@@ -199,7 +198,7 @@ def _go_on(
     parameters: Parameters,
     cube: Cube,
     validation: Cube | None,
-    conditions: Conditions | None,
+    companions: Companions | None,
     description: dict,
 ) -> Preparation:
     """The training of this process, with new data or a longer budget."""
@@ -226,10 +225,10 @@ def _go_on(
         )
     crop = trainer.windows.crop_shape
     held_out = _held_out(parameters, validation, crop, trainer.seed)
-    trainer.windows.read_from(cube, conditions, parameters.n_jobs)
+    trainer.windows.read_from(cube, companions, parameters.n_jobs)
     trainer.held_out = held_out
     trainer.patience = parameters.training.patience
-    told = going_on.model.told if conditions is None else conditions.told
+    told = going_on.model.told if companions is None else companions.told
     return replace(going_on, model=replace(going_on.model, told=told, template=cube.template))
 
 
@@ -343,18 +342,8 @@ def _fingerprint(cube: Cube) -> str:
 
 
 def _sample_of_rain(windows: WindowBatches, seed: int) -> np.ndarray:
-    """Frames drawn at random, enough to know the marginal distribution."""
-    if windows.reader.is_whole:
-        frames = windows.reader.cube.window_starts(1)
-        [block] = windows.reader.group(0)
-        n = max(1, min(len(frames), CELLS_FOR_STATISTICS // block.values[0, 0].size))
-        chosen = frames[np.sort(np.random.default_rng(seed).permutation(len(frames))[:n])]
-        sample = np.stack([block.values[n, t].astype(np.float32) for n, t in chosen])
-    else:
-        # Single frames of a large file cost a chunk each.
-        blocks = [block.values.ravel() for block in windows.reader.group(0)]
-        stride = max(1, sum(len(values) for values in blocks) // CELLS_FOR_STATISTICS)
-        sample = np.concatenate([values[::stride] for values in blocks])[None]
+    """Rain enough to know the marginal distribution."""
+    sample = windows.reader.sample_of_rain(CELLS_FOR_STATISTICS, seed)
     if not np.isfinite(sample).any():
         raise ValueError(f"X has only missing values in the {sample.size} cells looked at.")
     return sample

@@ -18,8 +18,8 @@ from skdiffuse.estimator.learning import Learnt
 from skdiffuse.estimator.network_plan import NetworkPlan
 from skdiffuse.estimator.parameters import SHORTCUTS
 from skdiffuse.estimator.rain_model import RainModel
+from skdiffuse.networks import Told
 from skdiffuse.preprocessing import transformer_from_arrays, transformer_to_arrays
-from skdiffuse.training import Told
 from skdiffuse.training.checkpoints import flatten, read_tensors, unflatten, write_tensors
 
 __all__ = ["read_model", "write_model"]

@@ -24,7 +24,7 @@ from skdiffuse.estimator.learning import Learnt
 from skdiffuse.estimator.parameters import SHORTCUTS, check_parameters, device_of
 from skdiffuse.estimator.request import SamplingRequest
 from skdiffuse.runtime.seeds import integer_seed
-from skdiffuse.training import conditions_of
+from skdiffuse.training import companions_of
 
 __all__ = ["PrecipDiffusion"]
 
@@ -236,7 +236,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         if validation is not None:
             validation = validate_cube(validation, n_frames=self.n_frames, name="validation")
         going_on = getattr(self, "_preparation", None) if self.warm_start else None
-        preparation = prepare(parameters, cube, validation, conditions_of(y, X, cube), going_on)
+        preparation = prepare(parameters, cube, validation, companions_of(y, X, cube), going_on)
         trainer = preparation.trainer
         if not trainer.sharded:
             self._preparation = preparation

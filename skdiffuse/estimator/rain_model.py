@@ -10,7 +10,7 @@ from skdiffuse.cubes import Cube, GridMetadata
 from skdiffuse.diffusion import NoiseSchedule
 from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.network_plan import NetworkPlan
-from skdiffuse.training import Told
+from skdiffuse.networks import Told
 
 __all__ = ["RainModel"]
 

@@ -153,7 +153,7 @@ def build_network(
     power : Tensor of shape (frames, y, x), optional
         If given, the U-Net gets a `WienerSkip`.
     n_covariates, n_labels : int, default=0
-        Fields and classes that may be given as conditions; see `VideoUNet`.
+        Fields and classes that the network may be told; see `VideoUNet`.
     **options
         Further parameters of `VideoUNet`.
 

@@ -8,7 +8,7 @@ from skdiffuse.training.checkpoints import (
     save_checkpoint,
     write_tensors,
 )
-from skdiffuse.training.conditions import Conditions, Told, conditions_of
+from skdiffuse.training.companions import Companions, companions_of
 from skdiffuse.training.ema import PowerAverage, reconstruct_average
 from skdiffuse.training.held_out import HeldOut, hold_out
 from skdiffuse.training.loop import Trainer
@@ -16,15 +16,14 @@ from skdiffuse.training.objective import LatentCurve, TrainingObjective, masked_
 
 __all__ = [
     "Budget",
-    "Conditions",
+    "Companions",
     "HeldOut",
     "LatentCurve",
     "PowerAverage",
-    "Told",
     "Trainer",
     "TrainingObjective",
     "WindowBatches",
-    "conditions_of",
+    "companions_of",
     "hold_out",
     "masked_v_loss",
     "read_tensors",

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skdiffuse.cubes import Cube, wet_preference
-from skdiffuse.training.conditions import Conditions
-from skdiffuse.training.cube_blocks import BlockReader
+from skdiffuse.cubes import Cube
+from skdiffuse.training.companions import Companions
+from skdiffuse.training.cube_blocks import reader_of
 
 # A cell is wet from this rate on (mm/h).
 WET = 0.1
@@ -19,7 +19,7 @@ WET_BIAS = 0.5
 # Bytes of a lazy cube that are held at a time, twice over.
 MEMORY = 2**28
 
-__all__ = ["Prefetched", "WindowBatches"]
+__all__ = ["Prefetched", "WindowBatches", "wet_preference"]
 
 
 class WindowBatches:
@@ -48,8 +48,8 @@ class WindowBatches:
     memory : int or None, default=None
         Bytes of a lazy cube that are held at a time, in float32; as much again is read ahead. None
         is 256 MiB.
-    conditions : Conditions, optional
-        What else is known of the cube and told to the network.
+    companions : Companions, optional
+        What accompanies the cube and is told to the network.
     n_jobs : int or None, default=None
         Processes that read blocks, None: a thread. Does not change the batches.
 
@@ -69,7 +69,7 @@ class WindowBatches:
         n_candidates: int = 4,
         symmetries: bool = False,
         memory: int | None = None,
-        conditions: Conditions | None = None,
+        companions: Companions | None = None,
         n_jobs: int | None = None,
     ) -> None:
         self.n_frames = n_frames
@@ -79,14 +79,14 @@ class WindowBatches:
         self.n_candidates = n_candidates
         self.symmetries = symmetries
         self.memory = MEMORY if memory is None else memory
-        self.read_from(cube, conditions, n_jobs)
+        self.read_from(cube, companions, n_jobs)
 
     def read_from(
-        self, cube: Cube, conditions: Conditions | None = None, n_jobs: int | None = None
+        self, cube: Cube, companions: Companions | None = None, n_jobs: int | None = None
     ) -> None:
         """Draw from another cube from now on."""
-        self.conditions = conditions
-        self.reader = BlockReader(
+        self.companions = companions
+        self.reader = reader_of(
             cube, self.n_frames, self.crop_shape, self.seed, self.memory, n_jobs
         )
         height, width = cube.field_shape
@@ -149,8 +149,8 @@ class WindowBatches:
             k = random.choice(len(candidates), p=probability)
             (chosen, where), weight = candidates[k], float(weights[k])
         told: dict[str, Tensor] = {}
-        if self.conditions is not None:
-            told = self.conditions.of_window(where, self.n_frames, self.crop_shape, random)
+        if self.companions is not None:
+            told = self.companions.of_window(where, self.n_frames, self.crop_shape, random)
         if self.symmetries:
             mirrored = random.random(3) < 0.5
             chosen = self._mirrored(chosen, mirrored)
@@ -168,7 +168,7 @@ class WindowBatches:
 
     def __getstate__(self) -> dict:
         # The data are the user's, and a kept model must not carry them along.
-        theirs = ("reader", "conditions")
+        theirs = ("reader", "companions")
         return {name: value for name, value in vars(self).items() if name not in theirs}
 
 
@@ -216,3 +216,37 @@ class Prefetched:
             return rain, weights, told
         told = {name: tensor.pin_memory() for name, tensor in told.items()}
         return rain.pin_memory(), weights.pin_memory(), told
+
+
+def wet_preference(wet_fraction: np.ndarray, bias: float) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities that prefer wet windows, and the weights that undo the preference.
+
+    Parameters
+    ----------
+    wet_fraction : ndarray of shape (n,)
+    bias : float
+        In [0, 1): 0 draws all alike.
+
+    Returns
+    -------
+    probabilities, weights : ndarray of shape (n,)
+        q_i = (1 - b) / n + b a_i / sum(a) and 1 / (n q_i), where b is the bias and a_i the wet
+        fraction: weighted means over what is drawn are unbiased for means over all, and no weight
+        exceeds 1 / (1 - b).
+
+    References
+    ----------
+    Hesterberg, "Weighted average importance sampling and defensive mixture distributions",
+    Technometrics 37 (1995).
+
+    Examples
+    --------
+    >>> probabilities, weights = wet_preference(np.array([0.0, 1.0]), 0.5)
+    >>> probabilities.tolist()
+    [0.25, 0.75]
+    """
+    n = len(wet_fraction)
+    total = wet_fraction.sum()
+    by_rain = wet_fraction / total if total > 0 else np.full(n, 1 / n)
+    probabilities = (1 - bias) / n + bias * by_rain
+    return probabilities, 1 / (n * probabilities)

@@ -139,6 +139,18 @@ def recover_checkpoint(folder: str | Path) -> tuple[dict[str, Tensor], dict] | N
     return None
 
 
+def refuse_another(ours: Mapping, theirs: Mapping, folder: str | Path | None) -> None:
+    """Raise where a checkpoint in `folder` is described as that of another training."""
+    different = sorted(k for k in ours if ours[k] != theirs.get(k))
+    if different:
+        listed = ", ".join(f"{k}: {theirs.get(k)!r} there, {ours[k]!r} here" for k in different)
+        raise ValueError(
+            f"The checkpoint in checkpoint_dir={str(folder)!r} is of another training ({listed}). "
+            "Use the same data and parameters, another checkpoint_dir, or warm_start=False to "
+            "begin anew."
+        )
+
+
 def _newest_first(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []

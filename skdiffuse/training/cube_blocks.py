@@ -1,4 +1,4 @@
-"""A cube larger than memory, read a few blocks at a time."""
+"""A cube as windows are drawn from it: whole, or a few blocks of it at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from skdiffuse.cubes import Cube
 from skdiffuse.training.reading_processes import ReadingProcesses
 
-__all__ = ["Block", "BlockReader"]
+__all__ = ["Block", "BlockReader", "WholeReader", "reader_of"]
 
 # Blocks that are in memory together. Windows of one block share their weather; a batch is drawn
 # from all of them. With large chunks there are fewer, but chunks are cut rather than fewer than 4.
@@ -55,19 +55,102 @@ class Block:
         return np.array(window, dtype=np.float32), tuple(int(p) for p in place)
 
 
-class BlockReader:
-    """Groups of blocks of a cube, read in the background while the one before is in use.
+def reader_of(
+    cube: Cube,
+    n_frames: int,
+    crop_shape: tuple[int, int],
+    seed: int,
+    memory: int,
+    n_jobs: int | None = None,
+) -> WholeReader | BlockReader:
+    """What reads a cube: as a whole if it is in memory or fits, else by blocks.
 
-    What is divided among blocks is where windows start; a block holds the frames and cells that
-    they reach into as well, so that no window is left out for lying across an edge. Blocks follow
-    the chunks of a lazy cube. Each epoch goes through them in a new order, and takes each as often
-    as its share of all windows asks for (systematic sampling: once, and now and then twice or not
-    at all where blocks are unequal), so that every window is as likely as any other. A cube that
-    fits into `memory` is one block.
+    Both have `cube`, `groups_per_epoch`, `group`, `sample_of_rain` and `close`.
 
     Parameters
     ----------
     cube : Cube
+    n_frames : int
+    crop_shape : tuple of int
+    seed, memory, n_jobs
+        See `BlockReader`.
+    """
+    cells = cube.n_sequences * cube.n_times * np.prod(cube.field_shape, dtype=float)
+    if not cube.is_lazy or 4 * cells <= memory:
+        return WholeReader(cube, n_frames, crop_shape)
+    return BlockReader(cube, n_frames, crop_shape, seed, memory, n_jobs)
+
+
+def _places(cube: Cube, crop_shape: tuple[int, int]) -> tuple[int, int]:
+    """In how many rows and columns of a cube a crop can begin."""
+    rows, columns = (n - c + 1 for n, c in zip(cube.field_shape, crop_shape, strict=True))
+    return rows, columns
+
+
+class WholeReader:
+    """A cube as one block; a lazy one is read when it is first asked for.
+
+    Parameters
+    ----------
+    cube : Cube
+    n_frames : int
+    crop_shape : tuple of int
+
+    Attributes
+    ----------
+    groups_per_epoch : int
+        1.
+    """
+
+    groups_per_epoch = 1
+
+    def __init__(self, cube: Cube, n_frames: int, crop_shape: tuple[int, int]) -> None:
+        self.cube = cube
+        self._starts = cube.window_starts(n_frames)
+        self._places = _places(cube, crop_shape)
+        self._block: Block | None = None
+
+    def group(self, number: int) -> list[Block]:
+        """The one block, whatever the number of the group."""
+        if self._block is None:
+            cube, values = self.cube, self.cube.values
+            if cube.is_lazy:
+                read = [cube.window(n, 0, cube.n_times) for n in range(cube.n_sequences)]
+                values = np.stack(read)
+            self._block = Block(values, self._starts, self._places)
+        return [self._block]
+
+    def sample_of_rain(self, n_cells: int, seed: int) -> np.ndarray:
+        """Whole frames drawn at random, of about `n_cells` cells.
+
+        Returns
+        -------
+        ndarray of shape (n, y, x), float32
+        """
+        [block] = self.group(0)
+        frames = self.cube.window_starts(1)
+        n = max(1, min(len(frames), n_cells // block.values[0, 0].size))
+        chosen = frames[np.sort(np.random.default_rng(seed).permutation(len(frames))[:n])]
+        return np.stack([block.values[k, t].astype(np.float32) for k, t in chosen])
+
+    def close(self) -> None:
+        """Let go of what was read."""
+        self._block = None
+
+
+class BlockReader:
+    """Groups of blocks of a lazy cube, read in the background while the one before is in use.
+
+    What is divided among blocks is where windows start; a block holds the frames and cells that
+    they reach into as well, so that no window is left out for lying across an edge. Blocks follow
+    the chunks of the cube. Each epoch goes through them in a new order, and takes each as often
+    as its share of all windows asks for (systematic sampling: once, and now and then twice or not
+    at all where blocks are unequal), so that every window is as likely as any other.
+
+    Parameters
+    ----------
+    cube : Cube
+        Lazy.
     n_frames : int
     crop_shape : tuple of int
     seed : int
@@ -95,14 +178,7 @@ class BlockReader:
         self.window_shape = (n_frames, *crop_shape)
         self.seed = seed
         self.starts = cube.window_starts(n_frames)
-        places = [n - c + 1 for n, c in zip(cube.field_shape, crop_shape, strict=True)]
-        bytes_in_all = 4 * cube.n_sequences * cube.n_times * np.prod(cube.field_shape, dtype=float)
-        self.whole: Block | None = None
-        self.is_whole = not cube.is_lazy or bytes_in_all <= memory
-        self._places = tuple(places)
-        if self.is_whole:
-            self.groups_per_epoch = 1
-            return
+        self._places = places = _places(cube, crop_shape)
         self.cells = self._cells(memory)
         largest = np.prod([a + b - 1 for a, b in zip(self.cells, self.window_shape, strict=True)])
         self.blocks_in_group = int(min(MOST_BLOCKS, max(1, memory // (4 * largest))))
@@ -125,9 +201,6 @@ class BlockReader:
 
     def group(self, number: int) -> list[Block]:
         """The blocks of group `number`, counted from the start of training; begins the next."""
-        if self.is_whole:
-            self.whole = self.whole or self._whole_cube()
-            return [self.whole]
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="blocks")
             if self.n_jobs is not None:
@@ -138,21 +211,27 @@ class BlockReader:
                 self._pending[wanted] = self._pool.submit(self._read_group, wanted)
         return self._pending[number].result()
 
+    def sample_of_rain(self, n_cells: int, seed: int) -> np.ndarray:
+        """Cells at equal distances in the first group, `n_cells` or less than twice as many.
+
+        Single frames of a large file would cost a chunk each, and the first group is needed next.
+        Which blocks are in it follows from the reader's own seed; `seed` changes nothing.
+
+        Returns
+        -------
+        ndarray of shape (1, n), float32
+        """
+        blocks = [block.values.ravel() for block in self.group(0)]
+        stride = max(1, sum(len(values) for values in blocks) // n_cells)
+        return np.concatenate([values[::stride] for values in blocks])[None]
+
     def close(self) -> None:
         """Let go of what was read, and end the processes that read."""
-        self.whole = None
-        if not self.is_whole and self._pool is not None:
+        if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             if self._processes is not None:
                 self._processes.close()
             self._pool, self._processes, self._pending = None, None, {}
-
-    def _whole_cube(self) -> Block:
-        cube = self.cube
-        values = cube.values
-        if cube.is_lazy:
-            values = np.stack([cube.window(n, 0, cube.n_times) for n in range(cube.n_sequences)])
-        return Block(values, self.starts, self._places)
 
     def _cells(self, memory: int) -> tuple[int, int, int]:
         """In how many frames, rows and columns the windows of one block start."""

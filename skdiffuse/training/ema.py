@@ -100,13 +100,16 @@ class AverageSnapshots:
         for average in self.averages:
             average.update(network, step)
 
-    def write(self, step: int, *, last: bool = False, for_all: bool = True) -> None:
-        """Write a file, if it is the turn of this step or it is the last one.
+    @staticmethod
+    def has_turn(step: int) -> bool:
+        """Whether the averages after this step are to be kept, were it not the last."""
+        return step % 2 ** max(0, step.bit_length() - PER_OCTAVE.bit_length()) == 0
+
+    def write(self, step: int, *, for_all: bool = True) -> None:
+        """Write the averages after a step to a file.
 
         Of processes that share a training all call this, and one writes `for_all`.
         """
-        if not last and step % 2 ** max(0, step.bit_length() - PER_OCTAVE.bit_length()):
-            return
         tensors = {}
         for number, average in enumerate(self.averages):
             tensors |= flatten(f"average{number}", average.network.state_dict())

@@ -16,18 +16,23 @@ from tqdm import tqdm
 
 from skdiffuse.diffusion import NoiseSchedule, known_as_covariates
 from skdiffuse.networks import compile_network
-from skdiffuse.runtime.seeds import derived_seed
 from skdiffuse.training.batches import Prefetched, WindowBatches
 from skdiffuse.training.budget import Budget
+from skdiffuse.training.checkpoints import (
+    flatten,
+    recover_checkpoint,
+    refuse_another,
+    save_checkpoint,
+)
 from skdiffuse.training.ema import AverageSnapshots, PowerAverage
 from skdiffuse.training.held_out import HeldOut
-from skdiffuse.training.known_cells import random_known_cells
 from skdiffuse.training.logs import TrainingLog
 from skdiffuse.training.objective import LatentCurve, TrainingObjective
 from skdiffuse.training.precision import LossScale, resolve_precision, tensor_cores
-from skdiffuse.training.processes import Processes, blank_copy, whole
-from skdiffuse.training.state import ResumableTraining
-from skdiffuse.training.termination import Termination
+from skdiffuse.training.processes import Processes, blank_copy, whole_tensors
+from skdiffuse.training.running import Running
+from skdiffuse.training.state import TrainingState
+from skdiffuse.training.steps import add_gradients, clip_gradients, step_draws
 
 __all__ = ["Trainer"]
 
@@ -38,7 +43,7 @@ CHECKPOINT_SECONDS = 60.0
 
 
 @dataclass
-class Trainer(ResumableTraining):
+class Trainer:
     """Minimises the v-loss of a network over windows of rain.
 
     All that is random in a step follows from `seed` and the step's number, so that a training
@@ -109,9 +114,12 @@ class Trainer(ResumableTraining):
 
     Attributes
     ----------
+    state : TrainingState
+        What training changes.
     step : int
         Steps done.
-    average : PowerAverage
+    seconds : float
+        Of training.
     history : list of dict
         ``step``, ``loss`` (the v-loss: mean since the entry before), ``gradient_norm`` (of the
         network, likewise), ``stretch_loss`` where the transform is trained, ``learning_rate`` and
@@ -154,43 +162,125 @@ class Trainer(ResumableTraining):
     setup_tensors: dict[str, Tensor] = field(default_factory=dict)
     on_epoch: Callable[[], bool] | None = None
     verbose: bool = False
+    _run: Running | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.processes = Processes()
         self.device = self.processes.device(torch.device(self.device))
         kind = resolve_precision(self.precision, self.device)
         self.sharded = self.sharded and self.processes.count > 1
-        self.objective = TrainingObjective(self.network, self.encode, kind)
-        self.blank = blank_copy(self.objective, "meta")
-        self.average = PowerAverage(self.objective, self.average_width)
-        self.snapshots = None
+        objective = TrainingObjective(self.network, self.encode, kind)
+        blank = blank_copy(objective, "meta")
+        average = PowerAverage(objective, self.average_width)
+        snapshots = None
         if self.average_snapshots and self.checkpoint_dir is not None:
-            self.snapshots = AverageSnapshots(self.checkpoint_dir, self.objective)
-        kept = [self.average, *(self.snapshots.averages if self.snapshots else [])]
-        for module in (self.objective, *(average.network for average in kept)):
+            snapshots = AverageSnapshots(self.checkpoint_dir, objective)
+        kept = [average, *(snapshots.averages if snapshots else [])]
+        for module in (objective, *(one.network for one in kept)):
             if self.sharded:
                 self.processes.shard(module, self.device)
             else:
                 module.to(self.device)
-        groups = [self._group(self.network, self.learning_rate, self.weight_decay)]
-        if self.objective.curve is not None:
-            # Decay would pull the curve to a shape that nothing asks for.
-            groups.append(self._group(self.objective.curve, self.curve_learning_rate, 0.0))
-        self.optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, betas=(0.9, 0.99))
-        self.loss_scale = LossScale(used=kind == torch.float16)
-        self.step = 0
-        self.seconds = 0.0
-        self.skipped_steps = 0
-        self.history: list[dict] = []
-        self.best: dict[str, Tensor] | None = None
-        self.best_loss = math.inf
-        self.validations_since_best = 0
-        self.bad_in_a_row = 0
+        self.state = TrainingState(
+            objective,
+            blank,
+            average,
+            snapshots,
+            self._optimizer(objective),
+            LossScale(used=kind == torch.float16),
+        )
         self.is_together = True
 
-    @staticmethod
-    def _group(module: nn.Module, rate: float, decay: float) -> dict:
-        return {"params": list(module.parameters()), "peak_lr": rate, "weight_decay": decay}
+    def _optimizer(self, objective: TrainingObjective) -> torch.optim.Optimizer:
+        groups = [(objective.network, self.learning_rate, self.weight_decay)]
+        if objective.curve is not None:
+            # Decay would pull the curve to a shape that nothing asks for.
+            groups.append((objective.curve, self.curve_learning_rate, 0.0))
+        groups = [
+            {"params": list(module.parameters()), "peak_lr": rate, "weight_decay": decay}
+            for module, rate, decay in groups
+        ]
+        return torch.optim.AdamW(groups, lr=self.learning_rate, betas=(0.9, 0.99))
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self.state.step
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training."""
+        return self.state.seconds
+
+    @property
+    def history(self) -> list[dict]:
+        """The course of the loss; see the class."""
+        return self.state.history
+
+    @property
+    def skipped_steps(self) -> int:
+        """Steps that were skipped because loss or gradient was not finite."""
+        return self.state.skipped_steps
+
+    @property
+    def averaged(self) -> TrainingObjective:
+        """A copy with averaged weights: the best validated ones with `patience`.
+
+        Raises
+        ------
+        FloatingPointError
+            If training has diverged, so that they, or what they give, are not finite.
+        """
+        # Those of the best validation had a finite loss.
+        if self.state.best is None:
+            self._refuse_divergence()
+        averaged = self.state.averaged()
+        return averaged if self.sharded else averaged.to(self.device)
+
+    def __getstate__(self) -> dict:
+        # The data are the user's, and a kept model must not carry them along.
+        return vars(self) | {"held_out": None, "_run": None}
+
+    def save(self) -> None:
+        """Write a checkpoint with everything that a resumed training needs.
+
+        Of processes that share a training all call this.
+
+        Raises
+        ------
+        FloatingPointError
+            If training has diverged; earlier checkpoints are left as they are.
+        """
+        self._refuse_divergence()
+        first = self.processes.is_first
+        if not (first or self.sharded):
+            return
+        tensors = self.state.tensors() | flatten("setup", self.setup_tensors)
+        tensors = whole_tensors(tensors, keep=first)
+        if first:
+            values = self.state.values() | {"description": self.description, "setup": self.setup}
+            save_checkpoint(self.checkpoint_dir, self.step, tensors, values, self.keep_checkpoints)
+
+    def resume(self, found: tuple[dict[str, Tensor], dict] | None = None) -> bool:
+        """Go on from a checkpoint; False if there is none.
+
+        Parameters
+        ----------
+        found : (tensors, metadata), optional
+            What `recover_checkpoint` gave; default: ask it for the newest in `checkpoint_dir`.
+
+        Raises
+        ------
+        ValueError
+            If the checkpoint belongs to a training with other data or parameters.
+        """
+        found = recover_checkpoint(self.checkpoint_dir) if found is None else found
+        if found is None:
+            return False
+        tensors, values = found
+        refuse_another(self.description, values["description"], self.checkpoint_dir)
+        self.state.restore(tensors, values, with_best=self.patience is not None)
+        return True
 
     def run(self, budget: Budget) -> None:
         """Train until the budget is spent.
@@ -198,22 +288,21 @@ class Trainer(ResumableTraining):
         Raises
         ------
         FloatingPointError
-            If loss or gradient was not finite many times in a row.
+            If loss or gradient was not finite many times in a row, or averaged weights, or what
+            they give, are not finite at the end or when they are to be written.
         SystemExit
             After a checkpoint, if SIGTERM asked for the end.
         """
-        first = self.processes.is_first
+        first, state = self.processes.is_first, self.state
         skipped_before = self.skipped_steps
         log = TrainingLog(self.log_dir, self.history) if self.log_dir and first else None
         places = self.processes.places(self.windows.batch_size)
-        self._source = Prefetched(self.windows, places, pinned=self.device.type == "cuda")
-        self._module = self.processes.join(self.objective, self.device)
-        self._budget = budget
-        self._termination, self._ending = Termination(), False
+        batches = Prefetched(self.windows, places, pinned=self.device.type == "cuda")
+        module = self.processes.join(state.objective, self.device)
+        run = self._run = Running(budget, batches, module, log)
         if self.compiled:
             self._compile()
-        recent: list[dict[str, float]] = []
-        self._started = time.monotonic() - self.seconds
+        run.started = time.monotonic() - self.seconds
         last_checkpoint = self.seconds
         self.is_together = not self.sharded
         bar = tqdm(
@@ -222,25 +311,26 @@ class Trainer(ResumableTraining):
             bar_format="training {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]",
         )
         try:
-            with tensor_cores(self.device), self._termination:
+            with tensor_cores(self.device), run.termination:
                 while budget.spent(self.step, self.seconds) < 1 and not self._out_of_patience():
-                    recent.append(self._one_step())
+                    run.recent.append(self._one_step())
                     bar.n = min(1.0, budget.spent(self.step, self.seconds))
-                    loss = recent[-1]["loss"]
+                    loss = run.recent[-1]["loss"]
                     bar.set_postfix_str(f"step {self.step}, loss {loss:.3f}", refresh=False)
                     bar.update(0)
-                    if self._ending:
+                    if run.is_ending:
                         break
                     over = budget.spent(self.step, self.seconds) >= 1
                     validates = self.held_out and (over or self.step % self._validation_steps == 0)
                     if validates or self.step % LOG_EVERY == 0:
-                        self._log(recent, log, self._validate() if validates else {})
+                        run.note(state, self._validate() if validates else {})
                     if self.step % self.windows.steps_per_epoch == 0 and self.on_epoch:
-                        self._log(recent, log, {})
+                        run.note(state, {})
                         if self.on_epoch():
                             break
-                    if self.snapshots:
-                        self.snapshots.write(self.step, for_all=first)
+                    if state.snapshots and state.snapshots.has_turn(self.step):
+                        self._refuse_divergence()
+                        state.snapshots.write(self.step, for_all=first)
                     since = self.seconds - last_checkpoint
                     if self.checkpoint_dir and since >= self.checkpoint_seconds:
                         self.save()
@@ -248,19 +338,21 @@ class Trainer(ResumableTraining):
             self.is_together = True
         finally:
             # Ctrl-C included: what has been learnt so far is kept.
-            self._log(recent, log, {})
+            run.note(state, {})
             bar.refresh()
             bar.close()
             if log:
                 log.close()
-            self._source.close()
-            ending = self._ending
-            del self._source, self._module, self._budget, self._termination, self._ending
-            if self.checkpoint_dir and self.step and self.is_together:
-                if self.snapshots:
-                    self.snapshots.write(self.step, last=True, for_all=first)
+            batches.close()
+            self._run = None
+            keeps = self.checkpoint_dir and self.step and self.is_together
+            # Not the error of `save`, which would hide the one that may be on its way.
+            if keeps and not self._has_diverged():
+                if state.snapshots:
+                    state.snapshots.write(self.step, for_all=first)
                 self.save()
-        if ending:
+        self._refuse_divergence()
+        if run.is_ending:
             raise SystemExit(128 + signal.SIGTERM)
         if self.skipped_steps > skipped_before:
             warnings.warn(
@@ -273,126 +365,116 @@ class Trainer(ResumableTraining):
 
     def _compile(self) -> None:
         """Compile the network for what it will be given in training."""
-        rain, _, told = self._source(self.step)
+        rain, _, told = self._run.batches(self.step)
         told = {name: tensor.to(self.device) for name, tensor in told.items()}
         z = torch.zeros_like(rain, device=self.device)
         if self.amortised:
             nothing = torch.full_like(z, math.nan)
             told["covariates"] = known_as_covariates(nothing, told.get("covariates"))
         log_snr = torch.zeros(len(rain), dtype=torch.float64, device=self.device)
-        kind = self.objective.precision
+        kind = self.state.objective.precision
         with torch.autocast(self.device.type, kind, enabled=kind is not None):
             compile_network(self.network, z, log_snr, **told)
 
     def _one_step(self) -> dict[str, float]:
-        batch_size = self.windows.batch_size
-        rain, weights, told = self._source(self.step)
-        places = self._source.places
-        generator = torch.Generator().manual_seed(derived_seed(self.seed, self.step, 1))
-        # Stratified over the whole batch, whoever works on which part of it.
-        log_snr = self.schedule.draw(batch_size, generator)[list(places)]
-        noise = torch.stack([self._noise(place, rain.shape[1:]) for place in places])
+        run, state, batch_size = self._run, self.state, self.windows.batch_size
+        rain, weights, told = run.batches(self.step)
+        places = run.batches.places
+        draws = step_draws(
+            self.seed,
+            self.step,
+            places,
+            batch_size,
+            rain.shape[1:],
+            self.schedule,
+            amortised=self.amortised,
+        )
         rate = self._rate()
-        for group in self.optimizer.param_groups:
+        for group in state.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * rate
-        self.objective.train()
-        self.optimizer.zero_grad(set_to_none=True)
-        total = torch.zeros(4, dtype=torch.float64)
-        n_parts = min(self.parts, len(places))
-        batch = {"weights": weights, "rain": rain, "log_snr": log_snr, "noise": noise, **told}
-        if self.amortised:
-            known = [self._known(place, rain.shape[1:]) for place in places]
-            batch["known"] = torch.cat(known)
-        parts = zip(*(tensor.tensor_split(n_parts) for tensor in batch.values()), strict=True)
-        for part, tensors in enumerate(parts):
-            on_device = (tensor.to(self.device, non_blocking=True) for tensor in tensors)
-            given = dict(zip(batch, on_device, strict=True))
-            weights = given.pop("weights")
-            waits = part < n_parts - 1
-            with self.processes.keep_gradients(self._module, waits):
-                losses = [(weights * each).sum() for each in self._module(**given)]
-                share = sum(losses) / batch_size
-                # Processes' gradients are averaged, and together they are to give the sum.
-                (share * (self.processes.count * self.loss_scale.value)).backward()
-            total[:2] += torch.stack([each.detach() for each in losses]).double().cpu() / batch_size
-        total[2] = time.monotonic() - self._started if self.processes.is_first else 0.0
+        state.objective.train()
+        state.optimizer.zero_grad(set_to_none=True)
+        losses = add_gradients(
+            run.module,
+            {"weights": weights, "rain": rain, **draws, **told},
+            batch_size,
+            parts=self.parts,
+            device=self.device,
+            processes=self.processes,
+            scale=state.loss_scale.value,
+        )
+        seconds = time.monotonic() - run.started if self.processes.is_first else 0.0
         # Whoever is told to end: all do, after the same step.
-        total[3] = self._termination.is_asked_for
-        loss, stretch, self.seconds, ending = self.processes.sum(total).tolist()
-        self._ending = bool(ending)
+        shares = torch.tensor([*losses, seconds, run.termination.is_asked_for], dtype=torch.float64)
+        loss, stretch, state.seconds, ending = self.processes.sum(shares).tolist()
+        run.is_ending = bool(ending)
         entry = {"loss": loss, "gradient_norm": self._update(loss + stretch)}
-        if self.objective.curve is not None:
+        if state.objective.curve is not None:
             entry["stretch_loss"] = stretch
         return entry | {"learning_rate": self.learning_rate * rate}
 
     def _update(self, loss: float) -> float:
         """Take the step that the gradients ask for, unless they are not finite."""
-        # Each by itself: a steep curve must not brake the network, nor the other way round.
-        norms = []
-        for group in self.optimizer.param_groups:
-            self.loss_scale.undo(group["params"])
-            norm = nn.utils.clip_grad_norm_(group["params"], self.gradient_clip)
-            norms.append(whole(norm).item())
-        self.step += 1
+        state = self.state
+        norms = clip_gradients(state.optimizer, state.loss_scale, self.gradient_clip)
+        state.step += 1
         finite = all(math.isfinite(value) for value in (loss, *norms))
         if finite:
-            self.optimizer.step()
-            self.average.update(self.objective, self.step)
-            if self.snapshots:
-                self.snapshots.update(self.objective, self.step)
-            self.bad_in_a_row = 0
-        elif not (math.isfinite(loss) and self.loss_scale.can_fall):
-            self.skipped_steps += 1
-            self.bad_in_a_row += 1
-            if self.bad_in_a_row >= MAX_BAD_STEPS:
+            state.update()
+        elif not (math.isfinite(loss) and state.loss_scale.can_fall):
+            state.skipped_steps += 1
+            state.bad_in_a_row += 1
+            if state.bad_in_a_row >= MAX_BAD_STEPS:
                 raise FloatingPointError(
                     f"Loss or gradient was not finite in {MAX_BAD_STEPS} steps in a row (the last "
                     f"was step {self.step}); lower learning_rate={self.learning_rate!r} or look "
                     "for absurd values in X."
                 )
-        self.loss_scale.update(finite)
+        state.loss_scale.update(finite)
         return norms[0]
+
+    def _has_diverged(self) -> bool:
+        """Whether averaged weights, or what they make of noise where it is dry, are not finite.
+
+        Weights can be so large that nothing finite comes of them. Of processes that share them all
+        ask at the same time.
+        """
+        shape = (1, self.windows.n_frames, *self.windows.crop_shape)
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(self.device)
+        log_snr = torch.zeros(1, dtype=torch.float64, device=self.device)
+        with torch.no_grad():
+            losses = self.state.average.network(torch.zeros_like(noise), log_snr, noise)
+        finite = self.state.is_finite() and all(bool(torch.isfinite(each)) for each in losses)
+        broken = torch.tensor([float(not finite)])
+        return bool((self.processes.sum(broken) if self.sharded else broken).any())
+
+    def _refuse_divergence(self) -> None:
+        if self._has_diverged():
+            raise FloatingPointError(
+                f"Training has diverged after {self.step} steps: averaged weights, or what they "
+                f"give, are not finite; lower learning_rate={self.learning_rate!r} or "
+                f"weight_decay={self.weight_decay!r}."
+            )
 
     def _rate(self) -> float:
         """Learning rate of this step as a share of the largest."""
         rate = min(1.0, (self.step + 1) / self.warmup_steps)
         if self.rate_schedule == "cosine":
-            spent = self._budget.spent(self.step, self.seconds)
+            spent = self._run.budget.spent(self.step, self.seconds)
             rate *= 0.5 * (1 + math.cos(math.pi * min(1.0, spent)))
         return rate
-
-    def _noise(self, place: int, shape: torch.Size) -> Tensor:
-        generator = torch.Generator().manual_seed(derived_seed(self.seed, self.step, 2, place))
-        return torch.randn(shape, generator=generator)
-
-    def _known(self, place: int, shape: torch.Size) -> Tensor:
-        return random_known_cells((1, *shape), derived_seed(self.seed, self.step, 3, place))
 
     @property
     def _validation_steps(self) -> int:
         return max(self.windows.steps_per_epoch, LEAST_STEPS_BETWEEN_VALIDATIONS)
 
     def _validate(self) -> dict:
-        loss, by_log_snr = self.held_out.loss(self.average.network, self.device)
+        loss, by_log_snr = self.held_out.loss(self.state.average.network, self.device)
         # One decides for all: in the last bits they may differ.
         loss = self.processes.from_first(torch.tensor([loss], dtype=torch.float64)).item()
         if self.patience is not None:
-            if loss < self.best_loss:
-                self.best_loss, self.validations_since_best = loss, 0
-                state = self.average.network.state_dict()
-                self.best = {name: value.clone() for name, value in state.items()}
-            else:
-                self.validations_since_best += 1
+            self.state.validated(loss)
         return {"validation_loss": loss, "validation_by_log_snr": by_log_snr}
 
     def _out_of_patience(self) -> bool:
-        return self.patience is not None and self.validations_since_best >= self.patience
-
-    def _log(self, recent: list[dict[str, float]], log: TrainingLog | None, more: dict) -> None:
-        if not recent:
-            return
-        means = {key: sum(one[key] for one in recent) / len(recent) for key in recent[0]}
-        self.history.append({"step": self.step, **means, "seconds": self.seconds, **more})
-        recent.clear()
-        if log:
-            log.write(self.history[-1])
+        return self.patience is not None and self.state.validations_since_best >= self.patience

@@ -20,7 +20,7 @@ def _make_trainer(rain=None, **options):
 
 
 def _weights_of(trainer):
-    return torch.cat([p.flatten() for p in trainer.average.network.state_dict().values()])
+    return torch.cat([p.flatten() for p in trainer.state.average.network.state_dict().values()])
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import torch
 
 from skdiffuse.cubes import validate_cube
 from skdiffuse.training import WindowBatches
+from skdiffuse.training.batches import wet_preference
 
 
 @pytest.fixture
@@ -35,6 +36,24 @@ def test_weights_make_means_unbiased(patchy_cube):
     assert error < 0.05 * exact
 
 
+@pytest.mark.parametrize("bias", [0.0, 0.5, 0.9])
+def test_weights_undo_the_preference_exactly(bias):
+    """The expectation over draws, computed and not sampled, is the mean over all."""
+    random = np.random.default_rng(0)
+    wet = random.random(40) * (random.random(40) < 0.3)
+    probabilities, weights = wet_preference(wet, bias)
+    assert probabilities.sum() == pytest.approx(1)
+    assert np.sum(probabilities * weights * wet) == pytest.approx(wet.mean())
+    assert (np.sum(probabilities * wet) > 1.2 * wet.mean()) == (bias > 0)
+    assert weights.max() <= 1 / (1 - bias) + 1e-9
+
+
+def test_where_all_is_dry_all_are_alike():
+    probabilities, weights = wet_preference(np.zeros(5), 0.5)
+    np.testing.assert_allclose(probabilities, 0.2)
+    np.testing.assert_allclose(weights, 1)
+
+
 def test_wet_windows_are_drawn_more_often(patchy_cube):
     cube = validate_cube(patchy_cube)
 
@@ -56,8 +75,11 @@ def test_a_batch_depends_on_its_step_alone(patchy_cube):
 
 
 def test_even_draws_have_no_weights(patchy_cube):
+    """Whole fields, which leave a window nothing to choose but its first frame."""
     rain, weights = WindowBatches(validate_cube(patchy_cube), 3, (16, 16), 4, 0, n_candidates=1)(0)
-    assert rain.shape == (4, 3, 16, 16)
+    windows = np.stack([patchy_cube[t : t + 3] for t in range(28)])
+    for window in rain.numpy():
+        assert (windows == window).all((1, 2, 3)).sum() == 1
     assert torch.equal(weights, torch.ones(4))
 
 

@@ -9,7 +9,7 @@ import torch
 from skdiffuse.cubes import validate_cube
 from skdiffuse.training import WindowBatches
 from skdiffuse.training.batches import Prefetched
-from skdiffuse.training.cube_blocks import BlockReader
+from skdiffuse.training.cube_blocks import BlockReader, WholeReader, reader_of
 
 da = pytest.importorskip("dask.array")
 
@@ -34,7 +34,6 @@ def place_of(window):
 
 def test_windows_are_those_of_the_cube(values, lazy):
     reader = BlockReader(lazy, *WINDOW, seed=0, memory=200_000)
-    assert not reader.is_whole
     assert reader.groups_per_epoch > 2
     random = np.random.default_rng(0)
     for group in range(3):
@@ -96,6 +95,38 @@ def test_memory_is_bounded():
     cells = [a + b - 1 for a, b in zip(reader.cells, (10, 64, 64), strict=True)]
     assert 4 * np.prod(cells) * reader.blocks_in_group <= 2**28
     assert reader.blocks_in_group >= 4
+
+
+def test_a_cube_is_read_as_a_whole_where_it_fits(values, lazy):
+    in_memory = validate_cube(values)
+    assert isinstance(reader_of(in_memory, *WINDOW, seed=0, memory=1), WholeReader)
+    assert isinstance(reader_of(lazy, *WINDOW, seed=0, memory=values.nbytes), WholeReader)
+    assert isinstance(reader_of(lazy, *WINDOW, seed=0, memory=values.nbytes - 1), BlockReader)
+
+
+def test_sample_of_a_whole_cube_is_of_different_frames(values, lazy):
+    """Cells tell their frame: none twice, in order, chance decides which, lazy or not."""
+    in_memory, read = WholeReader(validate_cube(values), *WINDOW), WholeReader(lazy, *WINDOW)
+    sample = in_memory.sample_of_rain(10 * 20 * 26 + 5, seed=3)
+    np.testing.assert_array_equal(sample, read.sample_of_rain(10 * 20 * 26 + 5, seed=3))
+    frames = sample[:, 0, 0].astype(int) // (20 * 26)
+    assert len(frames) == 10
+    assert (np.diff(frames) > 0).all()
+    np.testing.assert_array_equal(sample, values.reshape(-1, 20, 26)[frames])
+    others = in_memory.sample_of_rain(10 * 20 * 26, seed=4)
+    assert (others != sample).any()
+    everything = in_memory.sample_of_rain(10**9, seed=0)
+    np.testing.assert_array_equal(everything, values.reshape(-1, 20, 26))
+
+
+def test_sample_of_a_cube_in_blocks_is_of_the_first_group(lazy):
+    reader = BlockReader(lazy, *WINDOW, seed=0, memory=200_000)
+    cells = np.concatenate([block.values.ravel() for block in reader.group(0)])
+    np.testing.assert_array_equal(reader.sample_of_rain(10**9, seed=0)[0], cells)
+    some = reader.sample_of_rain(1000, seed=0)[0]
+    assert 1000 <= len(some) < 2000 + len(reader.group(0))
+    assert set(some) <= set(cells)
+    reader.close()
 
 
 def test_lazy_cube_that_fits_is_like_a_loaded_one(values, lazy):

@@ -48,8 +48,9 @@ def test_other_widths_are_reconstructed(tmp_path, width):
             layer.weight += torch.randn(layer.weight.shape, generator=random)
         for average in (snapshots, tracked, nearest):
             average.update(layer, step)
-        snapshots.write(step)
-    snapshots.write(600, last=True)
+        if snapshots.has_turn(step):
+            snapshots.write(step)
+    snapshots.write(600)
     assert len(list(tmp_path.iterdir())) <= 26
     found = reconstruct_average(tmp_path, width, 600)["weight"]
     error = (found - tracked.network.weight).norm()

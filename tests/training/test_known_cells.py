@@ -3,7 +3,15 @@ import pytest
 import torch
 
 from skdiffuse.diffusion import known_as_covariates
-from skdiffuse.training.known_cells import TASKS, frames_apart, past_frames, random_known_cells
+from skdiffuse.training.known_cells import (
+    TASKS,
+    beam,
+    frames_apart,
+    hole,
+    past_frames,
+    random_known_cells,
+    scattered,
+)
 from skdiffuse.training.objective import TrainingObjective
 
 
@@ -25,6 +33,45 @@ def test_tasks_in_time_know_whole_frames():
         assert past[-1] == 0
         assert (np.diff(past) <= 0).all()
         assert len(set(np.diff(np.flatnonzero(frames_apart((12, 1, 1), random))))) == 1
+
+
+def test_a_hole_is_a_box():
+    """Of some frames, rows and columns; all that is in it is unknown."""
+    random = np.random.default_rng(0)
+    for _ in range(100):
+        unknown = ~hole((6, 8, 10), random)
+        sides = [unknown.any(tuple({0, 1, 2} - {axis})) for axis in range(3)]
+        assert unknown.sum() == np.prod([side.sum() for side in sides])
+        for side in sides:
+            assert (np.diff(np.flatnonzero(side)) == 1).all()
+
+
+def test_a_beam_is_the_same_in_all_frames_and_hides_a_sector():
+    """What it hides is seen from its origin within so many degrees: convex, if it is narrow."""
+    random = np.random.default_rng(0)
+    shares = []
+    for _ in range(300):
+        known = beam((3, 20, 20), random)
+        assert (known == known[0]).all()
+        hidden = np.argwhere(~known[0])
+        shares.append(len(hidden) / 400)
+        middles = (hidden[:, None] + hidden[None]) / 2
+        whole = (middles % 1 == 0).all(-1)
+        rows, columns = middles[whole].astype(int).T
+        assert not known[0, rows, columns].any()
+    # At most 1.2 radians of 2 pi, seen from within; from without the field is a smaller angle.
+    assert 0.02 < np.mean(shares) < 0.5
+
+
+def test_scattered_cells_are_of_every_share():
+    """The logarithm of the share is even from 0.01 to 1; half of the gauges stay where they are."""
+    random = np.random.default_rng(0)
+    masks = [scattered((4, 40, 40), random) for _ in range(400)]
+    shares = np.log10([mask.mean() for mask in masks])
+    assert abs(shares.mean() + 1) < 4 * 2 / np.sqrt(12 * 400)
+    assert shares.std() == pytest.approx(2 / np.sqrt(12), rel=0.1)
+    fixed = np.mean([(mask == mask[0]).all() for mask in masks])
+    assert abs(fixed - 0.5) < 0.1
 
 
 def test_nothing_is_known_of_the_share_asked_for():

@@ -1,10 +1,15 @@
+import math
+import pickle
 import signal
 import threading
 
+import numpy as np
 import pytest
 import torch
 
-from skdiffuse.training import Budget, masked_v_loss
+from skdiffuse.cubes import validate_cube
+from skdiffuse.diffusion import TruncatedCosineSchedule
+from skdiffuse.training import Budget, HeldOut, masked_v_loss, recover_checkpoint
 
 
 def test_loss_falls(make_trainer):
@@ -100,19 +105,68 @@ def test_a_bad_step_is_skipped_and_counted(monkeypatch, make_trainer, weights_of
     trainer = make_trainer()
     # An infinite latent would count as missing; a huge one overflows.
     monkeypatch.setattr(
-        trainer.objective, "encode", lambda rain: rain + (1e38 if trainer.step == 2 else 0.0)
+        trainer.state.objective, "encode", lambda rain: rain + (1e38 if trainer.step == 2 else 0.0)
+    )
+    before, take_step = [], trainer.state.update
+    monkeypatch.setattr(
+        trainer.state, "update", lambda: (take_step(), before.append(weights_of(trainer)))
     )
     with pytest.warns(RuntimeWarning, match="1 of 5 training steps were skipped"):
         trainer.run(Budget(5))
     assert trainer.skipped_steps == 1
+    # Four steps were taken, and the last of them is what the training ends with.
+    assert len(before) == 4
+    assert torch.equal(weights_of(trainer), before[-1])
     assert torch.isfinite(weights_of(trainer)).all()
 
 
 def test_many_bad_steps_end_the_training(monkeypatch, make_trainer):
     trainer = make_trainer()
-    monkeypatch.setattr(trainer.objective, "encode", lambda rain: rain + 1e38)
+    monkeypatch.setattr(trainer.state.objective, "encode", lambda rain: rain + 1e38)
     with pytest.raises(FloatingPointError, match="20 steps in a row"):
         trainer.run(Budget(100))
+
+
+@pytest.mark.parametrize("steps", [2, 10])
+def test_a_training_that_diverges_hands_out_nothing(steps, tmp_path, make_trainer):
+    """Too few steps for 20 bad ones in a row, and weights that are finite and good for nothing."""
+    trainer = make_trainer(learning_rate=1e6, checkpoint_dir=tmp_path, average_snapshots=True)
+    message = r"diverged after .* learning_rate=1000000\.0 or weight_decay=0\.01"
+    with pytest.raises(FloatingPointError, match=message):
+        trainer.run(Budget(steps))
+    assert trainer.skipped_steps < 20
+    with pytest.raises(FloatingPointError, match=message):
+        _ = trainer.averaged
+    assert recover_checkpoint(tmp_path) is None
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_not_written(value, tmp_path, make_trainer):
+    trainer = make_trainer(checkpoint_dir=tmp_path)
+    trainer.run(Budget(2))
+    with torch.no_grad():
+        next(trainer.state.average.network.parameters()).view(-1)[0] = value
+    for hand_out in (trainer.save, lambda: trainer.averaged, lambda: trainer.run(Budget(3))):
+        with pytest.raises(FloatingPointError, match=r"learning_rate=0\.001 or weight_decay"):
+            hand_out()
+    assert recover_checkpoint(tmp_path)[1]["step"] == 2
+
+
+def test_data_are_not_pickled_with_a_trainer(make_trainer, weights_of):
+    rain = np.random.default_rng(1).gamma(0.3, 1.0, (60, 64, 64)).astype(np.float32)
+    held_out = HeldOut(validate_cube(rain), 3, (64, 64), TruncatedCosineSchedule(), 16, seed=0)
+    trainer = make_trainer(held_out=held_out)
+    trainer.run(Budget(1))
+    content = pickle.dumps(trainer)
+    # 64 windows of 3 frames are held, in float32.
+    assert len(content) < 64 * 3 * 64 * 64 * 4 / 2
+    again = pickle.loads(content)
+    assert again.held_out is None
+    assert trainer.held_out is held_out
+    again.windows.read_from(trainer.windows.reader.cube)
+    for one in (trainer, again):
+        one.run(Budget(3))
+    assert torch.equal(weights_of(again), weights_of(trainer))
 
 
 def test_missing_cells_teach_nothing():

@@ -95,7 +95,7 @@ def test_missing_cells_move_nothing(rain, transform):
     assert all(part.item() == 0 for part in parts)
     sum(part.sum() for part in parts).backward()
     for parameter in objective.parameters():
-        assert torch.isfinite(parameter.grad).all()
+        assert (parameter.grad == 0).all()
 
 
 def make_trainer(rain, transform, **options):
@@ -112,7 +112,7 @@ def test_without_the_network_the_curve_is_that_of_water_filling(rain, transform)
     start = LearntMonotoneTransform(max_iter=0, random_state=0).fit(rain)
     trainer = make_trainer(rain, start, curve_learning_rate=0.05, warmup_steps=1)
     # A latent of scale 1e6 leaves v = alpha eps whatever the curve.
-    trainer.objective.encode.scale = 1e6
+    trainer.state.objective.encode.scale = 1e6
     trainer.run(Budget(250))
     curve = trainer.averaged.curve.double()
     values = torch.from_numpy(rain[np.isfinite(rain)]).double()[None]
@@ -127,7 +127,7 @@ def test_without_the_network_the_curve_is_that_of_water_filling(rain, transform)
 
 def test_resumed_joint_training_ends_with_the_same_bits(rain, transform, tmp_path):
     def all_of(trainer):
-        states = [trainer.objective.state_dict(), trainer.average.network.state_dict()]
+        states = [trainer.state.objective.state_dict(), trainer.state.average.network.state_dict()]
         return torch.cat([p.flatten() for state in states for p in state.values()])
 
     straight = make_trainer(rain, transform)
@@ -137,5 +137,5 @@ def test_resumed_joint_training_ends_with_the_same_bits(rain, transform, tmp_pat
     assert resumed.resume()
     resumed.run(Budget(6))
     assert torch.equal(all_of(resumed), all_of(straight))
-    moved = straight.objective.curve.raw2 - transform.trainable_module().raw2
+    moved = straight.state.objective.curve.raw2 - transform.trainable_module().raw2
     assert moved.abs().max() > 1e-5

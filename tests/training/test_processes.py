@@ -64,7 +64,7 @@ def train(folder, environment, steps, dies, options):
     # A shift of the curve changes nothing: its gradient is rounding, and Adam takes it for a step.
     weights = [p for name, p in trainer.averaged.named_parameters() if not name.endswith("bias3")]
     weights = torch.cat([p.flatten() for p in weights])
-    held = sum(own_share(p).numel() for p in trainer.objective.parameters())
+    held = sum(own_share(p).numel() for p in trainer.state.objective.parameters())
     found = {
         "loss": [e["loss"] for e in trainer.history],
         "norm": [e["gradient_norm"] for e in trainer.history],

@@ -6,7 +6,7 @@ import xarray as xr
 from skdiffuse import PrecipDiffusion
 from skdiffuse.cubes import validate_cube
 from skdiffuse.datasets import make_precipitation
-from skdiffuse.training import WindowBatches, conditions_of
+from skdiffuse.training import WindowBatches, companions_of
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +22,14 @@ def numbered(shape):
 @pytest.mark.parametrize("symmetries", [False, True])
 def test_fields_are_cut_and_turned_with_the_rain(symmetries):
     rain = numbered((20, 12, 14))
-    conditions = conditions_of(rain.astype(float), rain, validate_cube(rain))
+    companions = companions_of(rain.astype(float), rain, validate_cube(rain))
     windows = WindowBatches(
-        validate_cube(rain), 4, (6, 6), 40, seed=0, symmetries=symmetries, conditions=conditions
+        validate_cube(rain), 4, (6, 6), 40, seed=0, symmetries=symmetries, companions=companions
     )
     batch, _, told = windows.batch(0)
     given = told["covariates"][:, 0, -1, 0, 0].bool()
     assert 20 < given.sum() < 40
-    fields = told["covariates"][:, :, 0] * conditions.told.stds[0] + conditions.told.means[0]
+    fields = told["covariates"][:, :, 0] * companions.told.stds[0] + companions.told.means[0]
     torch.testing.assert_close(fields[given], batch[given], rtol=1e-4, atol=1e-4)
     assert not told["covariates"][~given].any()
 
@@ -37,8 +37,8 @@ def test_fields_are_cut_and_turned_with_the_rain(symmetries):
 def test_labels_are_those_of_the_middle_frame():
     rain = numbered((30, 8, 8))
     labels = np.arange(30) // 10
-    conditions = conditions_of(labels, rain, validate_cube(rain))
-    windows = WindowBatches(validate_cube(rain), 4, (4, 4), 60, seed=0, conditions=conditions)
+    companions = companions_of(labels, rain, validate_cube(rain))
+    windows = WindowBatches(validate_cube(rain), 4, (4, 4), 60, seed=0, companions=companions)
     batch, _, told = windows.batch(0)
     frame = (batch[:, 2, 0, 0] * 100 // 64).long()
     told = told["labels"]
@@ -53,13 +53,13 @@ def test_data_arrays_are_aligned(cube):
         coords={"y": cube.y, "x": cube.x},
     )
     fields = xr.concat([height, 2 * height], "variable").expand_dims(time=cube.time)
-    conditions = conditions_of(
+    companions = companions_of(
         fields.transpose("x", "y", "variable", "time"), cube, validate_cube(cube)
     )
-    assert conditions.fields.shape == (1, 24, 2, 16, 16)
-    np.testing.assert_array_equal(conditions.fields[0, 3, 1], 2 * height)
+    assert companions.fields.shape == (1, 24, 2, 16, 16)
+    np.testing.assert_array_equal(companions.fields[0, 3, 1], 2 * height)
     with pytest.raises(ValueError, match="coordinates of X"):
-        conditions_of(fields.assign_coords(x=fields.x + 1), cube, validate_cube(cube))
+        companions_of(fields.assign_coords(x=fields.x + 1), cube, validate_cube(cube))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_data_arrays_are_aligned(cube):
 )
 def test_what_does_not_fit(cube, y, message):
     with pytest.raises(ValueError, match=message):
-        conditions_of(y, cube, validate_cube(cube))
+        companions_of(y, cube, validate_cube(cube))
 
 
 OPTIONS = {"n_frames": 2, "n_steps": 12, "random_state": 0, "verbose": False, "batch_size": 16}
@@ -92,7 +92,8 @@ def test_classes_are_learnt(tmp_path):
     assert strong > weak + 2
     both = model.sample(6, y=[0, 1, 0, 1, 0, 1])
     np.testing.assert_allclose(both[1::2], model.sample(6, y=1)[1::2], rtol=1e-3, atol=1e-3)
-    assert model.sample(2, y=1, guidance_weight=1.0).shape == (2, 2, 8, 8)
+    # Guidance moves away from what is unconditional, the mean of both: further up.
+    assert model.sample(6, y=1, guidance_weight=1.0).mean() > strong
     model.save(tmp_path / "model")
     again = PrecipDiffusion.load(tmp_path / "model")
     np.testing.assert_array_equal(again.sample(2, y=0), model.sample(2, y=0))
@@ -107,14 +108,18 @@ def test_fields_are_told(cube, amortised):
     model = PrecipDiffusion(**OPTIONS, max_steps=2, amortised=amortised).fit(cube, fields)
     asked = fields[:2]
     rain = model.sample(3, y=asked, guidance_weight=0.5)
-    assert np.isfinite(rain).all()
+    # What is asked for is listened to: with other fields the same noise gives other rain.
+    assert (rain >= 0).all()
+    others = model.sample(3, y=asked + 5.0, guidance_weight=0.5)
+    assert np.abs(others - rain).max() > 1e-3
     each = np.stack([asked] * 3)
     np.testing.assert_allclose(model.sample(3, y=each, guidance_weight=0.5), rain, atol=1e-4)
     gappy = cube[:2].copy()
     gappy[1] = np.nan
     for y in (None, asked):
         filled = model.impute(gappy, n_samples=2, y=y)
-        assert np.isfinite(filled).all()
+        assert (filled >= 0).all()
+        np.testing.assert_array_equal(filled[:, 0], np.stack([gappy[0]] * 2))
     with pytest.raises(ValueError, match="2 fields that the model was fitted with"):
         model.sample(1, y=asked[:, 0])
 
