@@ -100,5 +100,5 @@ def log_density_bound(
 
 def _decoder_log_snr(latent: LatentSpace, highest: float) -> float:
     """Log-SNR at which sigma / alpha is a part of the way from no rain to the trace."""
-    width = (latent.latent_of(latent.trace) - latent.latent_of(0.0)) / DECODER_MARGIN
-    return min(highest, -2 * math.log(width)) if width > 0 else highest
+    width = (latent.latent_of(latent.trace) - latent.bounds[0]) / DECODER_MARGIN
+    return min(highest, -2 * math.log(width)) if 0 < width < math.inf else highest

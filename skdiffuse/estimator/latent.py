@@ -1,8 +1,10 @@
 """The space in which diffusion takes place, and the one way into it and back."""
 
+import math
 from dataclasses import dataclass
 
 import torch
+from sklearn.utils import get_tags
 from torch import Tensor
 
 from skdiffuse.preprocessing import PHYSICAL_LIMIT, ElementwiseTransformer
@@ -16,31 +18,33 @@ SCALINGS = ("standard", "range")
 class LatentSpace:
     """Element-wise map between rain in mm/h and the scaled latent that is diffused.
 
-    The latent is ``(h(rain) - centre) / scale`` with h the transform of rain. On the way back
-    rates below `trace` become exactly 0: dry cells are a point of their own, which noise of the
-    network must not turn into drizzle.
+        The latent is ``(h(rain) - centre) / scale`` with h the transform of rain. On the way back
+        rates below `trace` become exactly 0: dry cells are a point of their own, which noise of the
+        network must not turn into drizzle.
 
-    Parameters
-    ----------
-    transformer : ElementwiseTransformer
-        The fitted transform h.
-    centre, scale : float
-        In units of h.
-    trace : float
-        Rate in mm/h below which a cell is dry.
-    largest : float
-        Rate in mm/h that is never exceeded: a guard against overflow, far above any rain, unless
-        set to the largest rate in training, as the dissertation does.
+        Parameters
+        ----------
+        transformer : ElementwiseTransformer
+            The fitted transform h.
+        centre, scale : float
+            In units of h.
+        trace : float
+            Rate in mm/h below which a cell is dry.
+        largest : float
+            Rate in mm/h that is never exceeded: a guard against overflow, far above any rain, unless
+            set to the largest rate in training, as the dissertation does.
 
-    Examples
-    --------
-    >>> import torch
-    >>> from skdiffuse.preprocessing import SqrtTransform
-    >>> space = LatentSpace.fit(SqrtTransform(), torch.tensor([[0.0, 4.0]]), "standard", 0.01)
-    >>> space.encode(torch.tensor([[0.0, 4.0]]))
-    tensor([[-1.,  1.]])
-    >>> space.decode(torch.tensor([[-1.2, -0.95, 1.0]]))
-    tensor([[0., 0., 4.]])
+        Examples
+        --------
+        >>> import math
+
+    import torch
+        >>> from skdiffuse.preprocessing import SqrtTransform
+        >>> space = LatentSpace.fit(SqrtTransform(), torch.tensor([[0.0, 4.0]]), "standard", 0.01)
+        >>> space.encode(torch.tensor([[0.0, 4.0]]))
+        tensor([[-1.,  1.]])
+        >>> space.decode(torch.tensor([[-1.2, -0.95, 1.0]]))
+        tensor([[0., 0., 4.]])
     """
 
     transformer: ElementwiseTransformer
@@ -103,5 +107,9 @@ class LatentSpace:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Latent of 0 mm/h and of the largest rate, between which every expectation lies."""
-        return self.latent_of(0.0), self.latent_of(self.largest)
+        """Least latent and that of the largest rate, between which every expectation lies.
+
+        The least is that of 0 mm/h, unless the transform draws the latent of dry cells at random.
+        """
+        is_drawn = get_tags(self.transformer).non_deterministic
+        return -math.inf if is_drawn else self.latent_of(0.0), self.latent_of(self.largest)

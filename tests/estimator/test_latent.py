@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skdiffuse.estimator.latent import LatentSpace
-from skdiffuse.preprocessing import SqrtTransform, resolve_transformer
+from skdiffuse.preprocessing import DryCellTransform, SqrtTransform, resolve_transformer
 
 RAIN = torch.from_numpy(np.random.default_rng(0).gamma(0.2, 5.0, (50, 40)))
 
@@ -60,3 +62,16 @@ def test_where_it_never_rains():
 def test_unknown_scaling():
     with pytest.raises(ValueError, match="scaling='unit' is unknown"):
         LatentSpace.fit(SqrtTransform(), RAIN, "unit", 0.01)
+
+
+@pytest.mark.parametrize("treatment", ["jitter", "censored"])
+def test_bounds_are_no_draw_where_dry_cells_are_drawn(treatment):
+    rain = torch.tensor([[0.0, 0.0, 1.0, 9.0]])
+    transformer = DryCellTransform(SqrtTransform(), treatment, random_state=0).fit(rain)
+    space = LatentSpace(transformer, centre=1.0, scale=2.0, trace=0.01, largest=100.0)
+    low, high = space.bounds
+    assert low == -math.inf
+    assert high == pytest.approx((10 - 1) / 2)
+    assert space.bounds == (low, high)
+    dry = space.encode(torch.zeros(1, 10_000))
+    assert (dry > low).all() and dry.std() > 0
