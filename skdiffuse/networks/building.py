@@ -1,0 +1,49 @@
+"""Networks by name."""
+
+from torch import Tensor, nn
+
+from skdiffuse.networks.video_unet import PRESETS, VideoUNet
+from skdiffuse.networks.wiener import WienerSkip
+
+__all__ = ["build_network"]
+
+
+def build_network(
+    preset: str,
+    *,
+    power: Tensor | None = None,
+    n_covariates: int = 0,
+    n_labels: int = 0,
+    **options,
+) -> nn.Module:
+    """Make a network of a named size.
+
+    Parameters
+    ----------
+    preset : {"tiny", "small", "base", "large"}
+        With 2.4, 9.5, 37 and 124 million parameters.
+    power : Tensor of shape (frames, y, x), optional
+        If given, the U-Net gets a `WienerSkip`.
+    n_covariates, n_labels : int, default=0
+        Fields and classes that may be given as conditions; see `VideoUNet`.
+    **options
+        Further parameters of `VideoUNet`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such preset.
+
+    Examples
+    --------
+    >>> network = build_network("tiny")
+    >>> sum(p.numel() for p in network.parameters()) < 2_500_000
+    True
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"network={preset!r} is unknown; choose one of {sorted(PRESETS)}.")
+    options = {**PRESETS[preset], "n_covariates": n_covariates, "n_labels": n_labels, **options}
+    if power is None:
+        return VideoUNet(**options)
+    unet = VideoUNet(**options, in_channels=2, out_channels=3 + n_covariates)
+    return WienerSkip(unet, power)
