@@ -8,7 +8,7 @@ from torch import Tensor
 
 from skdiffuse.networks.edges import Edges
 
-__all__ = ["mean_power", "periodic_axes", "power_at", "spectral_transform"]
+__all__ = ["mean_power", "periodic_axes", "power_at", "spectral_transform", "wave_numbers"]
 
 
 def periodic_axes(edges: Edges) -> tuple[bool, bool, bool]:
@@ -117,6 +117,17 @@ def power_at(
         )
         power = torch.lerp(at_lower, at_upper, fraction)
     return power
+
+
+def wave_numbers(n: int, periodic: bool) -> Tensor:
+    """Half waves along an axis of n cells for each row of its basis.
+
+    Examples
+    --------
+    >>> wave_numbers(4, False), wave_numbers(4, True)
+    (tensor([0., 1., 2., 3.]), tensor([0., 2., 2., 4.]))
+    """
+    return _frequencies(n, periodic, torch.device("cpu")) * (2.0 if periodic else 1.0)
 
 
 def _frequencies(n: int, periodic: bool, device: torch.device) -> Tensor:
