@@ -60,9 +60,7 @@ class WeatherClasses:
             Equally frequent parts of each class by unevenness.
         """
         if n_classes < 1 or n_parts < 1:
-            raise ValueError(
-                f"n_classes={n_classes} and n_parts={n_parts} must be at least 1."
-            )
+            raise ValueError(f"n_classes={n_classes} and n_parts={n_parts} must be at least 1.")
         # At ties, such as windows without any rain, a class begins above.
         wetter = torch.logspace(
             math.log10(WETTER_THAN_DRIEST), math.log10(WETTEST), n_classes - 1, dtype=torch.float64
@@ -141,13 +139,17 @@ def fit_mixture(
     --------
     >>> import torch
     >>> windows = torch.randn(400, 2, 4, 4, generator=torch.Generator().manual_seed(0))
-    >>> windows[200:] += 5
-    >>> prior, classes = fit_mixture([windows], [torch.ones(400)], n_classes=3)
-    >>> prior.n_classes
-    3
-    >>> classes(windows[:2])
-    tensor([0, 0])
+    >>> windows[160:] += 5
+    >>> prior, classes = fit_mixture([windows], [torch.ones(400)], n_classes=2)
+    >>> prior.weights, prior.mean.round()
+    (tensor([0.4000, 0.6000]), tensor([-0., 5.]))
+    >>> classes(windows[158:162])
+    tensor([0, 0, 1, 1])
     """
+    if n_parts > 1 and rates is None:
+        raise ValueError(
+            f"n_parts={n_parts} needs rates, which have a zero that unevenness can be told from."
+        )
     mean, unevenness, weight, constant, spectra, bins = [], [], [], [], [], None
     for latent, w, told in zip(latents, weights, _or_itself(rates), strict=rates is not None):
         if bins is None:
@@ -193,7 +195,7 @@ def _or_itself(rates: Iterable[Tensor] | None) -> Iterable[Tensor | None]:
 
 
 def _bins(shape: tuple[int, int, int], periodic: tuple[bool, bool, bool]) -> Tensor:
-    """Number of the bin of each mode, which has a row in time and a ring in space."""
+    """Number of the bin of each mode, which is a row in time and a ring in space."""
     frames, *field = shape
     longest = max(field)
     y, x = (
@@ -201,9 +203,8 @@ def _bins(shape: tuple[int, int, int], periodic: tuple[bool, bool, bool]) -> Ten
         for n, whole_waves in zip(field, periodic[1:], strict=True)
     )
     ring = torch.hypot(y[:, None], x).round().long()
-    row = torch.arange(frames) if not periodic[0] else wave_numbers(frames, True).long()
+    row = wave_numbers(frames, periodic[0]).long()
     mode = (row[:, None, None] * (ring.max() + 1) + ring).flatten()
-    # Nothing but the constant mode may share its bin.
     return torch.unique(mode, return_inverse=True)[1]
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from skdiffuse.diffusion import alpha, sigma
 from skdiffuse.diffusion.windows import pieces_along
+from skdiffuse.networks.classes import checked_classes
 from skdiffuse.networks.spectral import power_at, spectral_transform
 
 __all__ = ["Denoised", "MixturePrior"]
@@ -77,9 +78,10 @@ class MixturePrior(nn.Module):
     ...     torch.stack([torch.full((2, 4, 4), 0.1), torch.full((2, 4, 4), 9.0)]))
     >>> z = torch.full((1, 2, 4, 4), 2.0)
     >>> prior(z, torch.tensor(0.0))[0, 0, 0, 0].round(decimals=2)  # a storm
-    tensor(2.99)
-    >>> prior.denoise(z, torch.tensor(-9.0)).responsibilities.round(decimals=2)  # who knows
-    tensor([[0.86, 0.14]], dtype=torch.float64)
+    tensor(3.)
+    >>> z = torch.full((1, 2, 4, 4), 0.05)
+    >>> prior.denoise(z, torch.tensor(-9.0)).responsibilities.round(decimals=1)  # who knows
+    tensor([[0.9000, 0.1000]], dtype=torch.float64)
     """
 
     def __init__(
@@ -133,6 +135,9 @@ class MixturePrior(nn.Module):
         -------
         Denoised
         """
+        if weather is not None:
+            made_with = f"the mixture has {self.n_classes} classes"
+            checked_classes("weather", weather, len(z), self.n_classes, made_with)
         # Half precision cannot hold a log-density, and single not the constant mode of a dry field.
         with torch.autocast(z.device.type, enabled=False):
             level = torch.as_tensor(log_snr, device=z.device).double().reshape(-1)
@@ -141,18 +146,17 @@ class MixturePrior(nn.Module):
                 n if whole_waves else min(n, most)
                 for n, most, whole_waves in zip(z.shape[1:], longest, self.periodic, strict=True)
             ]
-            one_hot = None
-            if weather is not None:
-                one_hot = nn.functional.one_hot(weather.clamp(min=0), self.n_classes).double()
-                one_hot = torch.where((weather >= 0)[:, None], one_hot, torch.nan)
             windows = _Windows(z.shape[1:], size)
-            v, responsibilities = self._denoise(windows.cut(z.double()), level, one_hot)
+            v, responsibilities = self._denoise(windows.cut(z.double()), level, weather)
             v = windows.average(v)
             shares = windows.shares(z.device)
             a, s = (f(level).reshape(-1, 1, 1, 1) for f in (alpha, sigma))
             x = a * z.double() - s * v
         return Denoised(
-            x.to(z.dtype), v.to(z.dtype), self.explained(level).to(z.dtype), shares @ responsibilities
+            x.to(z.dtype),
+            v.to(z.dtype),
+            self.explained(level).to(z.dtype),
+            shares @ responsibilities,
         )
 
     def explained(self, log_snr: Tensor) -> Tensor:
@@ -169,9 +173,7 @@ class MixturePrior(nn.Module):
         power[0, 0, 0] += between
         return power
 
-    def _denoise(
-        self, z: Tensor, log_snr: Tensor, one_hot: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def _denoise(self, z: Tensor, log_snr: Tensor, weather: Tensor | None) -> tuple[Tensor, Tensor]:
         """v of windows of shape (n, W, frames, y, x) and responsibilities (n, W, J)."""
         shape = z.shape[2:]
         power = power_at(self.power, shape, self.periodic).double().flatten(1)
@@ -186,8 +188,9 @@ class MixturePrior(nn.Module):
         )
         log_density = 0.5 * (precision.log().sum(-1)[:, None] - square)
         r = torch.softmax(self.weights.double().log() + log_density, dim=-1)
-        if one_hot is not None:
-            r = torch.where(one_hot.isnan()[:, None], r, one_hot[:, None])
+        if weather is not None:
+            told = nn.functional.one_hot(weather.clamp(min=0), self.n_classes).to(r)
+            r = torch.where((weather >= 0)[:, None, None], told[:, None], r)
         v = s * a * torch.matmul(r, precision * (1 - power)) * coefficients
         offset = s[..., 0] * (r * first_precision * mean).sum(-1)
         v = torch.cat([v[..., :1] - offset[..., None], v[..., 1:]], dim=-1)
