@@ -149,8 +149,8 @@ def test_classes_by_rates_and_unevenness():
     random = np.random.default_rng(0)
     mean = random.gamma(0.5, 1.0, size=(4000, 1, 1, 1))
     uniform = np.broadcast_to(mean, (4000, 2, 4, 4)) * random.uniform(0.9, 1.1, (4000, 2, 4, 4))
-    spots = np.zeros_like(uniform)
-    spots[:, :, 1, 2] = 16 * mean[:, :, 0, 0]
+    spots = uniform * random.uniform(0.05, 0.1, (4000, 1, 1, 1))
+    spots[:, :, 1, 2] = 15 * mean[:, :, 0, 0]
     rates = torch.from_numpy(np.concatenate([uniform, spots]))
     latents = (rates.sqrt() - 0.4) / 0.6
     ones = [torch.ones(len(rates))]
