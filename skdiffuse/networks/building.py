@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from skdiffuse.networks.mixture import MixtureSkip
+from skdiffuse.networks.mixture_prior import MixturePrior
 from skdiffuse.networks.video_unet import PRESETS, VideoUNet
 from skdiffuse.networks.wiener import WienerSkip
 
@@ -12,8 +14,10 @@ def build_network(
     preset: str,
     *,
     power: Tensor | None = None,
+    prior: MixturePrior | None = None,
     n_covariates: int = 0,
     n_labels: int = 0,
+    n_weathers: int = 0,
     **options,
 ) -> nn.Module:
     """Make a network of a named size.
@@ -24,15 +28,20 @@ def build_network(
         With 2.4, 9.5, 37 and 124 million parameters.
     power : Tensor of shape (frames, y, x), optional
         If given, the U-Net gets a `WienerSkip`.
+    prior : MixturePrior, optional
+        If given, the U-Net gets a `MixtureSkip`.
     n_covariates, n_labels : int, default=0
         Fields and classes that may be given as conditions; see `VideoUNet`.
+    n_weathers : int, default=0
+        Number of classes of `prior`, if the network may be told which of them a sequence is of.
     **options
         Further parameters of `VideoUNet`.
 
     Raises
     ------
     ValueError
-        If there is no such preset.
+        If there is no such preset, both `power` and `prior` are given, or `n_weathers` without
+        `prior`.
 
     Examples
     --------
@@ -42,8 +51,21 @@ def build_network(
     """
     if preset not in PRESETS:
         raise ValueError(f"network={preset!r} is unknown; choose one of {sorted(PRESETS)}.")
-    options = {**PRESETS[preset], "n_covariates": n_covariates, "n_labels": n_labels, **options}
-    if power is None:
+    if power is not None and prior is not None:
+        raise ValueError("power and prior were both given, and a network has one skip: choose one.")
+    if n_weathers and prior is None:
+        raise ValueError(
+            f"n_weathers={n_weathers} are classes of a mixture: give it as prior=, or leave "
+            "n_weathers out."
+        )
+    options = {
+        **PRESETS[preset],
+        "n_covariates": n_covariates,
+        "n_labels": n_labels,
+        "n_weathers": n_weathers,
+        **options,
+    }
+    if power is None and prior is None:
         return VideoUNet(**options)
     unet = VideoUNet(**options, in_channels=2, out_channels=3 + n_covariates)
-    return WienerSkip(unet, power)
+    return WienerSkip(unet, power) if prior is None else MixtureSkip(unet, prior)

@@ -13,7 +13,23 @@ from skdiffuse.diffusion.windows import pieces_along
 from skdiffuse.networks.classes import checked_classes
 from skdiffuse.networks.spectral import power_at, spectral_transform
 
-__all__ = ["Denoised", "MixturePrior"]
+__all__ = ["Denoised", "Linear", "MixturePrior"]
+
+
+class Linear(NamedTuple):
+    """What the best linear filter knows at a log-SNR; float64 of shape (n or 1, 1, 1, 1).
+
+    Attributes
+    ----------
+    mean : Tensor
+        Mean latent.
+    explained, residual : Tensor
+        Standard deviations of what it says about the mean, and of its error.
+    """
+
+    mean: Tensor
+    explained: Tensor
+    residual: Tensor
 
 
 class Denoised(NamedTuple):
@@ -23,8 +39,8 @@ class Denoised(NamedTuple):
     ----------
     x, v : Tensor of shape (n, frames, y, x)
         Posterior mean, and the v that goes with it.
-    explained : Tensor of shape (n, 1, 1, 1) or (1, 1, 1, 1)
-        Standard deviation of what the best linear filter says at this log-SNR.
+    explained : Tensor of shape (n or 1, 1, 1, 1)
+        Standard deviation of what the best linear filter says at this log-SNR; see `Linear`.
     responsibilities : Tensor of shape (n, J), float64
         Probability of each class given z; on average over the windows of a larger field.
     """
@@ -155,23 +171,38 @@ class MixturePrior(nn.Module):
         return Denoised(
             x.to(z.dtype),
             v.to(z.dtype),
-            self.explained(level).to(z.dtype),
+            self.linear(level, weather).explained.to(z.dtype),
             shares @ responsibilities,
         )
 
-    def explained(self, log_snr: Tensor) -> Tensor:
-        """Standard deviation of what the best linear filter says, of shape (n, 1, 1, 1)."""
-        a2, s2 = (f(log_snr).square().reshape(-1, 1, 1, 1) for f in (alpha, sigma))
-        power = self._overall_power()
-        return (a2 * power.square() / (a2 * power + s2)).mean((1, 2, 3), keepdim=True).sqrt()
+    def linear(self, log_snr: Tensor, weather: Tensor | None = None) -> Linear:
+        """What the best linear filter knows; of one class where that is told.
 
-    def _overall_power(self) -> Tensor:
-        """Spectrum of all classes together, about their common mean."""
-        weights, mean = self.weights.double(), self.mean.double()
+        Parameters
+        ----------
+        log_snr : Tensor of shape () or (n,)
+        weather : int64 Tensor of shape (n,), optional
+            As in `denoise`.
+
+        Returns
+        -------
+        Linear
+        """
+        weights, means = self.weights.double(), self.mean.double()
+        mean = weights @ means
         power = torch.tensordot(weights, self.power.double(), dims=1)
-        between = (weights * (mean - weights @ mean).square()).sum() * power.numel()
-        power[0, 0, 0] += between
-        return power
+        power[0, 0, 0] += weights @ (means - mean).square() * power.numel()
+        power, mean = power[None], mean.reshape(1, 1, 1, 1)
+        if weather is not None:
+            told, index = (weather >= 0).reshape(-1, 1, 1, 1), weather.clamp(min=0)
+            power = torch.where(told, self.power.double()[index], power)
+            mean = torch.where(told, means[index].reshape(-1, 1, 1, 1), mean)
+        a2, s2 = (f(log_snr).square().reshape(-1, 1, 1, 1) for f in (alpha, sigma))
+        share = power / (a2 * power + s2)
+        explained, residual = (
+            (factor * share).mean((1, 2, 3), keepdim=True).sqrt() for factor in (a2 * power, s2)
+        )
+        return Linear(mean, explained, residual)
 
     def _denoise(self, z: Tensor, log_snr: Tensor, weather: Tensor | None) -> tuple[Tensor, Tensor]:
         """v of windows of shape (n, W, frames, y, x) and responsibilities (n, W, J)."""
@@ -225,9 +256,8 @@ class _Windows:
 
     def shares(self, device: torch.device) -> Tensor:
         """The part of the whole that each window speaks for, of shape (W,)."""
-        total = math.prod(self.shape)
-        shares = [_weight(piece).sum().item() / total for piece in self.pieces]
-        return torch.tensor(shares, dtype=torch.float64, device=device)
+        shares = torch.stack([_weight(piece).sum() for piece in self.pieces])
+        return (shares / math.prod(self.shape)).to(device)
 
 
 def _slices(piece: Iterable[tuple[int, int, Tensor]]) -> tuple[slice, ...]:

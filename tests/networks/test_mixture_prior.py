@@ -19,6 +19,7 @@ from skdiffuse.diffusion import (
     sigma,
 )
 from skdiffuse.networks import MixturePrior, VideoUNet, WienerSkip
+from skdiffuse.networks.spectral import spectral_transform
 
 SHAPE = (2, 3, 4)
 N_CELLS = math.prod(SHAPE)
@@ -166,7 +167,13 @@ def test_explained_is_what_the_best_linear_filter_says():
     z = alpha(log_snr).item() * x + sigma(log_snr).item() * random.normal(size=x.shape)
     gain = (x * z).mean(0) / (z * z).mean(0)
     expected = math.sqrt(np.mean((gain * z) ** 2))
-    assert prior.explained(log_snr).item() == pytest.approx(expected, rel=0.02)
+    mean, explained, residual = (tensor.item() for tensor in prior.linear(log_snr))
+    assert mean == pytest.approx(sum(w * m for w, m in zip(WEIGHTS, MEANS, strict=True)))
+    assert explained == pytest.approx(expected, rel=0.02)
+    assert residual == pytest.approx(math.sqrt(np.mean((x - gain * z) ** 2)), rel=0.02)
+    assert prior.denoise(torch.zeros(1, *SHAPE), log_snr).explained.item() == pytest.approx(
+        explained
+    )
 
 
 def test_samples_are_those_of_the_mixture():
@@ -205,6 +212,17 @@ def test_a_class_that_is_told_is_that_class_alone():
     torch.testing.assert_close(found.x[[2]], prior(z[[2]], level))
 
 
+def test_what_is_known_of_a_class_that_is_told():
+    prior, log_snr = make_prior(), torch.tensor([-2.0, 1.0, 0.0])
+    told = prior.linear(log_snr, torch.tensor([2, -1, 0]))
+    for i, j in ((0, 2), (2, 0)):
+        alone = MixturePrior(torch.ones(1), prior.mean[[j]], prior.power[[j]])
+        for found, expected in zip(told, alone.linear(log_snr[i]), strict=True):
+            torch.testing.assert_close(found[[i]], expected)
+    for found, expected in zip(told, prior.linear(log_snr[1]), strict=True):
+        torch.testing.assert_close(found[[1]], expected)
+
+
 def storms_and_dry():
     """Classes of a smooth spectrum, of windows of 2 x 8 x 8 cells."""
     t, y, x = (torch.arange(n, dtype=torch.float64) for n in (2, 8, 8))
@@ -216,8 +234,6 @@ def storms_and_dry():
 def two_sided(prior, n, seed=0):
     """Fields whose left half is dry and whose right half is stormy."""
     random = torch.Generator().manual_seed(seed)
-    from skdiffuse.networks.spectral import spectral_transform
-
     halves = []
     for j in range(2):
         noise = torch.randn(n, 2, 8, 16, generator=random, dtype=torch.float64)
