@@ -21,7 +21,7 @@ FEWEST_WINDOWS = 4
 LEAST_POWER = 1e-6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WeatherClasses:
     """Which class a window belongs to: by its mean, and within that by how uneven it is.
 
@@ -80,7 +80,7 @@ class WeatherClasses:
 
     def __call__(self, windows: Tensor) -> Tensor:
         """Class of each window of shape (n, frames, y, x), NaN where missing; -1 if all is."""
-        mean, unevenness = describe(windows)
+        mean, unevenness = (part.to(self.edges.device) for part in describe(windows))
         return torch.where(mean.isfinite(), self.of(mean.nan_to_num(), unevenness), -1)
 
     def of(self, mean: Tensor, unevenness: Tensor) -> Tensor:
@@ -151,16 +151,17 @@ def fit_mixture(
             f"n_parts={n_parts} needs rates, which have a zero that unevenness can be told from."
         )
     mean, unevenness, weight, constant, spectra, bins = [], [], [], [], [], None
-    for latent, w, told in zip(latents, weights, _or_itself(rates), strict=rates is not None):
+    of_rates = () if rates is None else (rates,)
+    for latent, w, *told in zip(latents, weights, *of_rates, strict=True):
         if bins is None:
             shape = latent.shape[1:]
-            bins = _bins(shape, periodic)
+            bins = _bins(shape, periodic).to(latent.device)
         w = w.double()
         known = torch.isfinite(latent).flatten(1).double().mean(1)
         some = (known > 0) & (w > 0)
         latent, w, known = latent[some], w[some], known[some]
-        told = latent if told is None else told[some]
-        for kept, value in zip((mean, unevenness), describe(told), strict=True):
+        described = describe(told[0][some] if told else latent)
+        for kept, value in zip((mean, unevenness), described, strict=True):
             kept.append(value)
         level = describe(latent)[0]
         anomaly = latent.double() - level[:, None, None, None]
@@ -186,12 +187,6 @@ def fit_mixture(
     power[:, 0] = spread * len(bins)
     power = power.clamp(min=LEAST_POWER).reshape(-1, *shape)
     return MixturePrior(share, centre, power, periodic), classes
-
-
-def _or_itself(rates: Iterable[Tensor] | None) -> Iterable[Tensor | None]:
-    if rates is not None:
-        return rates
-    return iter(lambda: None, 0)
 
 
 def _bins(shape: tuple[int, int, int], periodic: tuple[bool, bool, bool]) -> Tensor:

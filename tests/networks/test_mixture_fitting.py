@@ -181,6 +181,11 @@ def test_nothing_known_is_refused(latents):
         fit_mixture(latents, [torch.ones(len(latent)) for latent in latents])
 
 
+def test_windows_without_weights_are_not_passed_over():
+    with pytest.raises(ValueError, match="shorter"):
+        fit_mixture([torch.zeros(4, 1, 2, 2)] * 2, [torch.ones(4)])
+
+
 def test_description_of_windows():
     windows = torch.tensor([[3.0, 5.0, torch.nan], [0.0, 0.0, 0.0], [torch.nan] * 3])
     mean, unevenness = describe(windows.reshape(3, 1, 1, 3))
