@@ -2,6 +2,7 @@
 
 import copy
 import math
+import warnings
 
 import pytest
 import torch
@@ -159,13 +160,21 @@ def test_every_weight_is_trained():
 
 
 def test_it_can_be_compiled_copied_and_saved():
-    skip, z, log_snr = make_skip(noise=0.1), normal(2, *SHAPE), torch.tensor([-1.0, 2.0])
-    expected = skip(z, log_snr)
-    assert compile_network(skip, z, log_snr, backend="eager") is skip
+    skip, z, log_snr = (
+        make_skip(noise=0.1, n_weathers=3),
+        normal(2, *SHAPE),
+        torch.tensor([-1.0, 2.0]),
+    )
+    weather = torch.tensor([1, -1])
+    expected, told = skip(z, log_snr), skip(z, log_snr, weather=weather)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        assert compile_network(skip, z, log_snr, weather=weather, backend="eager") is skip
     torch.testing.assert_close(skip(z, log_snr), expected)
+    torch.testing.assert_close(skip(z, log_snr, weather=weather), told)
     torch.testing.assert_close(copy.deepcopy(skip)(z, log_snr), expected)
     prior = MixturePrior(torch.ones(3), torch.zeros(3), torch.ones(3, *SHAPE))
-    other = make_skip(prior=prior)
+    other = make_skip(prior=prior, n_weathers=3)
     other.load_state_dict(skip.state_dict())
     torch.testing.assert_close(other(z, log_snr), expected)
 
