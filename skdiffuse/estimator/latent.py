@@ -18,33 +18,31 @@ SCALINGS = ("standard", "range")
 class LatentSpace:
     """Element-wise map between rain in mm/h and the scaled latent that is diffused.
 
-        The latent is ``(h(rain) - centre) / scale`` with h the transform of rain. On the way back
-        rates below `trace` become exactly 0: dry cells are a point of their own, which noise of the
-        network must not turn into drizzle.
+    The latent is ``(h(rain) - centre) / scale`` with h the transform of rain. On the way back
+    rates below `trace` become exactly 0: dry cells are a point of their own, which noise of the
+    network must not turn into drizzle.
 
-        Parameters
-        ----------
-        transformer : ElementwiseTransformer
-            The fitted transform h.
-        centre, scale : float
-            In units of h.
-        trace : float
-            Rate in mm/h below which a cell is dry.
-        largest : float
-            Rate in mm/h that is never exceeded: a guard against overflow, far above any rain, unless
-            set to the largest rate in training, as the dissertation does.
+    Parameters
+    ----------
+    transformer : ElementwiseTransformer
+        The fitted transform h.
+    centre, scale : float
+        In units of h.
+    trace : float
+        Rate in mm/h below which a cell is dry.
+    largest : float
+        Rate in mm/h that is never exceeded: a guard against overflow, far above any rain, unless
+        set to the largest rate in training, as the dissertation does.
 
-        Examples
-        --------
-        >>> import math
-
-    import torch
-        >>> from skdiffuse.preprocessing import SqrtTransform
-        >>> space = LatentSpace.fit(SqrtTransform(), torch.tensor([[0.0, 4.0]]), "standard", 0.01)
-        >>> space.encode(torch.tensor([[0.0, 4.0]]))
-        tensor([[-1.,  1.]])
-        >>> space.decode(torch.tensor([[-1.2, -0.95, 1.0]]))
-        tensor([[0., 0., 4.]])
+    Examples
+    --------
+    >>> import torch
+    >>> from skdiffuse.preprocessing import SqrtTransform
+    >>> space = LatentSpace.fit(SqrtTransform(), torch.tensor([[0.0, 4.0]]), "standard", 0.01)
+    >>> space.encode(torch.tensor([[0.0, 4.0]]))
+    tensor([[-1.,  1.]])
+    >>> space.decode(torch.tensor([[-1.2, -0.95, 1.0]]))
+    tensor([[0., 0., 4.]])
     """
 
     transformer: ElementwiseTransformer

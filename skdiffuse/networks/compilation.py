@@ -15,6 +15,7 @@ def compile_network(
     *,
     covariates: Tensor | None = None,
     labels: Tensor | None = None,
+    weather: Tensor | None = None,
     **options,
 ) -> nn.Module:
     """Compile a network in place, or leave it as it is, with a warning, where that fails.
@@ -26,7 +27,7 @@ def compile_network(
     Parameters
     ----------
     network : torch.nn.Module
-    z, log_snr, covariates, labels : Tensor
+    z, log_snr, covariates, labels, weather : Tensor
         An example of what it will be called with; other shapes, and another autocast, are compiled
         when they come.
     **options
@@ -53,7 +54,7 @@ def compile_network(
     try:
         network.compile(**options)
         with torch.enable_grad():
-            given = {"covariates": covariates, "labels": labels}
+            given = {"covariates": covariates, "labels": labels, "weather": weather}
             given = {name: tensor for name, tensor in given.items() if tensor is not None}
             trial = network(z, log_snr, **given).square().mean()
         if trial.requires_grad:

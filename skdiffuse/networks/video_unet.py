@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from skdiffuse.networks.classes import checked_classes
 from skdiffuse.networks.edges import Edges, SpatialConvolution, extend, resolve_edges
 from skdiffuse.networks.layers import Attention, LogSNREmbedding, ResidualBlock, channel_norm
 
@@ -46,6 +47,9 @@ class VideoUNet(nn.Module):
         pressure, the height of the land.
     n_labels : int, default=0
         Classes that a sequence may be said to be of: seasons, regimes, scenarios.
+    n_weathers : int, default=0
+        Classes of rain, dry to stormy, that a sequence may be said to be of besides; see
+        `MixtureSkip`.
     field_shape : tuple of int or None, default=None
         If given, the network learns features of each place of a field of this shape ``(y, x)``, so
         that it can know where it rains. On a field of another shape their mean is used.
@@ -83,6 +87,7 @@ class VideoUNet(nn.Module):
         out_channels: int = 1,
         n_covariates: int = 0,
         n_labels: int = 0,
+        n_weathers: int = 0,
         field_shape: tuple[int, int] | None = None,
         edges: str | tuple[str, str] = "zero",
         gradient_checkpointing: bool = False,
@@ -96,12 +101,10 @@ class VideoUNet(nn.Module):
         embedding_channels = 4 * width
         self.embed_log_snr = LogSNREmbedding(embedding_channels)
         self.n_covariates = n_covariates
-        self.n_labels = n_labels
-        self.embed_label = None
-        if n_labels:
-            # The first row is that of sequences without a label.
-            self.embed_label = nn.Embedding(n_labels + 1, embedding_channels)
-            nn.init.zeros_(self.embed_label.weight)
+        self.n_labels, self.n_weathers = n_labels, n_weathers
+        self.embed_label, self.embed_weather = (
+            _class_embedding(n, embedding_channels) for n in (n_labels, n_weathers)
+        )
         channels_in = (in_channels + n_covariates) * patch_size**2
         self.stem = SpatialConvolution(channels_in, width, edges=edges)
         self.location = None
@@ -144,6 +147,7 @@ class VideoUNet(nn.Module):
         log_snr: Tensor,
         covariates: Tensor | None = None,
         labels: Tensor | None = None,
+        weather: Tensor | None = None,
     ) -> Tensor:
         """Predict v.
 
@@ -155,8 +159,8 @@ class VideoUNet(nn.Module):
             Log signal-to-noise ratio of each sequence.
         covariates : Tensor of shape (n, frames, n_covariates, y, x), optional
             Further fields; n or frames may be 1 where all are alike. None is the same as zeros.
-        labels : int64 Tensor of shape (n,), optional
-            Class of each sequence; -1, or None for all, where there is none.
+        labels, weather : int64 Tensor of shape (n,), optional
+            Class of each sequence, and of its rain; -1, or None for all, where there is none.
 
         Returns
         -------
@@ -165,12 +169,12 @@ class VideoUNet(nn.Module):
         Raises
         ------
         ValueError
-            If `covariates` or `labels` are not those that the network was made for.
+            If `covariates`, `labels` or `weather` are not those that the network was made for.
         """
         n, n_frames, *_, height, width = z.shape
         embedding = self.embed_log_snr(log_snr.reshape(-1).expand(n))
-        if self.embed_label is not None or labels is not None:
-            embedding = embedding + self._embedded_labels(labels, n, z.device)
+        embedding = embedding + self._embedded(labels, "labels", self.embed_label, n)
+        embedding = embedding + self._embedded(weather, "weather", self.embed_weather, n)
         embedding = F.silu(embedding).repeat_interleave(n_frames, dim=0)
 
         multiple = self.patch_size * 2 ** (self.n_levels - 1)
@@ -214,24 +218,20 @@ class VideoUNet(nn.Module):
                 x = stage(x, embedding, n_frames)
         return x
 
-    def _embedded_labels(self, labels: Tensor | None, n: int, device: torch.device) -> Tensor:
-        if labels is None:
-            labels = torch.full((n,), -1, device=device)
-        elif labels.shape != (n,) or labels.is_floating_point():
-            raise ValueError(
-                f"labels must be {n} integers, one for each sequence of z, got "
-                f"{labels.dtype} of shape {tuple(labels.shape)}."
-            )
-        elif not torch.compiler.is_compiling() and not bool(
-            ((labels >= -1) & (labels < self.n_labels)).all()
-        ):
-            raise ValueError(
-                f"labels must lie between -1 (none) and {self.n_labels - 1}, got "
-                f"{labels.tolist()}; the network was made with n_labels={self.n_labels}."
-            )
-        if self.embed_label is None:
-            return torch.zeros(1, 1, device=device)
-        return self.embed_label(labels + 1)
+    def _embedded(
+        self, classes: Tensor | None, name: str, table: nn.Embedding | None, n: int
+    ) -> Tensor | float:
+        """What is added for the classes of n sequences."""
+        if classes is not None:
+            parameter = {"labels": "n_labels", "weather": "n_weathers"}[name]
+            n_classes = getattr(self, parameter)
+            made_with = f"the network was made with {parameter}={n_classes}"
+            classes = checked_classes(name, classes, n, n_classes, made_with)
+        if table is None:
+            return 0.0
+        if classes is None:
+            classes = torch.full((n,), -1, device=table.weight.device)
+        return table(classes + 1)
 
     def _folded_covariates(self, covariates: Tensor | None, z: Tensor) -> Tensor:
         """Covariates as channels, zeros if there are none."""
@@ -281,3 +281,12 @@ class _Stage(nn.Module):
     def forward(self, x: Tensor, embedding: Tensor, n_frames: int) -> Tensor:
         x = self.block(x, embedding, n_frames)
         return x if self.attention is None else self.attention(x, n_frames)
+
+
+def _class_embedding(n_classes: int, channels: int) -> nn.Embedding | None:
+    """Zeros; the first row is that of sequences whose class is not said."""
+    if not n_classes:
+        return None
+    embedding = nn.Embedding(n_classes + 1, channels)
+    nn.init.zeros_(embedding.weight)
+    return embedding

@@ -1,22 +1,15 @@
 """What a linear filter can denoise, given to the network for nothing."""
 
-import math
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
 from skdiffuse.diffusion import alpha, sigma
-from skdiffuse.networks.edges import Edges
-from skdiffuse.networks.video_unet import PRESETS, VideoUNet
+from skdiffuse.networks.spectral import periodic_axes, power_at, spectral_transform
+from skdiffuse.networks.video_unet import VideoUNet
 
-__all__ = [
-    "WienerSkip",
-    "build_network",
-    "mean_power",
-    "periodic_axes",
-    "spectral_transform",
-]
+__all__ = ["WienerSkip"]
 
 
 class WienerSkip(nn.Module):
@@ -116,163 +109,4 @@ class WienerSkip(nn.Module):
         return v_hat
 
     def _power_at(self, shape: Iterable[int]) -> Tensor:
-        """Power at the frequencies of sequences of any shape, linear between those known."""
-        power = self.power
-        for axis, (n, periodic) in enumerate(zip(shape, self.periodic, strict=True)):
-            known = power.shape[axis]
-            if n == known:
-                continue
-            position = _frequencies(n, periodic, power.device) * (known / n)
-            highest = known // 2 if periodic else known - 1
-            lower = position.long().clamp(max=highest)
-            upper = (lower + 1).clamp(max=highest)
-            fraction = (position - lower).to(power.dtype)
-            fraction = fraction.reshape([-1 if a == axis else 1 for a in range(3)])
-            at_lower, at_upper = (
-                power.index_select(axis, _first_row(frequency, periodic))
-                for frequency in (lower, upper)
-            )
-            power = torch.lerp(at_lower, at_upper, fraction)
-        return power
-
-
-def build_network(
-    preset: str,
-    *,
-    power: Tensor | None = None,
-    n_covariates: int = 0,
-    n_labels: int = 0,
-    **options,
-) -> nn.Module:
-    """Make a network of a named size.
-
-    Parameters
-    ----------
-    preset : {"tiny", "small", "base", "large"}
-        With 2.4, 9.5, 37 and 124 million parameters.
-    power : Tensor of shape (frames, y, x), optional
-        If given, the U-Net gets a `WienerSkip`.
-    n_covariates, n_labels : int, default=0
-        Fields and classes that the network may be told; see `VideoUNet`.
-    **options
-        Further parameters of `VideoUNet`.
-
-    Raises
-    ------
-    ValueError
-        If there is no such preset.
-
-    Examples
-    --------
-    >>> network = build_network("tiny")
-    >>> sum(p.numel() for p in network.parameters()) < 2_500_000
-    True
-    """
-    if preset not in PRESETS:
-        raise ValueError(f"network={preset!r} is unknown; choose one of {sorted(PRESETS)}.")
-    options = {**PRESETS[preset], "n_covariates": n_covariates, "n_labels": n_labels, **options}
-    if power is None:
-        return VideoUNet(**options)
-    unet = VideoUNet(**options, in_channels=2, out_channels=3 + n_covariates)
-    return WienerSkip(unet, power)
-
-
-def periodic_axes(edges: Edges) -> tuple[bool, bool, bool]:
-    """Which of time, y and x go on at their other end."""
-    return (False, *(edge == "periodic" for edge in edges))
-
-
-def spectral_transform(
-    x: Tensor, periodic: tuple[bool, bool, bool] = (False,) * 3, inverse: bool = False
-) -> Tensor:
-    """Orthonormal transform of the last three axes, or its inverse.
-
-    Parameters
-    ----------
-    x : Tensor of shape (..., frames, y, x)
-    periodic : tuple of bool
-        Cosines of half waves (DCT-II) along an axis that is not periodic; sines and cosines of
-        whole waves, in pairs, along one that is.
-    inverse : bool
-    """
-    for axis, whole_waves in zip((-3, -2, -1), periodic, strict=True):
-        basis = _waves if whole_waves else _cosines
-        matrix = basis(x.shape[axis], x.device, x.dtype)
-        matrix = matrix if inverse else matrix.T
-        x = (x.movedim(axis, -1) @ matrix).movedim(-1, axis)
-    return x
-
-
-def mean_power(
-    latents: Iterable[Tensor],
-    weights: Iterable[Tensor],
-    periodic: tuple[bool, bool, bool] = (False,) * 3,
-) -> Tensor:
-    """Mean square of the spectral coefficients of windows.
-
-    Parameters
-    ----------
-    latents : iterable of Tensor of shape (n, frames, y, x)
-        Of mean 0; NaN where missing, which is left out as far as a mean square can.
-    weights : iterable of Tensor of shape (n,)
-        What each window stands for.
-    periodic : tuple of bool
-        See `spectral_transform`. A wave has the same power wherever it begins: sine and cosine
-        share theirs.
-
-    Returns
-    -------
-    Tensor of shape (frames, y, x)
-
-    Examples
-    --------
-    >>> import torch
-    >>> mean_power([torch.ones(1, 2, 2, 2)], [torch.ones(1)]).flatten().round()
-    tensor([8., 0., 0., 0., 0., 0., 0., 0.])
-    """
-    total, weight = 0.0, 0.0
-    for latent, w in zip(latents, weights, strict=True):
-        known = torch.isfinite(latent)
-        coefficients = spectral_transform(torch.where(known, latent, 0.0), periodic)
-        w = w.reshape(-1, 1, 1, 1)
-        total = total + (w * coefficients.square()).sum(0)
-        weight = weight + (w * known.float().mean((1, 2, 3), keepdim=True)).sum()
-    power = total / weight
-    for axis, whole_waves in enumerate(periodic):
-        if whole_waves:
-            frequency = _frequencies(power.shape[axis], True, power.device)
-            first = _first_row(frequency, True)
-            last = (2 * frequency).clamp(max=power.shape[axis] - 1)
-            power = 0.5 * (power.index_select(axis, first) + power.index_select(axis, last))
-    return power
-
-
-def _frequencies(n: int, periodic: bool, device: torch.device) -> Tensor:
-    """Waves, or half waves, along the axis for each row of its basis."""
-    rows = torch.arange(n, device=device)
-    return (rows + 1) // 2 if periodic else rows
-
-
-def _first_row(frequency: Tensor, periodic: bool) -> Tensor:
-    """The first row of a basis that has a frequency."""
-    return (2 * frequency - 1).clamp(min=0) if periodic else frequency
-
-
-def _cosines(n: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Rows are the orthonormal cosines of n points."""
-    k = torch.arange(n, device=device, dtype=dtype)
-    matrix = math.sqrt(2 / n) * torch.cos(math.pi / n * k[:, None] * (k + 0.5))
-    matrix[0] /= math.sqrt(2)
-    return matrix
-
-
-def _waves(n: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Rows are the orthonormal waves of n points on a circle: 1, cos, sin, cos 2, sin 2, ..."""
-    frequency = _frequencies(n, True, device).to(dtype)
-    angle = 2 * math.pi / n * frequency[:, None] * torch.arange(n, device=device, dtype=dtype)
-    is_sine = (torch.arange(n, device=device) % 2 == 0)[:, None]
-    matrix = math.sqrt(2 / n) * torch.where(is_sine, angle.sin(), angle.cos())
-    matrix[0] = math.sqrt(1 / n)
-    if n % 2 == 0:
-        matrix[-1] /= math.sqrt(2)
-    return matrix
+        return power_at(self.power, shape, self.periodic)
