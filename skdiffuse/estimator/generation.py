@@ -40,7 +40,8 @@ def sample(
     """Draw sequences of which nothing is known; see `PrecipDiffusion.sample`."""
     window = (model.n_frames, *shape)
     fields = len(model.told.means)
-    y_for_all = np.shape(request.y) in ((), window, (window[0], fields, *shape))
+    of_all = ((), window, (window[0], fields, *shape))
+    y_for_all = request.y is None or np.shape(request.y) in of_all
 
     def draw_some(start: int, stop: int) -> np.ndarray:
         seeds = [derived_seed(request.seed, first + i) for i in range(start, stop)]
@@ -83,8 +84,7 @@ def condition(
     n = len(observation.values)
     seeds = [derived_seed(request.seed, i, k) for i in range(n_samples) for k in range(n)]
     drawn = draw(model, request, shape, seeds, observation)
-    known = observation.rows(torch.arange(len(drawn)) % n)
-    return known.pin(drawn).numpy().reshape(n_samples, n, *shape)
+    return torch.stack([observation.pin(member) for member in drawn.split(n)]).numpy()
 
 
 def simulate(
@@ -103,6 +103,7 @@ def simulate(
     def dressed(values: np.ndarray) -> Rain:
         return dress(values, model.template, time="elapsed", history=history_of("simulate"))
 
+    parts: Iterator[np.ndarray]
     if mode == "autoregressive":
         step = model.n_frames - overlap
         lengths = [min(step, n_frames - start) for start in range(0, n_frames, step)]

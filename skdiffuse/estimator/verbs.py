@@ -101,8 +101,8 @@ def forecast(
     if out is None:
         return dressed(members(0, n_members))
     cuts = spans(n_members, request.batch_size)
-    shape = (horizon, *cube.field_shape)
-    shape = shape if cube.is_series else (len(past), *shape)
+    lead = () if cube.is_series else (len(past),)
+    shape = (*lead, horizon, *cube.field_shape)
     parts = (members(*cut) for cut in cuts)
     return streamed(parts, [(b - a, *shape) for a, b in cuts], 0, dressed, out, write_cube)
 
