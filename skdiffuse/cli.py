@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from skdiffuse._version import __version__
+
+if TYPE_CHECKING:
+    from skdiffuse import PrecipDiffusion
 
 __all__ = ["main"]
 
@@ -141,10 +145,14 @@ def _sample(options: argparse.Namespace) -> None:
 
 
 def _impute(options: argparse.Namespace) -> None:
+    import xarray as xr
+
     from skdiffuse.cubes import open_cube, write_cube
 
     model = _load(options)
     filled = model.impute(open_cube(options.data), n_samples=options.n, **_sampling(options))
+    # As the file's rain is one.
+    assert isinstance(filled, xr.DataArray)
     write_cube(filled, options.out)
     print(f"{options.n} realizations are in {options.out}.")
 
@@ -158,14 +166,14 @@ def _forecast(options: argparse.Namespace) -> None:
     print(f"{options.n} members of {options.horizon} frames are in {options.out}.")
 
 
-def _load(options: argparse.Namespace):
+def _load(options: argparse.Namespace) -> PrecipDiffusion:
     _check_folder(options.out)
     from skdiffuse import PrecipDiffusion
 
     return PrecipDiffusion.load(options.model)
 
 
-def _sampling(options: argparse.Namespace) -> dict:
+def _sampling(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "n_steps": options.steps,
         "batch_size": options.batch_size,

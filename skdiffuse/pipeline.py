@@ -253,25 +253,25 @@ class DiffusionPipeline(Pipeline):
             scores than there are sequences.
         """
         model = self._model()
-        log_jacobian = 0.0
+        log_jacobian: float | np.ndarray = 0.0
         for transformer in self._transformers():
             log_jacobian = log_jacobian + np.asarray(transformer.log_jacobian(X))
             X = transformer.transform(X)
         scores = np.asarray(model.score_samples(X))
-        log_jacobian = np.nan_to_num(np.broadcast_to(log_jacobian, X.shape), nan=0.0, posinf=np.inf)
-        if not np.isfinite(log_jacobian).all():
+        of_cells = np.nan_to_num(np.broadcast_to(log_jacobian, X.shape), nan=0.0, posinf=np.inf)
+        if not np.isfinite(of_cells).all():
             raise ValueError(
                 "X has dry cells, where a transform's slope is infinite and no density exists; put "
                 "DryCellTransform(transformer, 'jitter', random_state=0) in its place."
             )
         if scores.size == 1:
-            return scores + log_jacobian.sum()
+            return scores + of_cells.sum()
         if scores.shape != X.shape[:1]:
             raise ValueError(
                 f"X of shape {X.shape} got {scores.size} scores from the model; give sequences of "
                 "the model's length, (n, time, y, x)."
             )
-        return scores + log_jacobian.reshape(len(scores), -1).sum(axis=1)
+        return scores + of_cells.reshape(len(scores), -1).sum(axis=1)
 
     @available_if(_final_step_has("score"))
     def score(self, X: Any, y: Any = None, **params: Any) -> float:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sklearn.base import clone
 
 from skdiffuse.diffusion import TruncatedCosineSchedule
 from skdiffuse.estimator.precip_diffusion import PrecipDiffusion
 from skdiffuse.estimator.settings import NetworkSettings, SamplerSettings
-from skdiffuse.preprocessing import LearntMonotoneTransform
+from skdiffuse.preprocessing import ElementwiseTransformer, LearntMonotoneTransform
 
 __all__ = ["dissertation_model"]
 
@@ -23,7 +25,9 @@ _SETTINGS = {
 }
 
 
-def dissertation_model(transformer="sqrt", **changes) -> PrecipDiffusion:
+def dissertation_model(
+    transformer: str | ElementwiseTransformer | None = "sqrt", **changes: Any
+) -> PrecipDiffusion:
     """The model of George Herbert's dissertation, unfitted, to be compared with.
 
     Ten hours of 64 x 64 cells, rain scaled to [-1, 1] by the training maximum, which caps what is

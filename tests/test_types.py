@@ -19,10 +19,12 @@ import numpy as np
 import torch
 import xarray as xr
 
-from skdiffuse import PrecipDiffusion, SqrtTransform, make_precipitation, metrics, open_cube
+from skdiffuse import (
+    PrecipDiffusion, SqrtTransform, dissertation_model, make_precipitation, metrics, open_cube
+)
 from skdiffuse.baselines import Persistence
 from skdiffuse.diffusion import (
-    AdamsStep, GaussianDenoiser, TruncatedCosineSchedule, run_sampler, sampling_grid
+    AdamsStep, GaussianDenoiser, KnownCells, TruncatedCosineSchedule, run_sampler, sampling_grid
 )
 
 assert_type(open_cube("rain.nc", units="mm h-1"), xr.DataArray)
@@ -44,6 +46,24 @@ assert_type(latent, xr.DataArray)
 assert_type(SqrtTransform().transform(rain.values), np.ndarray)
 assert_type(Persistence().fit(rain).forecast(rain, 2), np.ndarray | xr.DataArray)
 assert_type(PrecipDiffusion(random_state=0), PrecipDiffusion)
+
+model = PrecipDiffusion("sqrt", n_frames=4, sampler=AdamsStep(), random_state=0).fit(rain)
+assert_type(model, PrecipDiffusion)
+assert_type(model.set_params(sampler__n_steps=16), PrecipDiffusion)
+assert_type(model.sample(2, y=[0, 1], shape=(16, 24)), np.ndarray | xr.DataArray)
+assert_type(model.forecast(rain, 2, n_members=3, w_r=1e3), np.ndarray | xr.DataArray)
+assert_type(model.condition(KnownCells(torch.ones(1, 4, 16, 16))), np.ndarray)
+assert_type(model.score_samples(rain), np.ndarray)
+assert_type(model.score(rain), float)
+assert_type(model.network_, torch.nn.Module)
+assert_type(model.n_iter_, int)
+assert_type(PrecipDiffusion.load("model.safetensors"), PrecipDiffusion)
+assert_type(dissertation_model("learnt", max_steps=1), PrecipDiffusion)
+PrecipDiffusion(n_frame=4)  # type: ignore[call-arg]
+PrecipDiffusion(n_frames="4")  # type: ignore[arg-type]
+model.forecast(rain)  # type: ignore[call-arg]
+model.sample(2, shape=16)  # type: ignore[arg-type]
+model.condition(rain)  # type: ignore[arg-type]
 PrecipDifusion = skdiffuse.PrecipDifusion  # type: ignore[name-defined]
 """
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 __all__ = ["align_like"]
@@ -77,7 +80,7 @@ def _align_by_name(mask: xr.DataArray, X: xr.DataArray, name: str) -> np.ndarray
     return np.broadcast_to(np.expand_dims(values, lacking), X.shape)
 
 
-def _positions(mask: xr.DataArray, X: xr.DataArray, dim: str, name: str) -> np.ndarray:
+def _positions(mask: xr.DataArray, X: xr.DataArray, dim: Hashable, name: str) -> np.ndarray:
     """Where in `mask` the labels of `X` are."""
     theirs, ours = mask.indexes[dim], X.indexes[dim]
     if theirs.equals(ours):
@@ -109,5 +112,5 @@ def _check_places(mask: xr.DataArray, X: xr.DataArray, name: str) -> None:
             )
 
 
-def _in_words(index: object) -> str:
+def _in_words(index: pd.Index) -> str:
     return f"{len(index)} from {index[0]} to {index[-1]}" if len(index) else "none"

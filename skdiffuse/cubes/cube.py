@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from skdiffuse.cubes.metadata import GridMetadata
+
+#: Place of a window: sequence, first frame, rows and columns.
+Tile: TypeAlias = tuple[int, int, slice, slice]
 
 # Heavier than any rain ever measured (about 2,300 mm/h over one minute) by far, and below the
 # fill values that files leave unmasked (32767 times a scale, 1e20, 9.97e36).
@@ -95,7 +98,7 @@ class Cube:
         sequences = np.repeat(np.arange(self.n_sequences), starts.size)
         return np.column_stack([sequences, np.tile(starts, self.n_sequences)])
 
-    def tiles(self, n_frames: int, shape: tuple[int, int]) -> list[tuple[int, int, slice, slice]]:
+    def tiles(self, n_frames: int, shape: tuple[int, int]) -> list[Tile]:
         """Windows side by side, without overlap, as arguments of :meth:`window`.
 
         Parameters
@@ -106,7 +109,7 @@ class Cube:
 
         Returns
         -------
-        list of (sequence, start, y, x)
+        list of Tile
         """
         rows, columns = (
             [slice(first, first + part) for first in range(0, whole - part + 1, part)]
@@ -147,7 +150,7 @@ class Cube:
             check_values(part, self.name)
         return np.array(part, dtype=np.float32, order="C")
 
-    def stack(self, tiles: list[tuple[int, int, slice, slice]], n_frames: int) -> np.ndarray:
+    def stack(self, tiles: list[Tile], n_frames: int) -> np.ndarray:
         """Some of the windows that :meth:`tiles` lists: (n, n_frames, y, x), float32."""
         return np.stack([self.window(n, start, n_frames, y, x) for n, start, y, x in tiles])
 

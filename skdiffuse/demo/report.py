@@ -6,9 +6,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from skdiffuse import plotting
 from skdiffuse.demo.result import DemoResult
+from skdiffuse.plotting import HtmlReport
 
 __all__ = ["write_report"]
 
@@ -23,7 +25,7 @@ def write_report(result: DemoResult, path: str | Path) -> None:
     """
     model = result.model
     rows, columns = model.field_shape_
-    page = plotting.HtmlReport("Learnt rain")
+    page = HtmlReport("Learnt rain")
     page.text(
         f"A diffusion model was trained for {model.n_iter_} steps on {result.source}, on sequences "
         f"of {model.n_frames} frames of {rows} x {columns} cells. The last fifth of the data in "
@@ -39,12 +41,12 @@ def write_report(result: DemoResult, path: str | Path) -> None:
     page.write(path)
 
 
-def _add(page: plotting.HtmlReport, figure, caption: str) -> None:
+def _add(page: HtmlReport, figure: Figure, caption: str) -> None:
     page.figure(figure, caption)
     plt.close(figure)
 
 
-def _training(page, result: DemoResult) -> None:
+def _training(page: HtmlReport, result: DemoResult) -> None:
     page.heading("Has it learnt anything?")
     page.text(
         "The loss is the mean squared error of the network's prediction of v on held-out rain. A "
@@ -77,7 +79,7 @@ def _training(page, result: DemoResult) -> None:
     )
 
 
-def _generated(page, result: DemoResult) -> None:
+def _generated(page: HtmlReport, result: DemoResult) -> None:
     page.heading("New rain")
     n_shown = 3
 
@@ -99,14 +101,13 @@ def _generated(page, result: DemoResult) -> None:
         "generated ones. Good: a stranger cannot say which is which; showers have sharp edges, "
         "and what rains in one frame goes on, moved, in the next.",
     )
-    page.image(
-        plotting.animate({"real": real[0], "generated": new[0]}),
-        "image/gif",
-        "The first of each, moving.",
-    )
+    moving = plotting.animate({"real": real[0], "generated": new[0]})
+    # The picture itself, as no path was given for it.
+    assert isinstance(moving, bytes)
+    page.image(moving, "image/gif", "The first of each, moving.")
 
 
-def _views(page, result: DemoResult) -> None:
+def _views(page: HtmlReport, result: DemoResult) -> None:
     page.heading("Is it the right climate?")
     climate = result.climate()
     columns = list(climate)
@@ -151,7 +152,7 @@ def _views(page, result: DemoResult) -> None:
     )
 
 
-def _interpolated(page, result: DemoResult) -> None:
+def _interpolated(page: HtmlReport, result: DemoResult) -> None:
     page.heading("Every second frame filled in")
     _crps_table(page, result, "interpolated")
     case = _wettest_case(result)
@@ -175,7 +176,7 @@ def _interpolated(page, result: DemoResult) -> None:
     )
 
 
-def _nowcast(page, result: DemoResult) -> None:
+def _nowcast(page: HtmlReport, result: DemoResult) -> None:
     page.heading("Nowcast")
     _crps_table(page, result, "nowcast")
     case = _wettest_case(result)
@@ -198,7 +199,7 @@ def _nowcast(page, result: DemoResult) -> None:
     )
 
 
-def _crps_table(page, result: DemoResult, what: str) -> None:
+def _crps_table(page: HtmlReport, result: DemoResult, what: str) -> None:
     crps = result.crps(what)
     model = crps["model"]
     n = len(model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,7 @@ class DemoResult:
             for name, cube in cubes.items()
         }
 
-    def scores(self) -> dict:
+    def scores(self) -> dict[str, Any]:
         """Everything that is a number, for ``scores.json``."""
         return {
             "source": self.source,

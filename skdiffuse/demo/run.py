@@ -76,6 +76,8 @@ def run_demo(
     model.save(out / "model.safetensors")
 
     generated = model.sample(N_GENERATED)
+    # As the model was fitted to one.
+    assert isinstance(generated, xr.DataArray)
     write_cube(generated, out / "samples.nc")
     windows = _windows(held_out, model.field_shape_)
     cases = _wet_cases(windows, random_state)
@@ -84,7 +86,7 @@ def run_demo(
         "linear in time": 0.5 * (cases[None, :, :-2:2] + cases[None, :, 2::2]),
     }
     past, horizon = cases[:, : N_FRAMES // 2], N_FRAMES - N_FRAMES // 2
-    forecasters = {
+    forecasters: dict[str, PrecipDiffusion | Persistence | Climatology] = {
         "model": model,
         "persistence": Persistence().fit(train),
         "climatology": Climatology(random_state=random_state).fit(train),
@@ -170,4 +172,7 @@ def _last_nowcast(model: PrecipDiffusion, held_out: xr.DataArray) -> xr.DataArra
     top = min(max(y - rows // 2, 0), wet.shape[0] - rows)
     left = min(max(x - columns // 2, 0), wet.shape[1] - columns)
     region = past[:, top : top + rows, left : left + columns]
-    return model.forecast(region, N_FRAMES // 2, n_members=N_MEMBERS)
+    nowcast = model.forecast(region, N_FRAMES // 2, n_members=N_MEMBERS)
+    # As the region is one.
+    assert isinstance(nowcast, xr.DataArray)
+    return nowcast

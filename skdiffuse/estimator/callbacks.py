@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from sklearn.callback import CallbackSupportMixin
+from sklearn.callback import with_callbacks as untyped_with_callbacks
 
 from skdiffuse.estimator.learning import Learnt
 
-__all__ = ["FitCallbacks"]
+__all__ = ["FitCallbacks", "with_callbacks"]
+
+Method = TypeVar("Method", bound=Callable[..., object])
+
+
+def with_callbacks(method: Method) -> Method:
+    """scikit-learn's decorator of a `fit` with callbacks, which would hide the method's type."""
+    return untyped_with_callbacks(method)
 
 
 class FitCallbacks:

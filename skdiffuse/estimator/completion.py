@@ -84,7 +84,8 @@ def fill_window(
     """
     known = torch.isfinite(rain)
     observation = KnownCells(rain) if known.any() else None
-    drawn = draw(model, request, tuple(rain.shape[1:]), seeds, observation)
+    _, frames, rows, columns = rain.shape
+    drawn = draw(model, request, (frames, rows, columns), seeds, observation)
     return torch.where(known, rain, drawn)
 
 

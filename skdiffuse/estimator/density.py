@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from skdiffuse.cubes import Cube
-from skdiffuse.diffusion import RandomStreams, VDenoiser, elbo
+from skdiffuse.diffusion import Denoiser, RandomStreams, VDenoiser, elbo
 from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.runtime.seeds import derived_seed
@@ -49,7 +49,7 @@ def score_samples(
 
 
 def log_density_bound(
-    denoiser,
+    denoiser: Denoiser,
     rain: Tensor,
     latent: LatentSpace,
     streams: RandomStreams,

@@ -93,7 +93,8 @@ def draw(
             seen = None
             if observation is not None:
                 numbers = torch.arange(len(seeds))[samples] % len(observation.values)
-                seen = observation.rows(numbers).to(request.device)
+                # Numbers may start anew within a batch; `rows` is typed for slices, and takes them.
+                seen = observation.rows(numbers).to(request.device)  # type: ignore[arg-type]
             here = {name: tensor[samples].to(request.device) for name, tensor in told.items()}
             denoiser = _denoiser(model, request, network, here, seen)
             x = run_sampler(
@@ -124,10 +125,11 @@ def _denoiser(
         denoiser = ClassifierFreeGuidance(denoiser, ignorant, request.guidance_weight)
     if seen is not None and not (is_told_cells and is_told_in_full(seen)):
         denoiser = _guided(denoiser, request, seen)
-    if request.log_likelihood is not None:
+    log_likelihood = request.log_likelihood
+    if log_likelihood is not None:
         denoiser = SimilarityGuidance(
             denoiser,
-            lambda latent: request.log_likelihood(model.latent.decode_smoothly(latent)),
+            lambda latent: log_likelihood(model.latent.decode_smoothly(latent)),
             request.likelihood_scale,
         )
     return denoiser
@@ -141,7 +143,7 @@ def _informed(
     if cells is not None:
         if model.told.n_covariates and "covariates" not in told:
             told["covariates"] = torch.zeros(1, 1, model.told.n_covariates, 1, 1)
-        return AmortisedDenoiser(network, cells, **told)
+        return AmortisedDenoiser(network, cells, "v", **told)
     if model.amortised and "covariates" in told:
         # Nothing is said to be known.
         fields = told["covariates"]

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from skdiffuse.estimator.parameters import Parameters, device_of
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.networks import Told, mean_power, periodic_axes, resolve_edges
 from skdiffuse.preprocessing import (
+    ElementwiseTransformer,
     resolve_transformer,
     transformer_from_arrays,
     transformer_to_arrays,
@@ -40,6 +42,10 @@ __all__ = ["Preparation", "prepare"]
 
 CELLS_FOR_STATISTICS = 10_000_000
 BATCHES_FOR_SPECTRUM = 64
+# What a training must agree in with the one that goes on with it, by name, as JSON has it.
+Description: TypeAlias = dict[str, Any]
+# Tensors and what JSON holds beside them.
+Checkpoint: TypeAlias = tuple[dict[str, Tensor], dict[str, Any]]
 # What a training in progress may not agree in with the one that goes on with it.
 _MAY_CHANGE = ("data", "seed")
 
@@ -88,7 +94,8 @@ def prepare(
     training = parameters.training
     if validation is None and training.validation_fraction:
         cube, validation = hold_out(cube, training.validation_fraction, parameters.n_frames)
-    crop = tuple(min(n, parameters.crop_size) for n in cube.field_shape)
+    rows, columns = (min(n, parameters.crop_size) for n in cube.field_shape)
+    crop = rows, columns
     told = Told() if companions is None else companions.told
     plan = NetworkPlan(
         parameters.network.architecture,
@@ -105,7 +112,7 @@ def prepare(
     if going_on is not None:
         return _go_on(going_on, parameters, cube, validation, companions, description)
 
-    found = None
+    found: Checkpoint | None = None
     if parameters.warm_start and parameters.checkpoint_dir is not None:
         found = recover_checkpoint(parameters.checkpoint_dir)
     device = device_of(parameters.device)
@@ -155,7 +162,7 @@ def prepare(
 
 
 def _trainer(
-    parameters: Parameters, model: RainModel, windows: WindowBatches, description: dict
+    parameters: Parameters, model: RainModel, windows: WindowBatches, description: Description
 ) -> Trainer:
     training, keeping = parameters.training, parameters.keeping
     transformer = model.latent.transformer
@@ -199,7 +206,7 @@ def _go_on(
     cube: Cube,
     validation: Cube | None,
     companions: Companions | None,
-    description: dict,
+    description: Description,
 ) -> Preparation:
     """The training of this process, with new data or a longer budget."""
     trainer = going_on.trainer
@@ -209,7 +216,7 @@ def _go_on(
         for name in description
         if name not in _MAY_CHANGE and description[name] != theirs[name]
     )
-    if isinstance(parameters.random_state, int | np.integer):
+    if isinstance(parameters.random_state, int):
         seed = integer_seed(parameters.random_state)
         different += ["random_state"] * (seed != trainer.seed)
     if different:
@@ -234,7 +241,7 @@ def _go_on(
 
 def _description(
     parameters: Parameters, plan: NetworkPlan, told: Told, cube: Cube, crop: tuple[int, int]
-) -> dict:
+) -> Description:
     """What a resumed training must agree in, as JSON has it."""
     training = parameters.training
     return {
@@ -283,7 +290,7 @@ def _refuse_cut_rings(edges: tuple[str, str], cube: Cube, crop: tuple[int, int])
 
 
 def _latent_space(
-    parameters: Parameters, windows: WindowBatches, seed: int, found: tuple | None
+    parameters: Parameters, windows: WindowBatches, seed: int, found: Checkpoint | None
 ) -> LatentSpace:
     """Transform and scaling: of a checkpoint, or fitted to a sample of the rain."""
     if found is not None and found[1]["setup"]["transformer"] is not None:
@@ -324,7 +331,9 @@ def _held_out(
     )
 
 
-def _file_form(transformer: object) -> tuple[dict | None, dict[str, Tensor]]:
+def _file_form(
+    transformer: ElementwiseTransformer,
+) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
     """For checkpoints; nothing for a user's own class, which is then fitted anew."""
     try:
         config, arrays = transformer_to_arrays(transformer)

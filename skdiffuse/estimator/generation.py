@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import xarray as xr
 from joblib import Parallel, delayed, effective_n_jobs
 from torch import Tensor
 
@@ -19,12 +18,11 @@ from skdiffuse.estimator.completion import fill_window
 from skdiffuse.estimator.drawing import draw
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import SamplingRequest
+from skdiffuse.runtime.array_types import ArrayOrDataArray
 from skdiffuse.runtime.seeds import derived_seed
 from skdiffuse.runtime.streaming import spans, streamed
 
 __all__ = ["condition", "history_of", "sample", "simulate"]
-
-Rain = np.ndarray | xr.DataArray
 
 
 def sample(
@@ -36,11 +34,12 @@ def sample(
     first: int = 0,
     n_jobs: int | None = None,
     out: str | Path | None = None,
-) -> Rain:
+) -> ArrayOrDataArray:
     """Draw sequences of which nothing is known; see `PrecipDiffusion.sample`."""
     window = (model.n_frames, *shape)
     fields = len(model.told.means)
-    y_for_all = np.shape(request.y) in ((), window, (window[0], fields, *shape))
+    of_all = ((), window, (window[0], fields, *shape))
+    y_for_all = request.y is None or np.shape(request.y) in of_all
 
     def draw_some(start: int, stop: int) -> np.ndarray:
         seeds = [derived_seed(request.seed, first + i) for i in range(start, stop)]
@@ -56,7 +55,7 @@ def sample(
         parts = [(a + start, b + start) for a, b in spans(stop - start, share)]
         return np.concatenate(Parallel(n_jobs)(delayed(draw_some)(*part) for part in parts))
 
-    def dressed(values: np.ndarray) -> Rain:
+    def dressed(values: np.ndarray) -> ArrayOrDataArray:
         history = history_of("sample")
         return dress(values, model.template, time="elapsed", first=first, history=history)
 
@@ -83,8 +82,7 @@ def condition(
     n = len(observation.values)
     seeds = [derived_seed(request.seed, i, k) for i in range(n_samples) for k in range(n)]
     drawn = draw(model, request, shape, seeds, observation)
-    known = observation.rows(torch.arange(len(drawn)) % n)
-    return known.pin(drawn).numpy().reshape(n_samples, n, *shape)
+    return torch.stack([observation.pin(member) for member in drawn.split(n)]).numpy()
 
 
 def simulate(
@@ -97,12 +95,13 @@ def simulate(
     mode: str = "autoregressive",
     overlap: int,
     out: str | Path | None = None,
-) -> Rain:
+) -> ArrayOrDataArray:
     """Draw series of any length; see `PrecipDiffusion.simulate`."""
 
-    def dressed(values: np.ndarray) -> Rain:
+    def dressed(values: np.ndarray) -> ArrayOrDataArray:
         return dress(values, model.template, time="elapsed", history=history_of("simulate"))
 
+    parts: Iterator[np.ndarray]
     if mode == "autoregressive":
         step = model.n_frames - overlap
         lengths = [min(step, n_frames - start) for start in range(0, n_frames, step)]

@@ -35,7 +35,7 @@ class Learnt:
     """
 
     model: RainModel
-    history: list[dict]
+    history: list[dict[str, float]]
     n_iter: int
     n_skipped: int
 
@@ -115,14 +115,14 @@ def _learnt(preparation: Preparation) -> Learnt:
 
 
 def reaverage(
-    model: RainModel, checkpoint_dir: Path | None, relative_width: float, n_iter: int
+    model: RainModel, checkpoint_dir: str | Path | None, relative_width: float, n_iter: int
 ) -> RainModel:
     """The model with weights averaged over another share of its training.
 
     Parameters
     ----------
     model : RainModel
-    checkpoint_dir : Path or None
+    checkpoint_dir : str, Path or None
         Where the training left its snapshots.
     relative_width : float
         See `skdiffuse.training.reconstruct_average`.

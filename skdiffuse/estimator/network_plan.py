@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -41,11 +42,6 @@ class NetworkPlan:
     edges: tuple[str, str]
     skip: str | None
 
-    @property
-    def is_own(self) -> bool:
-        """Whether the network is made by a user's function."""
-        return not isinstance(self.architecture, str)
-
     def build(
         self, power: Tensor | None, *, seed: int = 0, gradient_checkpointing: bool = False
     ) -> nn.Module:
@@ -59,21 +55,23 @@ class NetworkPlan:
         gradient_checkpointing : bool
             See `NetworkSettings`.
         """
-        options = {
-            "n_covariates": self.n_covariates,
-            "n_labels": self.n_labels,
-            "field_shape": self.field_shape,
-            "edges": self.edges,
-            "power": power,
-        }
+        make: Callable[..., nn.Module]
+        if isinstance(self.architecture, str):
+            make = partial(
+                build_network, self.architecture, gradient_checkpointing=gradient_checkpointing
+            )
+        else:
+            make = partial(self.architecture, n_frames=self.n_frames)
         # fork_rng puts the global stream back.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            if not self.is_own:
-                return build_network(
-                    self.architecture, gradient_checkpointing=gradient_checkpointing, **options
-                )
-            network = self.architecture(n_frames=self.n_frames, **options)
+            network = make(
+                n_covariates=self.n_covariates,
+                n_labels=self.n_labels,
+                field_shape=self.field_shape,
+                edges=self.edges,
+                power=power,
+            )
         if not isinstance(network, nn.Module):
             raise TypeError(
                 f"network={self.architecture!r} must return a torch.nn.Module that predicts v; it "

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,10 +32,18 @@ from skdiffuse.estimator.settings import (
     TrainingSettings,
 )
 from skdiffuse.networks import PRESETS, resolve_edges
-from skdiffuse.preprocessing import resolve_transformer
+from skdiffuse.preprocessing import ElementwiseTransformer, resolve_transformer
+from skdiffuse.runtime.array_types import RandomStateLike
 from skdiffuse.training.processes import Processes
 
-__all__ = ["SAMPLERS", "SHORTCUTS", "Parameters", "check_parameters", "device_of"]
+__all__ = [
+    "SAMPLERS",
+    "SHORTCUTS",
+    "Parameters",
+    "check_parameters",
+    "device_of",
+    "network_settings",
+]
 
 SAMPLERS: dict[str, Step] = {
     "adams": AdamsStep(),
@@ -44,6 +53,8 @@ SAMPLERS: dict[str, Step] = {
 # The many correlated cells of a sequence show structure at noise levels at which one cell would
 # show nothing, so more noise than for a single value is worth training on: shifted by -2.
 SCHEDULES: dict[str, NoiseSchedule] = {"cosine": ShiftedCosineSchedule(-2.0, -20.0, 20.0)}
+
+Settings = TypeVar("Settings", NetworkSettings, SamplerSettings, TrainingSettings, KeepingSettings)
 
 # What is wrong with a value, in words that follow "must be"; None if nothing is.
 Constraint = Callable[[object], str | None]
@@ -55,7 +66,8 @@ def whole_number(at_least: int, *, optional: bool = False) -> Constraint:
     def check(value: object) -> str | None:
         if optional and value is None:
             return None
-        fits = isinstance(value, Integral) and not isinstance(value, bool) and value >= at_least
+        is_bool = isinstance(value, bool)
+        fits = isinstance(value, Integral) and not is_bool and int(value) >= at_least
         return None if fits else f"an integer of at least {at_least}" + " or None" * optional
 
     return check
@@ -76,15 +88,18 @@ def number(
     def check(value: object) -> str | None:
         if optional and value is None:
             return None
-        fits = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-        if fits and at_least <= value < below and value > above:
-            return None
+        if isinstance(value, Real) and not isinstance(value, bool):
+            x = float(value)
+            if math.isfinite(x) and at_least <= x < below and x > above:
+                return None
         return f"a finite number {' and '.join(limits)}" + " or None" * optional
 
     return check
 
 
-def one_of(*choices: object, or_else: str = "", accepts: Callable = lambda _: False) -> Constraint:
+def one_of(
+    *choices: object, or_else: str = "", accepts: Callable[[object], bool] = lambda _: False
+) -> Constraint:
     """One of some names (and None), or an object that `accepts` says will do."""
 
     def check(value: object) -> str | None:
@@ -108,7 +123,7 @@ def flag(*, optional: bool = False) -> Constraint:
     return check
 
 
-def raises(function: Callable, wanted: str) -> Constraint:
+def raises(function: Callable[[Any], object], wanted: str) -> Constraint:
     """What a function takes without complaint."""
 
     def check(value: object) -> str | None:
@@ -217,13 +232,34 @@ FRONT_DOOR: dict[str, Constraint] = {
     "verbose": flag(),
 }
 
+
+def network_settings(value: Any) -> NetworkSettings:
+    """Settings of the network, or from an architecture alone; not checked yet."""
+    return value if isinstance(value, NetworkSettings) else NetworkSettings(value)
+
+
+def sampler_settings(value: Any) -> SamplerSettings:
+    """Settings of the sampler, or from a step rule alone; not checked yet."""
+    return value if isinstance(value, SamplerSettings) else SamplerSettings(value)
+
+
+def training_settings(value: TrainingSettings | None) -> TrainingSettings:
+    """Settings of the training, where they are given."""
+    return TrainingSettings() if value is None else value
+
+
+def keeping_settings(value: KeepingSettings | None) -> KeepingSettings:
+    """Settings of what is kept, where they are given."""
+    return KeepingSettings() if value is None else value
+
+
 # From what stands for settings to the settings themselves.
-SHORTCUTS: dict[str, Callable[[object], BaseEstimator]] = {
+SHORTCUTS: dict[str, Callable[[Any], BaseEstimator]] = {
     "transformer": resolve_transformer,
-    "network": lambda v: v if isinstance(v, NetworkSettings) else NetworkSettings(v),
-    "sampler": lambda v: v if isinstance(v, SamplerSettings) else SamplerSettings(v),
-    "training": lambda v: TrainingSettings() if v is None else v,
-    "keeping": lambda v: KeepingSettings() if v is None else v,
+    "network": network_settings,
+    "sampler": sampler_settings,
+    "training": training_settings,
+    "keeping": keeping_settings,
 }
 
 
@@ -231,7 +267,7 @@ SHORTCUTS: dict[str, Callable[[object], BaseEstimator]] = {
 class Parameters:
     """The parameters of `PrecipDiffusion`, checked and with shortcuts written out."""
 
-    transformer: object
+    transformer: str | ElementwiseTransformer | None
     n_frames: int
     crop_size: int
     network: NetworkSettings
@@ -247,9 +283,9 @@ class Parameters:
     max_time: float | None
     checkpoint_dir: Path | None
     warm_start: bool
-    device: str
+    device: str | torch.device
     n_jobs: int | None
-    random_state: object
+    random_state: RandomStateLike
     verbose: bool
 
     @property
@@ -271,21 +307,33 @@ def check_parameters(estimator: BaseEstimator) -> Parameters:
     ValueError
         If a parameter is not what it may be; the error names it and what it may be.
     """
-    values = estimator.get_params(deep=False)
-    resolve_transformer(values["transformer"])
-    _check_all(values, FRONT_DOOR, "")
-    values = _plain(values)
-    for name, write_out in SHORTCUTS.items():
-        if name != "transformer":
-            written_out = write_out(values[name])
-            part = written_out.get_params(deep=False)
-            _check_all(part, CONSTRAINTS[type(written_out)], f"{name}__")
-            values[name] = type(written_out)(**_plain(part))
-    if isinstance(values["schedule"], str):
-        values["schedule"] = SCHEDULES[values["schedule"]]
-    if values["checkpoint_dir"] is not None:
-        values["checkpoint_dir"] = Path(values["checkpoint_dir"])
-    parameters = Parameters(**values)
+    given = estimator.get_params(deep=False)
+    resolve_transformer(given["transformer"])
+    _check_all(given, FRONT_DOOR, "")
+    plain = _plain(given)
+    schedule, checkpoint_dir = plain["schedule"], plain["checkpoint_dir"]
+    parameters = Parameters(
+        transformer=plain["transformer"],
+        n_frames=plain["n_frames"],
+        crop_size=plain["crop_size"],
+        network=_checked(network_settings(plain["network"]), "network"),
+        schedule=SCHEDULES[schedule] if isinstance(schedule, str) else schedule,
+        sampler=_checked(sampler_settings(plain["sampler"]), "sampler"),
+        training=_checked(training_settings(plain["training"]), "training"),
+        keeping=_checked(keeping_settings(plain["keeping"]), "keeping"),
+        amortised=plain["amortised"],
+        latent_scaling=plain["latent_scaling"],
+        trace=plain["trace"],
+        batch_size=plain["batch_size"],
+        max_steps=plain["max_steps"],
+        max_time=plain["max_time"],
+        checkpoint_dir=None if checkpoint_dir is None else Path(checkpoint_dir),
+        warm_start=plain["warm_start"],
+        device=plain["device"],
+        n_jobs=plain["n_jobs"],
+        random_state=plain["random_state"],
+        verbose=plain["verbose"],
+    )
     _check_together(parameters)
     return parameters
 
@@ -297,14 +345,22 @@ def device_of(name: str | torch.device) -> torch.device:
     return Processes().device(torch.device(name))
 
 
-def _check_all(values: dict[str, object], table: dict[str, Constraint], prefix: str) -> None:
+def _check_all(values: dict[str, Any], table: dict[str, Constraint], prefix: str) -> None:
     for name, constraint in table.items():
         wanted = constraint(values[name])
         if wanted is not None:
             raise ValueError(f"{prefix}{name}={values[name]!r} must be {wanted}.")
 
 
-def _plain(values: dict[str, object]) -> dict[str, object]:
+def _checked(settings: Settings, parameter: str) -> Settings:
+    """The same settings, checked, with plain numbers."""
+    part = settings.get_params(deep=False)
+    kind = type(settings)
+    _check_all(part, CONSTRAINTS[kind], f"{parameter}__")
+    return kind(**_plain(part))
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
     """Python's own numbers in place of NumPy's."""
     return {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
 

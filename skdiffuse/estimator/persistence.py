@@ -16,7 +16,7 @@ from skdiffuse.estimator.file_forms import from_json, to_json
 from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.learning import Learnt
 from skdiffuse.estimator.network_plan import NetworkPlan
-from skdiffuse.estimator.parameters import SHORTCUTS
+from skdiffuse.estimator.parameters import SHORTCUTS, network_settings
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.networks import Told
 from skdiffuse.preprocessing import transformer_from_arrays, transformer_to_arrays
@@ -117,11 +117,9 @@ def read_model(path: str | Path, **own: Any) -> tuple[Learnt, dict[str, Any]]:
     arrays = {k: np.asarray(v) for k, v in unflatten("transformer", tensors).items()}
     transformer = transformer_from_arrays(content["transformer"], arrays)
     params["transformer"] = transformer
-    network = SHORTCUTS["network"](params["network"])
+    network = network_settings(params["network"])
     stored_plan = content["plan"] | {"architecture": network.architecture}
-    plan = NetworkPlan(
-        **{n: tuple(v) if isinstance(v, list) else v for n, v in stored_plan.items()}
-    )
+    plan = NetworkPlan(**_with_tuples(stored_plan))
     weights = unflatten("network", tensors)
     # The weights and the spectrum of the skip are overwritten at once.
     window = (content["n_frames"], *content["field_shape"])
@@ -135,20 +133,24 @@ def read_model(path: str | Path, **own: Any) -> tuple[Learnt, dict[str, Any]]:
             f"makes: {error}"
         ) from error
     schedule = own.get("schedule")
-    told = {k: tuple(v) if isinstance(v, list) else v for k, v in content["told"].items()}
     template = content["template"]
     model = RainModel(
         LatentSpace(transformer, **content["latent"]),
         module.requires_grad_(False).eval(),
         plan,
         from_json(content["schedule"], "schedule") if schedule is None else schedule,
-        Told(**told),
+        Told(**_with_tuples(content["told"])),
         content["amortised"],
         content["n_frames"],
         tuple(content["field_shape"]),
         None if template is None else GridMetadata.from_json(template),
     )
     return Learnt(model, content["history"], content["n_iter"], content["n_skipped"]), params
+
+
+def _with_tuples(stored: dict[str, Any]) -> dict[str, Any]:
+    """Attributes from JSON, which has lists where they are tuples."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
 
 
 def _parameter_to_json(value: Any) -> Any:

@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from numbers import Integral
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
-from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils import check_scalar
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils import Tags, check_scalar
 from sklearn.utils.validation import check_is_fitted
-from torch import nn
+from torch import Tensor, nn
 
 from skdiffuse.cubes import Cube, GridMetadata, align_like, validate_cube
-from skdiffuse.diffusion import ArealMean, KnownCells, NoiseSchedule, Observation
+from skdiffuse.diffusion import ArealMean, KnownCells, NoiseSchedule, Observation, Step
 from skdiffuse.estimator import density, generation, learning, persistence, verbs
-from skdiffuse.estimator.callbacks import FitCallbacks
+from skdiffuse.estimator.callbacks import FitCallbacks, with_callbacks
 from skdiffuse.estimator.fitting import prepare
 from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.learning import Learnt
 from skdiffuse.estimator.parameters import SHORTCUTS, check_parameters, device_of
+from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import SamplingRequest
+from skdiffuse.estimator.settings import (
+    KeepingSettings,
+    NetworkSettings,
+    SamplerSettings,
+    TrainingSettings,
+)
+from skdiffuse.preprocessing import ElementwiseTransformer
+from skdiffuse.runtime.array_types import ArrayOrDataArray, RandomStateLike
 from skdiffuse.runtime.seeds import integer_seed
 from skdiffuse.training import companions_of
 
 __all__ = ["PrecipDiffusion"]
+
+# What may stand for settings, besides themselves.
+NetworkLike: TypeAlias = str | Callable[..., nn.Module] | NetworkSettings
+SamplerLike: TypeAlias = str | Step | SamplerSettings
 
 
 class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
@@ -78,7 +94,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
     warm_start : bool, default=False
         Go on with the training of the last call of `fit` or, in a new process, of the newest
         checkpoint in `checkpoint_dir`, until the budget is spent in all.
-    device : str, default="auto"
+    device : str or torch.device, default="auto"
         A torch device; "auto" takes a GPU if there is one. Of several processes started by
         ``torchrun`` each takes its own.
     n_jobs : int or None, default=None
@@ -133,30 +149,35 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
     SamplerSettings(n_steps=16)
     """
 
+    model_: RainModel
+    history_: list[dict[str, float]]
+    n_iter_: int
+    n_skipped_: int
+
     def __init__(
         self,
-        transformer="sqrt",
+        transformer: str | ElementwiseTransformer | None = "sqrt",
         *,
-        n_frames=10,
-        crop_size=64,
-        network="tiny",
-        schedule="cosine",
-        sampler="adams",
-        training=None,
-        keeping=None,
-        amortised=False,
-        latent_scaling="standard",
-        trace=0.01,
-        batch_size=8,
-        max_steps=None,
-        max_time=None,
-        checkpoint_dir=None,
-        warm_start=False,
-        device="auto",
-        n_jobs=None,
-        random_state=None,
-        verbose=True,
-    ):
+        n_frames: int = 10,
+        crop_size: int = 64,
+        network: NetworkLike = "tiny",
+        schedule: str | NoiseSchedule = "cosine",
+        sampler: SamplerLike = "adams",
+        training: TrainingSettings | None = None,
+        keeping: KeepingSettings | None = None,
+        amortised: bool = False,
+        latent_scaling: str = "standard",
+        trace: float = 0.01,
+        batch_size: int = 8,
+        max_steps: int | None = None,
+        max_time: float | None = None,
+        checkpoint_dir: str | Path | None = None,
+        warm_start: bool = False,
+        device: str | torch.device = "auto",
+        n_jobs: int | None = None,
+        random_state: RandomStateLike = None,
+        verbose: bool = True,
+    ) -> None:
         self.transformer = transformer
         self.n_frames = n_frames
         self.crop_size = crop_size
@@ -178,7 +199,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def set_params(self, **params) -> Self:
+    def set_params(self, **params: Any) -> Self:
         """Set parameters; ``training__learning_rate`` and the like also where None stands for all.
 
         Parameters
@@ -199,7 +220,13 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
     # Learning
 
     @with_callbacks
-    def fit(self, X, y=None, *, validation=None) -> Self:
+    def fit(
+        self,
+        X: ArrayOrDataArray,
+        y: ArrayOrDataArray | None = None,
+        *,
+        validation: ArrayOrDataArray | None = None,
+    ) -> Self:
         """Learn the distribution of sequences of rain.
 
         Started by ``torchrun``, processes share each batch and all hold the fitted model.
@@ -233,10 +260,11 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         """
         parameters = check_parameters(self)
         cube = validate_cube(X, n_frames=self.n_frames)
+        held_out = None
         if validation is not None:
-            validation = validate_cube(validation, n_frames=self.n_frames, name="validation")
+            held_out = validate_cube(validation, n_frames=self.n_frames, name="validation")
         going_on = getattr(self, "_preparation", None) if self.warm_start else None
-        preparation = prepare(parameters, cube, validation, companions_of(y, X, cube), going_on)
+        preparation = prepare(parameters, cube, held_out, companions_of(y, X, cube), going_on)
         trainer = preparation.trainer
         if not trainer.sharded:
             self._preparation = preparation
@@ -247,7 +275,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
                 parameters.max_steps or parameters.training.max_epochs * per_epoch,
                 parameters.max_time,
                 FitCallbacks(self, X, _attributes),
-                lambda learnt: vars(self).update(_attributes(learnt)),
+                self._take,
                 watched=hasattr(self, "_skl_callbacks"),
             )
         finally:
@@ -280,7 +308,9 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         )
         return self
 
-    def denoising_loss(self, X, *, n_draws=1, random_state=0) -> float:
+    def denoising_loss(
+        self, X: ArrayOrDataArray, *, n_draws: int = 1, random_state: RandomStateLike = 0
+    ) -> float:
         """Mean v-loss on rain that was not trained on; lower is better.
 
         A model that predicts the mean of v everywhere has the loss 1 if the latent has unit
@@ -314,21 +344,21 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
 
     def sample(
         self,
-        n_samples=1,
+        n_samples: int = 1,
         *,
-        y=None,
-        guidance_weight=0.0,
-        log_likelihood=None,
-        likelihood_scale=1.0,
-        shape=None,
-        first=0,
-        n_steps=None,
-        batch_size=None,
-        tile_size=None,
-        random_state=None,
-        n_jobs=None,
-        out=None,
-    ):
+        y: ArrayLike | None = None,
+        guidance_weight: float = 0.0,
+        log_likelihood: Callable[[Tensor], Tensor] | None = None,
+        likelihood_scale: float = 1.0,
+        shape: tuple[int, int] | None = None,
+        first: int = 0,
+        n_steps: int | None = None,
+        batch_size: int | None = None,
+        tile_size: int | None = None,
+        random_state: RandomStateLike = None,
+        n_jobs: int | None = None,
+        out: str | Path | None = None,
+    ) -> ArrayOrDataArray:
         """Generate sequences of rain.
 
         Parameters
@@ -398,19 +428,19 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
 
     def simulate(
         self,
-        n_frames,
+        n_frames: int,
         *,
-        n_samples=1,
-        shape=None,
-        mode="autoregressive",
-        overlap=None,
-        n_steps=None,
-        batch_size=None,
-        tile_size=None,
-        random_state=None,
-        out=None,
-        **options,
-    ):
+        n_samples: int = 1,
+        shape: tuple[int, int] | None = None,
+        mode: str = "autoregressive",
+        overlap: int | None = None,
+        n_steps: int | None = None,
+        batch_size: int | None = None,
+        tile_size: int | None = None,
+        random_state: RandomStateLike = None,
+        out: str | Path | None = None,
+        **options: Any,
+    ) -> ArrayOrDataArray:
         """Generate series of any length.
 
         Parameters
@@ -447,7 +477,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             )
         overlap = self.model_.n_frames // 2 if overlap is None else overlap
         check_scalar(overlap, "overlap", Integral, min_val=0, max_val=self.model_.n_frames - 1)
-        settings = {
+        settings: dict[str, Any] = {
             "n_steps": n_steps,
             "batch_size": batch_size,
             "tile_size": tile_size,
@@ -474,18 +504,18 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
 
     def condition(
         self,
-        observation,
+        observation: Observation,
         *,
-        shape=None,
-        method=None,
-        w_r=None,
-        n_samples=1,
-        n_steps=None,
-        batch_size=None,
-        tile_size=None,
-        random_state=None,
-        **options,
-    ):
+        shape: tuple[int, int, int] | None = None,
+        method: str | None = None,
+        w_r: float | None = None,
+        n_samples: int = 1,
+        n_steps: int | None = None,
+        batch_size: int | None = None,
+        tile_size: int | None = None,
+        random_state: RandomStateLike = None,
+        **options: Any,
+    ) -> np.ndarray:
         """Generate rain of which something is known: the one conditional sampler.
 
         `impute`, `interpolate`, `forecast` and `downscale` say what they know by an observation
@@ -550,10 +580,12 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
                 "observation must be one of skdiffuse.diffusion's, such as KnownCells or "
                 f"ArealMean; got {type(observation).__name__}. For arrays with gaps use impute."
             )
-        if shape is None:
-            known = isinstance(observation, KnownCells)
-            model = self.model_
-            shape = observation.values.shape[1:] if known else (model.n_frames, *model.field_shape)
+        if shape is not None:
+            frames, rows, columns = shape
+        elif isinstance(observation, KnownCells):
+            frames, rows, columns = observation.values.shape[1:]
+        else:
+            frames, rows, columns = self.model_.n_frames, *self.model_.field_shape
         request = self._conditional_request(
             observation,
             method=method,
@@ -564,22 +596,23 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             random_state=random_state,
             **options,
         )
-        return generation.condition(self.model_, request, observation, n_samples, tuple(shape))
+        shape = frames, rows, columns
+        return generation.condition(self.model_, request, observation, n_samples, shape)
 
     def impute(
         self,
-        X,
-        mask=None,
+        X: ArrayOrDataArray,
+        mask: ArrayOrDataArray | None = None,
         *,
-        n_samples=1,
-        method=None,
-        w_r=None,
-        n_steps=None,
-        batch_size=None,
-        tile_size=None,
-        random_state=None,
-        **options,
-    ):
+        n_samples: int | None = 1,
+        method: str | None = None,
+        w_r: float | None = None,
+        n_steps: int | None = None,
+        batch_size: int | None = None,
+        tile_size: int | None = None,
+        random_state: RandomStateLike = None,
+        **options: Any,
+    ) -> ArrayOrDataArray:
         """Fill in what is unknown, in space and in time.
 
         Parameters
@@ -619,7 +652,9 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         )
         return verbs.impute(self.model_, request, cube, known, n_samples)
 
-    def interpolate(self, X, factor=2, *, n_samples=1, **options):
+    def interpolate(
+        self, X: ArrayOrDataArray, factor: int = 2, *, n_samples: int | None = 1, **options: Any
+    ) -> ArrayOrDataArray:
         """Refine in time: generate the frames between the known ones.
 
         Parameters
@@ -645,19 +680,19 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
 
     def forecast(
         self,
-        X,
-        horizon,
+        X: ArrayOrDataArray,
+        horizon: int,
         *,
-        n_members=1,
-        method=None,
-        w_r=None,
-        n_steps=None,
-        batch_size=None,
-        tile_size=None,
-        random_state=None,
-        out=None,
-        **options,
-    ):
+        n_members: int = 1,
+        method: str | None = None,
+        w_r: float | None = None,
+        n_steps: int | None = None,
+        batch_size: int | None = None,
+        tile_size: int | None = None,
+        random_state: RandomStateLike = None,
+        out: str | Path | None = None,
+        **options: Any,
+    ) -> ArrayOrDataArray:
         """Continue sequences of rain: a probabilistic nowcast.
 
         Parameters
@@ -693,7 +728,15 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         )
         return verbs.forecast(self.model_, request, cube, horizon, n_members, out)
 
-    def downscale(self, X, factor, *, n_samples=1, method="replacement", **options):
+    def downscale(
+        self,
+        X: ArrayOrDataArray,
+        factor: int,
+        *,
+        n_samples: int | None = 1,
+        method: str | None = "replacement",
+        **options: Any,
+    ) -> ArrayOrDataArray:
         """Refine in space: rain on a grid `factor` times finer whose areal means are those of `X`.
 
         Parameters
@@ -725,7 +768,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
 
     # How probable rain is
 
-    def score_samples(self, X) -> np.ndarray:
+    def score_samples(self, X: ArrayOrDataArray) -> np.ndarray:
         r"""Lower bound of the log-density of sequences of rain, in nats.
 
         The density is per mm/h for each cell of at least `trace`; for a dry cell it is the
@@ -774,7 +817,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             verbose=self.verbose,
         )
 
-    def score(self, X, y=None) -> float:
+    def score(self, X: ArrayOrDataArray, y: None = None) -> float:
         """Mean of `score_samples`: higher is better.
 
         Parameters
@@ -792,7 +835,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
 
     # Keeping
 
-    def save(self, path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the fitted model to one safetensors file, with no pickle inside.
 
         Parameters
@@ -810,7 +853,14 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         persistence.write_model(learnt, self.get_params(deep=False), path)
 
     @classmethod
-    def load(cls, path, *, network=None, sampler=None, schedule=None) -> Self:
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        network: NetworkLike | None = None,
+        sampler: SamplerLike | None = None,
+        schedule: NoiseSchedule | None = None,
+    ) -> Self:
         """Read a model that `save` wrote, on any machine.
 
         Parameters
@@ -829,13 +879,13 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         own = {"network": network, "sampler": sampler, "schedule": schedule}
         learnt, params = persistence.read_model(path, **own)
         model = cls(**params)
-        vars(model).update(_attributes(learnt))
+        model._take(learnt)
         return model
 
     # What was learnt, in parts
 
     @property
-    def transformer_(self) -> Any:
+    def transformer_(self) -> ElementwiseTransformer:
         """The fitted transform."""
         return self._learnt_part("latent").transformer
 
@@ -869,7 +919,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         tags.input_tags.three_d_array = True
@@ -877,16 +927,25 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         tags.input_tags.positive_only = True
         return tags
 
+    def _take(self, learnt: Learnt) -> None:
+        for name, value in _attributes(learnt).items():
+            setattr(self, name, value)
+
     def _learnt_part(self, name: str) -> Any:
         if "model_" not in vars(self):
             raise AttributeError(f"{type(self).__name__} has no {name} before fit.")
         return getattr(self.model_, name)
 
-    def _request(self, **asked) -> SamplingRequest:
+    def _request(self, **asked: Any) -> SamplingRequest:
         return SamplingRequest.of(self.model_, check_parameters(self), **asked)
 
     def _conditional_request(
-        self, observation: Observation | None = None, *, method=None, w_r=None, **options
+        self,
+        observation: Observation | None = None,
+        *,
+        method: str | None = None,
+        w_r: float | None = None,
+        **options: Any,
     ) -> SamplingRequest:
         """A request given an observation, or known cells; options are sampler's or method's."""
         general = inspect.signature(SamplingRequest.of).parameters
@@ -895,13 +954,14 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             self.model_, observation, method=method, w_r=w_r, **options
         )
 
-    def _context(self, X) -> Cube:
+    def _context(self, X: ArrayOrDataArray) -> Cube:
         """Check rain that a conditional task starts from."""
         check_is_fitted(self)
         return verbs.context(self.model_, validate_cube(X))
 
-    def _field(self, shape) -> tuple[int, int]:
-        return tuple(self.model_.field_shape if shape is None else shape)
+    def _field(self, shape: tuple[int, int] | None) -> tuple[int, int]:
+        rows, columns = self.model_.field_shape if shape is None else shape
+        return rows, columns
 
 
 def _attributes(learnt: Learnt) -> dict[str, object]:
@@ -914,15 +974,16 @@ def _attributes(learnt: Learnt) -> dict[str, object]:
     }
 
 
-def _check_number(n_samples, name: str) -> None:
+def _check_number(n_samples: int | None, name: str) -> None:
     if n_samples is not None:
         check_scalar(n_samples, name, Integral, min_val=1)
 
 
-def _checked_mask(mask, X, shape) -> np.ndarray:
+def _checked_mask(
+    mask: ArrayOrDataArray, X: ArrayOrDataArray, shape: tuple[int, ...]
+) -> np.ndarray:
     """A mask in the layout of a cube of X."""
-    if np.asarray(mask).dtype != bool:
-        raise ValueError(
-            f"mask must be boolean, True where X is known; got dtype {np.asarray(mask).dtype}."
-        )
+    values = np.asarray(mask)
+    if values.dtype.kind != "b":
+        raise ValueError(f"mask must be boolean, True where X is known; got dtype {values.dtype}.")
     return align_like(mask, X, "mask").reshape(shape)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from skdiffuse.cubes import Cube, GridMetadata
+from skdiffuse.cubes.cube import Tile
 from skdiffuse.diffusion import NoiseSchedule
 from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.network_plan import NetworkPlan
@@ -53,7 +54,7 @@ class RainModel:
     field_shape: tuple[int, int]
     template: GridMetadata | None = None
 
-    def tiles(self, cube: Cube) -> list[tuple[int, ...]]:
+    def tiles(self, cube: Cube) -> list[Tile]:
         """Places of windows of the model's size, side by side; smaller where the cube is."""
-        shape = tuple(min(a, b) for a, b in zip(self.field_shape, cube.field_shape, strict=True))
-        return cube.tiles(self.n_frames, shape)
+        rows, columns = (min(a, b) for a, b in zip(self.field_shape, cube.field_shape, strict=True))
+        return cube.tiles(self.n_frames, (rows, columns))

@@ -9,12 +9,14 @@ from numbers import Integral, Real
 from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from sklearn.utils import check_scalar
 from torch import Tensor
 
 from skdiffuse.diffusion import CONDITIONING_METHODS, Coordinate, KnownCells, Observation, Step
 from skdiffuse.estimator.parameters import Parameters, device_of
 from skdiffuse.estimator.rain_model import RainModel
+from skdiffuse.runtime.array_types import RandomStateLike
 from skdiffuse.runtime.seeds import integer_seed
 
 __all__ = ["METHODS", "SamplingRequest", "is_told_in_full"]
@@ -66,7 +68,7 @@ class SamplingRequest:
     w_r: float | None = None
     n_resampling: int = 1
     method_options: Mapping[str, Any] = field(default_factory=dict)
-    y: Any = None
+    y: ArrayLike | None = None
     guidance_weight: float = 0.0
     log_likelihood: Callable[[Tensor], Tensor] | None = None
     likelihood_scale: float = 1.0
@@ -80,8 +82,8 @@ class SamplingRequest:
         n_steps: int | None = None,
         batch_size: int | None = None,
         tile_size: int | None = None,
-        random_state=None,
-        y=None,
+        random_state: RandomStateLike = None,
+        y: ArrayLike | None = None,
         guidance_weight: float = 0.0,
         log_likelihood: Callable[[Tensor], Tensor] | None = None,
         likelihood_scale: float = 1.0,
@@ -134,7 +136,7 @@ class SamplingRequest:
         method: str | None,
         w_r: float | None,
         n_resampling: int = 1,
-        **method_options,
+        **method_options: Any,
     ) -> SamplingRequest:
         """The same request where something is known, with how that is told to the rest, checked.
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import xarray as xr
 
 from skdiffuse.cubes import Cube, dress, write_cube
 from skdiffuse.diffusion import ArealMean
@@ -15,12 +14,11 @@ from skdiffuse.estimator.completion import fill
 from skdiffuse.estimator.generation import condition, history_of
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import SamplingRequest
+from skdiffuse.runtime.array_types import ArrayOrDataArray
 from skdiffuse.runtime.seeds import integer_seed
 from skdiffuse.runtime.streaming import spans, streamed
 
 __all__ = ["context", "downscale", "forecast", "impute", "interpolate"]
-
-Rain = np.ndarray | xr.DataArray
 
 
 def context(model: RainModel, cube: Cube) -> Cube:
@@ -38,7 +36,7 @@ def impute(
     cube: Cube,
     known: np.ndarray,
     n_samples: int | None,
-) -> Rain:
+) -> ArrayOrDataArray:
     """Fill in what is not `known`, a bool for each value; see `PrecipDiffusion.impute`."""
     values = _floats(cube)
     members = 1 if n_samples is None else n_samples
@@ -49,7 +47,7 @@ def impute(
 
 def interpolate(
     model: RainModel, request: SamplingRequest, cube: Cube, factor: int, n_samples: int | None
-) -> Rain:
+) -> ArrayOrDataArray:
     """Make the frames between the known ones; see `PrecipDiffusion.interpolate`."""
     if cube.breaks.any():
         raise ValueError(
@@ -80,7 +78,7 @@ def forecast(
     horizon: int,
     n_members: int,
     out: str | Path | None,
-) -> Rain:
+) -> ArrayOrDataArray:
     """Continue sequences; see `PrecipDiffusion.forecast`."""
     past = np.asarray(cube.values)[:, cube.runs()[-1][0] :]
     past = past[:, -max(model.n_frames - horizon, model.n_frames // 2, 1) :]
@@ -95,21 +93,21 @@ def forecast(
         filled = fill(model, request, sequence, end - first, first=first)[:, :, -horizon:]
         return filled[:, 0] if cube.is_series else filled
 
-    def dressed(values: np.ndarray) -> Rain:
+    def dressed(values: np.ndarray) -> ArrayOrDataArray:
         return dress(values, cube.template, time="continued", history=history_of("forecast"))
 
     if out is None:
         return dressed(members(0, n_members))
     cuts = spans(n_members, request.batch_size)
-    shape = (horizon, *cube.field_shape)
-    shape = shape if cube.is_series else (len(past), *shape)
+    lead = () if cube.is_series else (len(past),)
+    shape = (*lead, horizon, *cube.field_shape)
     parts = (members(*cut) for cut in cuts)
     return streamed(parts, [(b - a, *shape) for a, b in cuts], 0, dressed, out, write_cube)
 
 
 def downscale(
     model: RainModel, request: SamplingRequest, cube: Cube, factor: int, n_samples: int | None
-) -> Rain:
+) -> ArrayOrDataArray:
     """Make rain whose areal means are those of the cube; see `PrecipDiffusion.downscale`."""
     coarse = np.asarray(cube.values, dtype=np.float32)
     n, _, rows, columns = coarse.shape
