@@ -4,6 +4,7 @@ from skdiffuse.metrics.bias import (
     BiasSummary,
     bias_pattern_correlation,
     bias_summary,
+    map_error,
     mean_bias,
     mean_normalised_bias,
     pattern_correlation,
@@ -58,6 +59,7 @@ from skdiffuse.metrics.quantiles import (
     quantile_ratios,
     quantiles,
 )
+from skdiffuse.metrics.score import Score, Statistic, get_scores
 from skdiffuse.metrics.scorers import (
     get_scorer,
     get_scorer_names,
@@ -98,9 +100,11 @@ __all__ = [
     "ReliabilityCurve",
     "ReturnLevels",
     "RocCurve",
+    "Score",
     "ScorecardEntry",
     "SpellLengths",
     "SpreadSkill",
+    "Statistic",
     "anisotropy",
     "areal_reduction_factor",
     "autocorrelation",
@@ -120,6 +124,7 @@ __all__ = [
     "fss",
     "get_scorer",
     "get_scorer_names",
+    "get_scores",
     "intensity_edges",
     "intensity_histogram",
     "jensen_shannon_divergence",
@@ -128,6 +133,7 @@ __all__ = [
     "make_forecast_scorer",
     "make_interpolation_scorer",
     "make_sample_scorer",
+    "map_error",
     "mean_bias",
     "mean_normalised_bias",
     "nearest_training_distance",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -11,7 +11,9 @@ from scipy import fft
 from scipy.signal import get_window
 from scipy.sparse import csr_array
 
-from skdiffuse.metrics._arrays import blocks, check_ndim, check_same_units, whole_series
+from skdiffuse.metrics.arrays import blocks, check_ndim, check_same_units, whole_series
+from skdiffuse.metrics.readings import more_or_less
+from skdiffuse.metrics.score import Score, Statistic, register
 
 Missing = Literal["drop", "zero"]
 _CHUNK = 2**17  # cells transformed at once: what stays in a second-level cache
@@ -297,6 +299,23 @@ def _both_spectra(obs: Any, sim: Any, kind: str, options: dict) -> tuple[np.ndar
     return P[1 : last + 1], Q[1 : last + 1]
 
 
+def _distance_in_db(P: np.ndarray, Q: np.ndarray) -> float:
+    """Log-spectral distance of two spectra; NaN where no wave number has power in both."""
+    known = (P > 0) & (Q > 0)
+    if not known.any():
+        return float("nan")
+    if (P[~known] != Q[~known]).any():
+        return float("inf")
+    return float(np.sqrt(np.mean((10 * np.log10(Q[known] / P[known])) ** 2)))
+
+
+def _missing_power(P: np.ndarray, Q: np.ndarray, above: float = 0.5) -> float:
+    """Share of the power of P from a wave number on that Q lacks; NaN where P has none."""
+    start = max(0, int(np.ceil(above * len(P))) - 1)
+    power = P[start:].sum()
+    return float(1 - Q[start:].sum() / power) if power > 0 else float("nan")
+
+
 def log_spectral_distance(
     obs: Any, sim: Any, *, kind: Literal["spatial", "temporal"] = "spatial", **options: Any
 ) -> float:
@@ -324,12 +343,10 @@ def log_spectral_distance(
     10.0
     """
     P, Q = _both_spectra(obs, sim, kind, options)
-    known = (P > 0) & (Q > 0)
-    if not known.any():
+    distance = _distance_in_db(P, Q)
+    if np.isnan(distance):
         raise ValueError("obs or sim has no power at any wave number (all dry or constant).")
-    if not known.all() and (P[~known] != Q[~known]).any():
-        return float("inf")
-    return float(np.sqrt(np.mean((10 * np.log10(Q[known] / P[known])) ** 2)))
+    return distance
 
 
 def power_deficit(
@@ -368,7 +385,74 @@ def power_deficit(
     if not 0 <= above <= 1:
         raise ValueError(f"above must lie between 0 and 1; got {above}.")
     P, Q = _both_spectra(obs, sim, kind, options)
-    start = max(0, int(np.ceil(above * len(P))) - 1)
-    if not P[start:].sum() > 0:
+    deficit = _missing_power(P, Q, above)
+    if np.isnan(deficit):
         raise ValueError("obs has no power at these wave numbers (all dry or constant).")
-    return float(1 - Q[start:].sum() / P[start:].sum())
+    return deficit
+
+
+def _power_sums(
+    X: np.ndarray, psd: Callable[..., PowerSpectrum], whole: np.ndarray, last: int
+) -> np.ndarray | None:
+    """Sums of the power of whole frames (or series), and their number; below, of all of them."""
+    if last < 1:
+        return None
+    rows = np.zeros((2, last + 1))
+    for row, n, missing in zip(rows, (whole.sum(), whole.size), ("drop", "zero"), strict=True):
+        if n:
+            row[:] = [*psd(X, missing=missing).P[1 : last + 1] * n, n]
+        if whole.all():
+            rows[1] = rows[0]
+            break
+    return rows
+
+
+def _spatial_sums(X: np.ndarray) -> np.ndarray | None:
+    whole = ~np.isnan(X).any(axis=(1, 2))
+    return _power_sums(X, spatial_psd, whole, last_whole_ring(*X.shape[1:]))
+
+
+def _temporal_sums(X: np.ndarray) -> np.ndarray | None:
+    return _power_sums(X, temporal_psd, ~np.isnan(X).any(axis=0), len(X) // 2)
+
+
+def _whole_or_all(tables: list[np.ndarray]) -> list[np.ndarray]:
+    """Take the sums of whole frames; where a sample has none, dry stands in for what misses."""
+    row = 0 if all(table[:, 0, -1].any() for table in tables) else 1
+    return [table[:, row] for table in tables]
+
+
+def _mean_spectrum(sums: np.ndarray, n: int = 0) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return sums[:-1] / sums[-1]
+
+
+def _factor(v: float) -> str:
+    return f"power is off by a factor of about {10 ** (v / 10):.2f} at each scale"
+
+
+def _deficit(where: str) -> Callable[[float], str]:
+    return lambda v: f"{where} {more_or_less(-v, 'too much power', 'of the power is missing')}"
+
+
+_KINDS = (
+    ("", "spatial", _spatial_sums, "Spatial scales", "Fine detail in space", "at fine scales"),
+    ("temporal_", "temporal", _temporal_sums, "Time scales", "Fast changes in time",
+     "in fast changes"),
+)  # fmt: skip
+for _prefix, _kind, _sums, _scales, _detail, _where in _KINDS:
+    _statistic = Statistic(f"{_kind} spectrum", _sums, _whole_or_all, _mean_spectrum)
+    register(
+        Score(
+            f"{_prefix}log_spectral_distance", partial(log_spectral_distance, kind=_kind), _scales,
+            unit="dB", statistic=_statistic, formula=_distance_in_db, reading=_factor,
+            public="log_spectral_distance",
+        )
+    )  # fmt: skip
+    register(
+        Score(
+            f"{_prefix}power_deficit", partial(power_deficit, kind=_kind), _detail,
+            direction="none", statistic=_statistic, formula=_missing_power,
+            reading=_deficit(_where), public="power_deficit",
+        )
+    )  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import norm, t
 from sklearn.utils import check_random_state
 
-from skdiffuse.metrics._arrays import to_numpy
+from skdiffuse.metrics.arrays import to_numpy
 
 _JACKKNIFE_GROUPS = 100  # more than these are left out in groups
 

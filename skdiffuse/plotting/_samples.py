@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from skdiffuse.metrics._arrays import to_numpy
+from skdiffuse.metrics.arrays import to_numpy
 
 
 def named(sim: Any, default: str = "simulation") -> dict[str, Any]:

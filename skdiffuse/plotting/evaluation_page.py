@@ -10,9 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from skdiffuse.metrics import ScorecardEntry, forecast_scorecard, scorecard, wet_fraction
-from skdiffuse.metrics._arrays import calendar, to_numpy
-from skdiffuse.metrics.climate_scores import sequences_of
-from skdiffuse.metrics.scorers import windows
+from skdiffuse.metrics.arrays import calendar, to_numpy
+from skdiffuse.metrics.sequences import sequences_of, windows
 from skdiffuse.plotting._files import write_whole
 from skdiffuse.plotting._sources import named_sources, opened
 from skdiffuse.plotting.distribution import IntensityHistogramDisplay, QuantileQuantileDisplay
@@ -28,19 +27,6 @@ from skdiffuse.plotting.html_report import HtmlReport
 from skdiffuse.plotting.maps import BiasMapDisplay
 from skdiffuse.plotting.power_spectrum import PowerSpectrumDisplay
 from skdiffuse.plotting.return_levels import ReturnLevelDisplay
-
-_TITLES = {
-    "mean_bias": "Mean rain",
-    "map_error": "Where it rains",
-    "wet_fraction_bias": "How often it rains",
-    "jensen_shannon_divergence": "Rain rates: Jensen-Shannon",
-    "perkins_skill_score": "Rain rates: common area",
-    "quantile_error": "Extremes",
-    "log_spectral_distance": "Spatial scales",
-    "power_deficit": "Fine detail in space",
-    "temporal_log_spectral_distance": "Time scales",
-    "temporal_power_deficit": "Fast changes in time",
-}
 
 
 def evaluation_report(
@@ -175,7 +161,7 @@ def _summary(page: HtmlReport, entries: list, sims: Mapping, rivals: Mapping) ->
             f"noise, on {own[0].n} independent sequences in the smaller sample."
         )
         if caught:
-            worst = [f"{_TITLES[e.score].lower()} ({e.reading})" for e in caught]
+            worst = [f"{e.title.lower()} ({e.reading})" for e in caught]
             text += " Detectable differences from the observations: " + "; ".join(worst) + "."
         for rival in rivals:
             said = [e.versus[rival] for e in own]
@@ -209,7 +195,7 @@ def _scorecard_tables(page: HtmlReport, entries: list, everyone: Mapping, rivals
         page.table(
             [
                 [
-                    _TITLES[e.score],
+                    e.title,
                     _number(e.value) + ("" if e.unit == "1" else f" {e.unit}"),
                     interval_text(e),
                     _number(e.expected),

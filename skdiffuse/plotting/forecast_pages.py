@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from skdiffuse.metrics import ScorecardEntry
-from skdiffuse.metrics._arrays import check_same_grid, to_numpy
+from skdiffuse.metrics.arrays import check_same_grid, to_numpy
 from skdiffuse.plotting.colours import model_colours
 from skdiffuse.plotting.forecast_skill import FSSDisplay, LeadTimeDisplay
 from skdiffuse.plotting.frames import FramesDisplay
@@ -19,13 +19,6 @@ from skdiffuse.plotting.html_report import HtmlReport
 from skdiffuse.plotting.reliability import RankHistogramDisplay, ReliabilityDisplay
 from skdiffuse.plotting.roc import RocDisplay
 from skdiffuse.plotting.spread_skill import SpreadSkillDisplay
-
-_TITLES = {
-    "crps": "Whole distribution (CRPS)",
-    "energy_score": "Whole fields (energy score)",
-    "mean_bias": "Mean rain",
-    "spread_skill": "Spread over error",
-}
 
 
 class Cases(NamedTuple):
@@ -44,19 +37,6 @@ class Cases(NamedTuple):
     truth: np.ndarray
     ensembles: dict[str, np.ndarray]
     grid: Any = None
-
-
-def title_of(score: str) -> str:
-    """Return a score's name as a person would say it."""
-    if score in _TITLES:
-        return _TITLES[score]
-    kind, rate = score.split(" ", 1)
-    rate = rate.removeprefix("of ").removeprefix("above ")
-    return {
-        "crps": f"Hard rain (CRPS above {rate})",
-        "brier": f"Probability of {rate} (Brier)",
-        "fss": f"Place of rain of {rate} (FSS)",
-    }[kind]
 
 
 def gather_cases(obs: Any, truth: Any, forecasts: Mapping[str, Any]) -> Cases:
@@ -171,7 +151,7 @@ def add_forecasts(
         page.table(
             [
                 [
-                    title_of(e.score),
+                    e.title,
                     _number(e.value) + ("" if e.unit == "1" else f" {e.unit}"),
                     interval_text(e),
                     f"{e.perfect:g}",

@@ -66,10 +66,10 @@ def test_series_are_cut_and_grids_are_checked(rain):
 
 def test_lazy_cubes_are_scored_as_those_in_memory(rain, monkeypatch):
     da = pytest.importorskip("dask.array")
-    from skdiffuse.metrics import _arrays
+    from skdiffuse.metrics import arrays
 
     obs, sim, _ = rain
-    monkeypatch.setattr(_arrays, "BLOCK_CELLS", 3 * obs[0].size)
+    monkeypatch.setattr(arrays, "BLOCK_CELLS", 3 * obs[0].size)
     whole = metrics.scorecard(obs, {"m": sim}, n_resamples=10)
     lazy = da.from_array(obs.reshape(-1, 12, 12), chunks=(7, 12, 5))
     parts = metrics.scorecard(

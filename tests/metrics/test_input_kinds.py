@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from skdiffuse import metrics
-from skdiffuse.metrics import _arrays
+from skdiffuse.metrics import arrays
 
 xr = pytest.importorskip("xarray")
 DIMS = ("case", "time", "y", "x")
@@ -139,7 +139,7 @@ def test_chunks_do_not_matter(name, rain, data):
     expected = CALLS[name](*args)
     cells = data.draw(st.integers(300, 5000), "cells in memory")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_arrays, "BLOCK_CELLS", cells)
+        patch.setattr(arrays, "BLOCK_CELLS", cells)
         lazy = []
         for X in args:
             chunks = tuple(data.draw(st.integers(-(-n // 3), n), "chunk") for n in X.shape)
@@ -188,7 +188,7 @@ def test_crps_of_a_lazy_ensemble_needs_little_memory():
     ens = ens.astype("float32")
     obs = da.zeros(shape[1:], chunks=(1, 128, 128), dtype="float32")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_arrays, "BLOCK_CELLS", 20 * 128 * 128)
+        patch.setattr(arrays, "BLOCK_CELLS", 20 * 128 * 128)
         metrics.crps_ensemble(obs[:1], ens[:, :1])  # imports
         tracemalloc.start()
         metrics.crps_ensemble(obs, ens)

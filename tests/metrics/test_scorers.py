@@ -107,7 +107,7 @@ def test_series_are_cut_without_crossing_gaps():
         dims=("time", "y", "x"),
         coords={"time": hours},
     )
-    from skdiffuse.metrics.scorers import windows
+    from skdiffuse.metrics.sequences import windows
 
     found = [list(w.values[:, 0, 0].astype(int)) for w in windows(X, 4)]
     assert found == [[0, 1, 2, 3], [7, 8, 9, 10], [11, 12, 13, 14], [15, 16, 17, 18]]

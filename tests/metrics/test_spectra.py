@@ -88,9 +88,9 @@ def test_missing_frames_are_dropped_or_filled(mrms):
 
 
 def test_temporal_spectrum_of_windows_and_lazy_arrays(mrms, monkeypatch):
-    from skdiffuse.metrics import _arrays
+    from skdiffuse.metrics import arrays
 
-    monkeypatch.setattr(_arrays, "BLOCK_CELLS", 5 * mrms[0].size)
+    monkeypatch.setattr(arrays, "BLOCK_CELLS", 5 * mrms[0].size)
     X = np.nan_to_num(mrms.values)
     windows = metrics.temporal_psd(X, n_frames=12).P
     sequences = X.reshape(3, 12, 96, 128)
