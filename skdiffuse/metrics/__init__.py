@@ -43,6 +43,7 @@ from skdiffuse.metrics.intensity import (
 )
 from skdiffuse.metrics.novelty import NearestDistance, nearest_training_distance
 from skdiffuse.metrics.object_based import SAL, sal
+from skdiffuse.metrics.permutation import PermutationResult, permutation_test
 from skdiffuse.metrics.probabilities import (
     BrierDecomposition,
     ReliabilityCurve,
@@ -68,21 +69,14 @@ from skdiffuse.metrics.scorers import (
     make_sample_scorer,
 )
 from skdiffuse.metrics.spatial_verification import fss
-from skdiffuse.metrics.spectra import (
-    PowerSpectrum,
-    log_spectral_distance,
-    power_deficit,
-    spatial_psd,
-    temporal_psd,
-)
+from skdiffuse.metrics.spectra import PowerSpectrum, spatial_psd, temporal_psd
+from skdiffuse.metrics.spectral_scores import log_spectral_distance, power_deficit
 from skdiffuse.metrics.spells import SpellLengths, spell_lengths
 from skdiffuse.metrics.structure import Anisotropy, anisotropy, coherence
 from skdiffuse.metrics.uncertainty import (
     BootstrapResult,
-    PermutationResult,
     bootstrap,
     bootstrap_difference,
-    permutation_test,
 )
 
 __all__ = [

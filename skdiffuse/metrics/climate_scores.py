@@ -8,14 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skdiffuse.metrics.arrays import check_same_grid
+from skdiffuse.metrics.permutation import permutation_test
 from skdiffuse.metrics.score import Score, Statistic, chosen_scores
 from skdiffuse.metrics.sequences import each_sequence
-from skdiffuse.metrics.uncertainty import (
-    BootstrapResult,
-    bootstrap,
-    bootstrap_means,
-    permutation_test,
-)
+from skdiffuse.metrics.uncertainty import BootstrapResult, bootstrap, bootstrap_means
 
 Tables = dict[Statistic | None, np.ndarray]
 

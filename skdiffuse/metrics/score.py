@@ -65,7 +65,8 @@ class Score:
         Name, from which that of the scorer follows.
     function : callable
         ``function(obs, sim, **parameters) -> float`` for cubes (n, time, y, x) in mm/h; of an
-        ensemble score `sim` has its members first, (m, n, time, y, x).
+        ensemble score `sim` has its members first, (m, n, time, y, x). Scorers of forecasts give
+        frames in one dimension, (n, y, x).
     title : str
         As a person would say it; may show parameters.
     reading : callable
@@ -99,15 +100,15 @@ class Score:
     Examples
     --------
     >>> import numpy as np
-    >>> from skdiffuse.metrics import Score, make_sample_scorer, scorecard
+    >>> from skdiffuse.metrics import Score, scorecard
     >>> def largest_ratio(obs, sim):
     ...     return float(np.nanmax(sim) / np.nanmax(obs))
     >>> mine = Score("largest_ratio", largest_ratio, "Largest rate", perfect=1, direction="none",
     ...              reading=lambda v: f"the largest rate is {v:.2g} times that observed")
     >>> rain = np.random.default_rng(0).gamma(0.3, size=(30, 4, 8, 8))
-    >>> entry, = scorecard(rain, {"model": 5 * rain}, scores=[mine], n_resamples=40)
+    >>> entry, = scorecard(rain, {"model": 4 * rain}, scores=[mine], n_resamples=40)
     >>> entry.value, entry.reading
-    (5.0, 'the largest rate is 5 times that observed')
+    (4.0, 'the largest rate is 4 times that observed')
     >>> mine.scorer_name
     'neg_absolute_largest_ratio'
     """
@@ -182,10 +183,6 @@ class Score:
             return abs(value - self.perfect)
         return -value if self.direction == "greater" else value
 
-    def goodness(self, value: float) -> float:
-        """Return a value as a scorer states it: higher is better."""
-        return goodness(value, self.direction, self.perfect)
-
     def say(self, value: float) -> str:
         """Return what a value says, in plain words."""
         return self.reading(value, **self.parameters) if np.isfinite(value) else "undefined"
@@ -246,8 +243,18 @@ def find_score(name: str, kind: Kind | None = None) -> Score:
 
 
 def score_of_function(function: Any, kind: Kind) -> Score | None:
-    """Return the registered score whose function this is; None where there is none."""
-    return next((s for s in REGISTRY[kind].values() if s.function is function), None)
+    """Return the registered score that a function of this package is for; None for others.
+
+    Options bound by `functools.partial` do not matter; scores of `kind` come first.
+    """
+    function = getattr(function, "func", function)
+    if not str(getattr(function, "__module__", "")).startswith("skdiffuse.metrics."):
+        return None
+    for table in (REGISTRY[kind], *REGISTRY.values()):
+        for score in table.values():
+            if function.__name__ == (score.public or score.name):
+                return score
+    return None
 
 
 def chosen_scores(scores: Iterable[Score | str] | None, kind: Kind) -> list[Score]:
@@ -275,3 +282,24 @@ def chosen_scores(scores: Iterable[Score | str] | None, kind: Kind) -> list[Scor
     if not found:
         raise ValueError("scores is empty: give at least one score, or None for the usual ones.")
     return found
+
+
+def split_by_kind(
+    scores: Iterable[Score | str] | None,
+) -> tuple[list[Score] | None, list[Score] | None]:
+    """Return the scores of samples and those of ensembles among some; None where there are none.
+
+    A name that both kinds have stands for both.
+    """
+    if scores is None:
+        return None, None
+    found: dict[Kind, list[Any]] = {"sample": [], "ensemble": []}
+    for score in scores:
+        if isinstance(score, str):
+            first = find_score(score)
+            found[first.kind].append(first)
+            if first.kind == "sample" and score in REGISTRY["ensemble"]:
+                found["ensemble"].append(REGISTRY["ensemble"][score])
+        else:
+            found[getattr(score, "kind", "sample")].append(score)
+    return tuple(chosen_scores(some, kind) if some else None for kind, some in found.items())

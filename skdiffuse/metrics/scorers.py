@@ -36,8 +36,11 @@ class _Scorer:
                 name: self._part(part, greater_is_better) for name, part in metric.items()
             }
             return
-        if greater_is_better is None and callable(metric) and not isinstance(metric, Score):
-            metric = score_of_function(metric, self.kind) or metric
+        known = None
+        if greater_is_better is None and not isinstance(metric, (str, Score)):
+            known = score_of_function(metric, self.kind)
+            if known is not None and known.kind == self.kind and not hasattr(metric, "func"):
+                metric = known
         if isinstance(metric, (str, Score)):
             (score,) = chosen_scores([metric], self.kind)
             # Not the entry itself: what it reads like need not be picklable.
@@ -46,6 +49,8 @@ class _Scorer:
         elif callable(metric):
             self.function, self.parameters = metric, {}
             self.direction, self.perfect = ("greater" if greater_is_better else "less"), 0.0
+            if known is not None:
+                self.direction, self.perfect = known.direction, known.perfect
         else:
             raise TypeError(
                 f"metric must be a function, a Score, a name or a dictionary; got {metric!r}."

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from skdiffuse.metrics import ScorecardEntry, forecast_scorecard, scorecard, wet_fraction
+from skdiffuse.metrics import Score, ScorecardEntry, forecast_scorecard, scorecard, wet_fraction
 from skdiffuse.metrics.arrays import calendar, to_numpy
+from skdiffuse.metrics.score import split_by_kind
 from skdiffuse.metrics.sequences import sequences_of, windows
 from skdiffuse.plotting._files import write_whole
 from skdiffuse.plotting._sources import named_sources, opened
@@ -38,6 +39,7 @@ def evaluation_report(
     forecasts: Mapping[str, Any] | None = None,
     forecast_baselines: Mapping[str, Any] | None = None,
     truth: Any = None,
+    scores: Iterable[Score | str] | None = None,
     thresholds: Any = (0.1, 1.0, 5.0),
     title: str = "Evaluation of simulated rain",
     cards: Mapping[str, Mapping[str, Any]] | None = None,
@@ -72,6 +74,9 @@ def evaluation_report(
         What the forecasts are compared with, such as persistence.
     truth : array-like of shape (n, time, y, x), default=None
         What came true in each case, in mm/h.
+    scores : sequence of Score or str, default=None
+        Rows of the scorecards, of simulations and of forecasts by their kind: entries of your
+        own, or names. By default those of `metrics.get_scores`.
     thresholds : sequence of float, default=(0.1, 1.0, 5.0)
         Rates in mm/h that the scores of forecasts are about.
     title : str
@@ -111,8 +116,11 @@ def evaluation_report(
     everyone = {**sims, **rivals}
     page = HtmlReport(title)
     entries, of_forecasts, cases = [], [], None
+    of_samples, of_ensembles = split_by_kind(scores)
     if sims:
-        entries = scorecard(obs, sims, baselines=rivals, n_frames=n_frames, **options)
+        entries = scorecard(
+            obs, sims, baselines=rivals, scores=of_samples, n_frames=n_frames, **options
+        )
         _summary(page, entries, sims, rivals)
     if forecasts:
         others = dict(forecast_baselines or {})
@@ -122,6 +130,7 @@ def evaluation_report(
             cases.truth,
             {name: cases.ensembles[name] for name in forecasts},
             baselines={name: cases.ensembles[name] for name in others},
+            scores=of_ensembles,
             thresholds=levels,
             **options,
         )

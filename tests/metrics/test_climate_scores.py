@@ -25,6 +25,7 @@ def test_scores_are_those_of_the_functions(rain):
         ("wet_fraction_bias", metrics.wet_fraction_bias, 1e-9),
         ("jensen_shannon_divergence", metrics.jensen_shannon_divergence, 1e-9),
         ("perkins_skill_score", metrics.perkins_skill_score, 1e-9),
+        ("map_error", metrics.map_error, 1e-9),
         ("log_spectral_distance", metrics.log_spectral_distance, 1e-6),
         ("power_deficit", metrics.power_deficit, 1e-6),
     ):

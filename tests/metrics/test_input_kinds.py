@@ -38,6 +38,7 @@ OF_TWO = {
     "fss": lambda a, b: metrics.fss(a, b, thresholds=[0.5, 1.0], scales=[1, 4]),
     "jensen_shannon_divergence": metrics.jensen_shannon_divergence,
     "log_spectral_distance": metrics.log_spectral_distance,
+    "map_error": metrics.map_error,
     "mean_bias": metrics.mean_bias,
     "mean_normalised_bias": metrics.mean_normalised_bias,
     "nearest_training_distance": lambda a, b: metrics.nearest_training_distance(b, a, chunk=2),
@@ -67,8 +68,8 @@ OF_ENSEMBLE = {
 }
 # What is no score of arrays, and what tests of its own cover.
 OTHERS = {
-    "bootstrap", "bootstrap_difference", "contingency", "decorrelation_time",
-    "extreme_quantile_levels", "forecast_scorecard", "get_scorer", "get_scorer_names",
+    "bootstrap", "bootstrap_difference", "decorrelation_time",
+    "extreme_quantile_levels", "forecast_scorecard", "get_scorer", "get_scorer_names", "get_scores",
     "intensity_edges", "make_forecast_scorer", "make_interpolation_scorer", "make_sample_scorer",
     "permutation_test", "scorecard",
 }  # fmt: skip
