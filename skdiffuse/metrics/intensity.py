@@ -56,7 +56,24 @@ def intensity_edges(lowest: float = TRACE, highest: float = 1000.0, per_decade: 
 
 
 def rate_counts(X: Any, edges: np.ndarray) -> np.ndarray:
-    """Return the number of dry cells and of those in each bin, shape (n_bins + 1,)."""
+    """Return the number of dry cells and of those in each bin, shape (n_bins + 1,).
+
+    What `intensity_histogram` is made of; counts of several cubes may be added.
+
+    Parameters
+    ----------
+    X : array-like of any shape
+        Rain rate in mm/h; NaN is ignored.
+    edges : ndarray of shape (n_bins + 1,)
+        Increasing positive bin edges in mm/h; rates beyond the last count in the last bin.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdiffuse.metrics.intensity import rate_counts
+    >>> rate_counts([0, 0, 1.5, 3.0, 9.0], np.array([0.1, 2, 4]))
+    array([2, 1, 2])
+    """
     counts = np.zeros(edges.size, dtype=np.int64)
     for block in blocks(X):
         values = block[~np.isnan(block)]

@@ -218,6 +218,20 @@ def brier_decomposition(obs: Any, ens: Any, threshold: float, *, axis: int | str
     )
 
 
+def probability_classes(probability: np.ndarray, n_bins: int) -> np.ndarray:
+    """Return which of `n_bins` equal classes from 0 to 1 each probability is in.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdiffuse.metrics.probabilities import probability_classes
+    >>> probability_classes(np.array([0.0, 0.3, 1.0]), 10)
+    array([0, 3, 9])
+    """
+    # The small shift keeps k/m in the class it starts, whatever its rounding.
+    return np.minimum((probability * n_bins + 1e-9).astype(np.int64), n_bins - 1)
+
+
 def reliability_curve(
     obs: Any, ens: Any, threshold: float, *, n_bins: int = 10, axis: int | str = 0
 ) -> ReliabilityCurve:
@@ -238,8 +252,7 @@ def reliability_curve(
     count=array([1, 1, 1]))
     """
     p, seen, cells = counts_by_probability(obs, ens, threshold, axis=axis)
-    # The small shift keeps k/m in the class it starts, whatever its rounding.
-    place = np.minimum((p * n_bins + 1e-9).astype(np.int64), n_bins - 1)
+    place = probability_classes(p, n_bins)
     sums = np.array([np.bincount(place, weights=w) for w in (p * cells, seen, cells)])
     sums = sums[:, sums[2] > 0]
     return ReliabilityCurve(sums[0] / sums[2], sums[1] / sums[2], sums[2].astype(np.int64))

@@ -163,23 +163,46 @@ def quantile_error(obs: Any, sim: Any, levels: Any = None) -> float:
     return _log_ratio(q.obs, q.sim)
 
 
-def binned_quantiles(counts: np.ndarray, n: int) -> np.ndarray:
-    """Return the extreme quantiles of fine counts, for the levels that n values can tell.
+def fine_counts(X: Any) -> np.ndarray:
+    """Return the number of dry cells and of those in each of 64 bins a decade, 0.01 to 1000 mm/h.
 
-    They stop where ten values lie beyond, since bins cannot place a single one, and are
-    interpolated in the logarithm of the rate; the dry atom stands at the first edge.
+    What `quantiles_of_counts` needs; counts of several cubes may be added.
     """
-    levels = extreme_quantile_levels(n // 10)
+    return rate_counts(X, _FINE_EDGES)
+
+
+def quantiles_of_counts(counts: np.ndarray, levels: Any) -> np.ndarray:
+    """Return quantiles in mm/h of counts in fine bins, right to about 2 %.
+
+    They are interpolated in the logarithm of the rate; the dry atom stands at the first edge.
+
+    Parameters
+    ----------
+    counts : array-like of shape (n_bins + 1,)
+        From `fine_counts`.
+    levels : array-like
+        Probabilities.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdiffuse.metrics.quantiles import fine_counts, quantiles_of_counts
+    >>> quantiles_of_counts(fine_counts(np.arange(1, 1001) / 10), [0.5, 0.9]).round(1)
+    array([50.1, 90. ])
+    """
     return np.exp(np.interp(levels, np.cumsum(shares(counts)), np.log(_FINE_EDGES)))
+
+
+def _extremes_of_counts(counts: np.ndarray, n: int) -> np.ndarray:
+    # Ten of the n values lie beyond the highest level: bins cannot place a single one.
+    return quantiles_of_counts(counts, extreme_quantile_levels(n // 10))
 
 
 # Exact quantiles need all values in order; fine bins are nearly as good and can be resampled.
 register(
     Score(
         "quantile_error", quantile_error, "Extremes", formula=_log_ratio,
-        statistic=Statistic(
-            "fine rain rates", lambda X: rate_counts(X, _FINE_EDGES), finish=binned_quantiles
-        ),
+        statistic=Statistic("fine rain rates", fine_counts, finish=_extremes_of_counts),
         reading=lambda v: f"extreme quantiles are off by a factor of about {np.exp(v):.2f}",
     )
 )  # fmt: skip

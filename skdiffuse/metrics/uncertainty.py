@@ -208,9 +208,9 @@ def bootstrap_means(
     --------
     >>> import numpy as np
     >>> from skdiffuse.metrics.uncertainty import bootstrap_means
-    >>> sums_and_counts = np.array([[2.0, 4], [6.0, 4], [1.0, 2]])
+    >>> sums_and_counts = np.array([[2.0, 4], [6.0, 4], [1.0, 4]])
     >>> float(bootstrap_means(lambda m: m[0] / m[1], sums_and_counts, random_state=0).value)
-    0.9
+    0.75
     """
     shapes = [np.shape(table)[1:] for table in tables]
     flat = [np.asarray(table, dtype=np.float64).reshape(len(table), -1) for table in tables]

@@ -14,6 +14,7 @@ from skdiffuse.metrics.arrays import calendar, to_numpy
 from skdiffuse.metrics.score import split_by_kind
 from skdiffuse.metrics.sequences import sequences_of, windows
 from skdiffuse.plotting._files import write_whole
+from skdiffuse.plotting._samples import percent
 from skdiffuse.plotting._sources import named_sources, opened
 from skdiffuse.plotting.distribution import IntensityHistogramDisplay, QuantileQuantileDisplay
 from skdiffuse.plotting.evaluation_result import Evaluation
@@ -350,9 +351,9 @@ def _data_card(page: HtmlReport, cubes: Mapping[str, Any]) -> None:
                 shape,
                 str(attributes.get("units", "mm/h (assumed)")),
                 period,
-                f"{100 * missing:.2g} %",
+                percent(missing),
                 f"{float(np.nanmean(values, dtype=np.float64)):.3g}",
-                f"{100 * wet_fraction(values):.2g} %",
+                percent(wet_fraction(values)),
                 f"{float(np.nanmax(values)):.3g}",
             ]
         )

@@ -89,12 +89,11 @@ def test_row_of_the_scorecard_is_the_function(rain, name, dtype):
 
 
 def test_quantiles_off_bins_are_within_a_bin_of_the_exact_ones(rain):
-    from skdiffuse.metrics.intensity import rate_counts
-    from skdiffuse.metrics.quantiles import _FINE_EDGES, binned_quantiles
+    from skdiffuse.metrics.quantiles import fine_counts, quantiles_of_counts
 
     known = rain[1][~np.isnan(rain[1])]
-    found = binned_quantiles(rate_counts(known, _FINE_EDGES), known.size)
     levels = metrics.extreme_quantile_levels(known.size // 10)
+    found = quantiles_of_counts(fine_counts(known), levels)
     exact = np.quantile(known, levels, method="inverted_cdf")
     assert found.shape == levels.shape and found.size > 15
     np.testing.assert_allclose(np.log(found / exact), 0, atol=np.log(10) / 64 + 1e-9)
