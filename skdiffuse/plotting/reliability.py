@@ -238,10 +238,8 @@ def _frequency_interval(
     """Interval of the frequencies of a curve, from the same classes of single cases."""
     table = np.zeros((len(cases), 2, n_bins))
     for i, case in enumerate(cases):
-        table[i][:, probability_classes(case.probability, n_bins)] = (
-            case.frequency * case.count,
-            case.count,
-        )
+        place = probability_classes(case.probability, n_bins)
+        table[i][:, place] = case.frequency * case.count, case.count
     table = table[..., probability_classes(curve.probability, n_bins)]
     with np.errstate(invalid="ignore", divide="ignore"):
         b = bootstrap_means(

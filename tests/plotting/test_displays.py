@@ -139,6 +139,17 @@ def test_from_estimator(rain):
         plotting.BiasMapDisplay.from_estimator(object(), obs)
 
 
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0, "0 %"), (0.00123, "0.12 %"), (0.456, "46 %"), (0.9951, "99.5 %"), (0.999996, "99.9996 %"),
+     (1, "100 %"), (1.5, "150 %"), (np.nan, "nan %")],
+)  # fmt: skip
+def test_percentages_are_plain_numbers(share, text):
+    from skdiffuse.plotting._samples import percent
+
+    assert percent(share) == text
+
+
 def test_all_dry_and_one_frame_are_drawn():
     dry = np.zeros((2, 1, 8, 8))
     shown = {d: d.from_samples(dry, dry) for d in (*DISPLAYS, plotting.BiasMapDisplay)}
