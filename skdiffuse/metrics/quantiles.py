@@ -188,7 +188,7 @@ def quantiles_of_counts(counts: np.ndarray, levels: Any) -> np.ndarray:
     >>> import numpy as np
     >>> from skdiffuse.metrics.quantiles import fine_counts, quantiles_of_counts
     >>> quantiles_of_counts(fine_counts(np.arange(1, 1001) / 10), [0.5, 0.9]).round(1)
-    array([50.1, 90. ])
+    array([50.1, 90.1])
     """
     return np.exp(np.interp(levels, np.cumsum(shares(counts)), np.log(_FINE_EDGES)))
 

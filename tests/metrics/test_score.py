@@ -357,3 +357,15 @@ def test_losses_of_scores_without_a_perfect_value():
     down = Score("x", share_above, "X", str, perfect=np.nan, direction="less")
     assert up.loss(3.0) < up.loss(2.0) and down.loss(3.0) > down.loss(2.0)
     assert ENSEMBLE["spread_skill"].loss(0.7) == pytest.approx(ENSEMBLE["spread_skill"].loss(1.3))
+
+
+@pytest.mark.parametrize("name", ENSEMBLE)
+def test_scorers_of_ensembles_rank_models(name):
+    rng = np.random.default_rng(5)
+    centre = rng.gamma(0.4, 3.0, size=(12, 4, 16, 16))
+    drawn = centre * rng.lognormal(0, 0.6, size=(7, *centre.shape))
+    truth, good = drawn[0], drawn[1:]
+    bad = 2 * np.roll(good, 7, axis=-1)  # too much rain, in the wrong place
+    scorer = metrics.get_scorer(name, n_past=1, horizon=4)
+    X = np.concatenate([truth[:, :1], truth], axis=1)
+    assert scorer(Fixed(good), X) > scorer(Fixed(bad), X)

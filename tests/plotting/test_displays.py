@@ -379,7 +379,16 @@ def test_discrimination_and_spread(forecasts):
     low, high = ranks.intervals["reliable"]
     assert np.all((low <= ranks.shares["reliable"]) & (ranks.shares["reliable"] <= high))
     curves = plotting.ReliabilityDisplay.from_samples(obs, ens, threshold=1.0, n_bins=5)
-    assert curves.intervals["reliable"].shape == (2, len(curves.curves["reliable"].count))
+    # A ratio of sums over cases, with the textbook's error of such a ratio, in the fullest class.
+    curve, p = curves.curves["reliable"], (ens["reliable"] >= 1).mean(axis=0)
+    c = int(np.argmax(curve.count))
+    here = known & (np.minimum((5 * p + 1e-9).astype(int), 4) == int(5 * curve.probability[c]))
+    seen, count = (here & (obs >= 1)).sum(axis=(1, 2, 3)), here.sum(axis=(1, 2, 3))
+    assert curve.frequency[c] == pytest.approx(seen.sum() / count.sum())
+    error = np.sqrt(8 / 7 * np.sum((seen - curve.frequency[c] * count) ** 2)) / count.sum()
+    low, high = curves.intervals["reliable"]
+    assert high[c] - low[c] == pytest.approx(2 * student.ppf(0.975, 7) * error, rel=0.4)
+    assert np.all((low >= 0) & (high <= 1)) and low[c] < curve.frequency[c] < high[c]
     dry = plotting.SpreadSkillDisplay.from_samples(0 * obs, 0 * ens["reliable"])
     for shown in (roc, spread, ranks, curves, dry):
         shown.figure_.savefig(io.BytesIO())
