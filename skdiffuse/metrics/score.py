@@ -199,10 +199,18 @@ REGISTRY: dict[Kind, dict[str, Score]] = {"sample": {}, "ensemble": {}}
 """The scores of this package by kind and name, each registered beside its function."""
 
 
+def _place(function: Any) -> tuple[str, str]:
+    """Where a function was written."""
+    function = getattr(function, "func", function)
+    return function.__module__, function.__qualname__
+
+
 def register(score: Score) -> Score:
     """Make a score known to scorecards, scorers and pages by its name."""
     table = REGISTRY[score.kind]
-    if score.name in table:
+    known = table.get(score.name)
+    # A module that is loaded again brings its own scores again.
+    if known is not None and _place(known.function) != _place(score.function):
         raise ValueError(f"There is a {score.kind} score {score.name!r} already.")
     table[score.name] = score
     return score

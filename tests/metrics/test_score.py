@@ -352,6 +352,17 @@ def test_entries_that_cannot_be_are_refused():
             metrics.scorecard(rain, {"m": rain}, scores=scores)
 
 
+def test_names_are_taken_once_but_by_the_same_function():
+    from skdiffuse.metrics.score import register
+
+    before = list(SAMPLE)
+    for name in ("quantile_error", "power_deficit"):  # as a module that is loaded again does
+        assert register(SAMPLE[name]) is SAMPLE[name]
+    assert list(SAMPLE) == before
+    with pytest.raises(ValueError, match="a sample score 'quantile_error' already"):
+        register(Score("quantile_error", share_above, "X", str))
+
+
 def test_losses_of_scores_without_a_perfect_value():
     up = Score("x", share_above, "X", str, perfect=np.inf, direction="greater")
     down = Score("x", share_above, "X", str, perfect=np.nan, direction="less")
