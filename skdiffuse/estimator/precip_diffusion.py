@@ -948,6 +948,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
     def _conditional_request(
         self,
         observation: Observation | None = None,
+        /,
         *,
         method: str | None = None,
         w_r: float | None = None,

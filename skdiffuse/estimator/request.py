@@ -132,6 +132,7 @@ class SamplingRequest:
         self,
         model: RainModel,
         observation: Observation | None,
+        /,
         *,
         method: str | None,
         w_r: float | None,

@@ -110,16 +110,17 @@ def test_fields_with_one_channel_are_for_all_samples():
     np.testing.assert_array_equal(model.sample(3, y=each[:, :, None], random_state=1), alone)
 
 
+@pytest.fixture(scope="module")
+def told():
+    """A model that is told one field, and the fields that its network has been told since."""
+    rain = make_precipitation(12, (8, 8), random_state=0).values
+    hours = np.broadcast_to(np.arange(12.0)[:, None, None], rain.shape).astype(np.float32)
+    model = PrecipDiffusion(**OPTIONS).fit(rain, hours)
+    return model, rain, hours
+
+
 class TestFieldsOfLongSequences:
     """Every window is told the fields of its own frames, and not the first window's."""
-
-    @pytest.fixture(scope="class")
-    def told(self):
-        """A model that is told one field, and the fields that its network has been told since."""
-        rain = make_precipitation(12, (8, 8), random_state=0).values
-        hours = np.broadcast_to(np.arange(12.0)[:, None, None], rain.shape).astype(np.float32)
-        model = PrecipDiffusion(**OPTIONS).fit(rain, hours)
-        return model, rain, hours
 
     @staticmethod
     def first_frames(model, monkeypatch, call):
