@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeVar
@@ -307,7 +307,8 @@ def check_parameters(estimator: BaseEstimator) -> Parameters:
     ValueError
         If a parameter is not what it may be; the error names it and what it may be.
     """
-    given = estimator.get_params(deep=False)
+    # Not `get_params`: a subclass may have fewer parameters of its own.
+    given = {each.name: getattr(estimator, each.name) for each in fields(Parameters)}
     resolve_transformer(given["transformer"])
     _check_all(given, FRONT_DOOR, "")
     plain = _plain(given)
