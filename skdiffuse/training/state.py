@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,7 +60,7 @@ class TrainingState:
 
     objective: TrainingObjective
     blank: TrainingObjective
-    average: PowerAverage
+    average: PowerAverage[TrainingObjective]
     snapshots: AverageSnapshots | None
     optimizer: torch.optim.Optimizer
     loss_scale: LossScale
@@ -67,7 +68,7 @@ class TrainingState:
     seconds: float = 0.0
     skipped_steps: int = 0
     bad_in_a_row: int = 0
-    history: list[dict] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Tensor] | None = None
     best_loss: float = math.inf
     validations_since_best: int = 0
@@ -115,7 +116,7 @@ class TrainingState:
             tensors |= flatten("best", self.best)
         return tensors
 
-    def values(self) -> dict:
+    def values(self) -> dict[str, Any]:
         """What JSON can hold."""
         return {name: getattr(self, name) for name in _COUNTS} | {
             "loss_scale": self.loss_scale.state(),
@@ -125,7 +126,7 @@ class TrainingState:
         }
 
     def restore(
-        self, tensors: Mapping[str, Tensor], values: Mapping, *, with_best: bool = True
+        self, tensors: Mapping[str, Tensor], values: Mapping[str, Any], *, with_best: bool = True
     ) -> None:
         """Take back what `tensors` and `values` gave; the best weights if they are wanted."""
         load_shared(self.objective, unflatten("objective", tensors))
