@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from skdiffuse.training.checkpoints import flatten, unflatten
 from skdiffuse.training.ema import AverageSnapshots, PowerAverage
 from skdiffuse.training.objective import TrainingObjective
 from skdiffuse.training.precision import LossScale
 from skdiffuse.training.processes import (
+    Processes,
     blank_copy,
     load_shared,
     own_share,
@@ -72,6 +74,48 @@ class TrainingState:
     best: dict[str, Tensor] | None = None
     best_loss: float = math.inf
     validations_since_best: int = 0
+
+    @classmethod
+    def begin(
+        cls,
+        objective: TrainingObjective,
+        average_width: float,
+        snapshot_folder: Path | None,
+        make_optimizer: Callable[[TrainingObjective], torch.optim.Optimizer],
+        device: torch.device,
+        processes: Processes | None = None,
+    ) -> TrainingState:
+        """The state before the first step.
+
+        Parameters
+        ----------
+        objective : TrainingObjective
+            Trained in place.
+        average_width : float
+            See `PowerAverage`.
+        snapshot_folder : Path or None
+            For `AverageSnapshots`.
+        make_optimizer : callable
+            Gives the optimiser of the objective, once that is where it is trained.
+        device : torch.device
+        processes : Processes, optional
+            Those that share the weights.
+        """
+        blank = blank_copy(objective, "meta")
+        average = PowerAverage(objective, average_width)
+        modules: list[nn.Module] = [objective, average.network]
+        snapshots = None
+        if snapshot_folder is not None:
+            snapshots = AverageSnapshots(snapshot_folder, objective)
+            modules += [one.network for one in snapshots.averages]
+        for module in modules:
+            if processes is not None:
+                processes.shard(module, device)
+            else:
+                module.to(device)
+        loss_scale = LossScale(used=objective.precision == torch.float16)
+        optimizer = make_optimizer(objective)
+        return cls(objective, blank, average, snapshots, optimizer, loss_scale)
 
     def update(self) -> None:
         """Take the step, the number `step`, that the gradients ask for."""
