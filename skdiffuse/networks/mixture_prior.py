@@ -100,6 +100,10 @@ class MixturePrior(nn.Module):
     tensor([[0.9000, 0.1000]], dtype=torch.float64)
     """
 
+    weights: Tensor
+    mean: Tensor
+    power: Tensor
+
     def __init__(
         self,
         weights: Tensor,
@@ -122,7 +126,8 @@ class MixturePrior(nn.Module):
                 f"weights and mean must hold one number for each of the {n} classes of power, and "
                 f"weights must be positive; got {weights.tolist()} and {mean.tolist()}."
             )
-        self.periodic = tuple(periodic)
+        in_time, in_y, in_x = periodic
+        self.periodic = (in_time, in_y, in_x)
         self.register_buffer("weights", weights / weights.sum())
         self.register_buffer("mean", mean)
         self.register_buffer("power", power)
