@@ -101,6 +101,10 @@ class MixturePrior(nn.Module):
     tensor([[0.9000, 0.1000]], dtype=torch.float64)
     """
 
+    weights: Tensor
+    mean: Tensor
+    power: Tensor
+
     def __init__(
         self,
         weights: Tensor,
@@ -123,7 +127,8 @@ class MixturePrior(nn.Module):
                 f"weights and mean must hold one number for each of the {n} classes of power, and "
                 f"weights must be positive; got {weights.tolist()} and {mean.tolist()}."
             )
-        self.periodic = tuple(periodic)
+        in_time, in_y, in_x = periodic
+        self.periodic = (in_time, in_y, in_x)
         self.register_buffer("weights", weights / weights.sum())
         self.register_buffer("mean", mean)
         self.register_buffer("power", power)
@@ -256,7 +261,7 @@ class MixturePrior(nn.Module):
         dtype: torch.dtype,
     ) -> Tensor:
         """v from coefficients and probabilities (n, W, J) of windows: each class by its share."""
-        v = 0.0
+        v = torch.zeros((), dtype=dtype, device=r.device)
         for j, share in enumerate(r.unbind(-1)):
             precision, gain, mean = self._filters([j], shape, level)
             offset = sigma(level) * precision[:, 0, 0] * mean
