@@ -60,6 +60,10 @@ Settings = TypeVar("Settings", NetworkSettings, SamplerSettings, TrainingSetting
 Constraint = Callable[[object], str | None]
 
 
+class InvalidParameterError(ValueError, TypeError):
+    """A parameter is not what it may be: of a wrong type, or out of range."""
+
+
 def whole_number(at_least: int, *, optional: bool = False) -> Constraint:
     """An integer, no bool."""
 
@@ -350,7 +354,7 @@ def _check_all(values: dict[str, Any], table: dict[str, Constraint], prefix: str
     for name, constraint in table.items():
         wanted = constraint(values[name])
         if wanted is not None:
-            raise ValueError(f"{prefix}{name}={values[name]!r} must be {wanted}.")
+            raise InvalidParameterError(f"{prefix}{name}={values[name]!r} must be {wanted}.")
 
 
 def _checked(settings: Settings, parameter: str) -> Settings:
