@@ -48,7 +48,7 @@ BAD = {
     "network__gradient_checkpointing": [1, None],
     "schedule": ["linear", 3, None],
     "sampler": ["euler", 4, None, NetworkSettings()],
-    "sampler__step": ["euler", SAMPLERS["adams"].__class__],
+    "sampler__step": ["euler", type(SAMPLERS["adams"])],
     "sampler__n_steps": [0, 1.5],
     "sampler__spacing": ["even", 2],
     "training": ["fast", NetworkSettings()],
@@ -115,7 +115,7 @@ def test_transformers_are_checked_as_early():
         {"random_state": np.random.RandomState(0), "n_jobs": -1, "device": "cuda:3"},
         {"training__validation_fraction": 0, "keeping__log_dir": "run"},
     ],
-    ids=str,
+    ids=lambda params: ",".join(params),
 )
 def test_what_is_right_passes(params):
     check_parameters(PrecipDiffusion().set_params(**params))
