@@ -55,6 +55,8 @@ class WindowBatches:
 
     Attributes
     ----------
+    weathers : callable or None
+        Class of the weather of windows in mm/h, if the network is to be told it.
     steps_per_epoch : int
         Batches that hold as many cells as the cube.
     """
@@ -79,6 +81,7 @@ class WindowBatches:
         self.n_candidates = n_candidates
         self.symmetries = symmetries
         self.memory = MEMORY if memory is None else memory
+        self.weathers: Callable[[Tensor], Tensor] | None = None
         self.read_from(cube, companions, n_jobs)
 
     def read_from(
@@ -121,7 +124,7 @@ class WindowBatches:
         weights : Tensor of shape (batch,)
             Their expectation is 1.
         told : dict of Tensor
-            ``labels`` or ``covariates`` of each window, for the network.
+            ``labels`` or ``covariates`` of each window, and its ``weather``, for the network.
         """
         places = range(self.batch_size) if places is None else places
         blocks = self.reader.group(step // self.steps_per_group if group is None else group)
@@ -151,6 +154,10 @@ class WindowBatches:
         told: dict[str, Tensor] = {}
         if self.companions is not None:
             told = self.companions.of_window(where, self.n_frames, self.crop_shape, random)
+        if self.weathers is not None:
+            nothing = random.random() < TOLD_NOTHING
+            [weather] = self.weathers(torch.from_numpy(chosen[None]))
+            told["weather"] = torch.full_like(weather, -1) if nothing else weather
         if self.symmetries:
             mirrored = random.random(3) < 0.5
             chosen = self._mirrored(chosen, mirrored)
