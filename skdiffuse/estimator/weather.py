@@ -12,7 +12,7 @@ from torch import Tensor
 from skdiffuse.networks import MixturePrior, WeatherClasses
 from skdiffuse.runtime.seeds import derived_seed
 
-__all__ = ["WeatherLaw"]
+__all__ = ["WeatherLaw", "prior_of"]
 
 # Fractional part of the golden ratio: its multiples are spread over the circle as evenly as
 # multiples of one number can be, however many are taken.
@@ -98,6 +98,6 @@ class WeatherLaw:
         return cls(WeatherClasses(*(tensors[name] for name in names)), tensors["frequencies"])
 
 
-def prior_of(weights: Mapping[str, Tensor], periodic: tuple[bool, bool, bool]) -> MixturePrior:
-    """A prior from the names that it has in a network's weights."""
-    return MixturePrior(*(weights[f"prior.{name}"] for name in ("weights", "mean", "power")), periodic)
+def prior_of(tensors: Mapping[str, Tensor], periodic: tuple[bool, bool, bool]) -> MixturePrior:
+    """A prior from its tensors in a file."""
+    return MixturePrior(*(tensors[name] for name in ("weights", "mean", "power")), periodic)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from skdiffuse.cubes import Cube
-from skdiffuse.training.companions import Companions
+from skdiffuse.training.companions import TOLD_NOTHING, Companions
 from skdiffuse.training.cube_blocks import reader_of
 
 # A cell is wet from this rate on (mm/h).
