@@ -45,6 +45,7 @@ def contestants(obs, ens):
         },
     }
     try:
+        import numba  # noqa: F401  (scoringrules has its fast backend only where this is)
         import scoringrules
 
         # All exact estimators of the fair score or of the plain one; "akr" is another quantity.

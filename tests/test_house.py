@@ -33,20 +33,6 @@ MAY_IMPORT = {
 MAY_IMPORT["estimator"] = set(MAY_IMPORT)
 MAY_IMPORT["demo"] = set(MAY_IMPORT)
 
-# (module, what it imports): broken today, to be emptied.
-KNOWN = {
-    ("skdiffuse.plotting._samples", "skdiffuse.metrics._arrays"),
-    ("skdiffuse.plotting.evaluation_page", "skdiffuse.metrics._arrays"),
-    ("skdiffuse.plotting.forecast_pages", "skdiffuse.metrics._arrays"),
-    ("skdiffuse.plotting.forecast_skill", "skdiffuse.metrics._arrays"),
-    ("skdiffuse.plotting.forecast_skill", "skdiffuse.metrics.spatial_verification"),
-    ("skdiffuse.plotting.frames", "skdiffuse.metrics._arrays"),
-    ("skdiffuse.plotting.return_levels", "skdiffuse.metrics._arrays"),
-    ("skdiffuse.plotting.roc", "skdiffuse.metrics._arrays"),
-    ("skdiffuse.plotting.roc", "skdiffuse.metrics.probabilities"),
-    ("skdiffuse.plotting.spread_skill", "skdiffuse.metrics._arrays"),
-}
-
 
 @dataclass(frozen=True)
 class Import:
@@ -130,8 +116,7 @@ def _private() -> list[Import]:
 
 
 def _refuse(broken: list[Import]) -> None:
-    new = [str(found) for found in broken if (found.module, found.source) not in KNOWN]
-    assert not new, "\n".join(new)
+    assert not broken, "\n".join(map(str, broken))
 
 
 def test_no_module_imports_upward():
@@ -140,11 +125,6 @@ def test_no_module_imports_upward():
 
 def test_private_names_stay_in_their_folder():
     _refuse(_private())
-
-
-def test_what_is_known_to_be_broken_still_is():
-    broken = {(found.module, found.source) for found in _upward() + _private()}
-    assert broken >= KNOWN, f"mended: take {sorted(KNOWN - broken)} out of KNOWN"
 
 
 def test_imports_make_no_circle():

@@ -4,6 +4,7 @@ from skdiffuse.metrics.bias import (
     BiasSummary,
     bias_pattern_correlation,
     bias_summary,
+    map_error,
     mean_bias,
     mean_normalised_bias,
     pattern_correlation,
@@ -42,6 +43,7 @@ from skdiffuse.metrics.intensity import (
 )
 from skdiffuse.metrics.novelty import NearestDistance, nearest_training_distance
 from skdiffuse.metrics.object_based import SAL, sal
+from skdiffuse.metrics.permutation import PermutationResult, permutation_test
 from skdiffuse.metrics.probabilities import (
     BrierDecomposition,
     ReliabilityCurve,
@@ -58,6 +60,7 @@ from skdiffuse.metrics.quantiles import (
     quantile_ratios,
     quantiles,
 )
+from skdiffuse.metrics.score import Score, Statistic, get_scores
 from skdiffuse.metrics.scorers import (
     get_scorer,
     get_scorer_names,
@@ -66,21 +69,14 @@ from skdiffuse.metrics.scorers import (
     make_sample_scorer,
 )
 from skdiffuse.metrics.spatial_verification import fss
-from skdiffuse.metrics.spectra import (
-    PowerSpectrum,
-    log_spectral_distance,
-    power_deficit,
-    spatial_psd,
-    temporal_psd,
-)
+from skdiffuse.metrics.spectra import PowerSpectrum, spatial_psd, temporal_psd
+from skdiffuse.metrics.spectral_scores import log_spectral_distance, power_deficit
 from skdiffuse.metrics.spells import SpellLengths, spell_lengths
 from skdiffuse.metrics.structure import Anisotropy, anisotropy, coherence
 from skdiffuse.metrics.uncertainty import (
     BootstrapResult,
-    PermutationResult,
     bootstrap,
     bootstrap_difference,
-    permutation_test,
 )
 
 __all__ = [
@@ -98,9 +94,11 @@ __all__ = [
     "ReliabilityCurve",
     "ReturnLevels",
     "RocCurve",
+    "Score",
     "ScorecardEntry",
     "SpellLengths",
     "SpreadSkill",
+    "Statistic",
     "anisotropy",
     "areal_reduction_factor",
     "autocorrelation",
@@ -120,6 +118,7 @@ __all__ = [
     "fss",
     "get_scorer",
     "get_scorer_names",
+    "get_scores",
     "intensity_edges",
     "intensity_histogram",
     "jensen_shannon_divergence",
@@ -128,6 +127,7 @@ __all__ = [
     "make_forecast_scorer",
     "make_interpolation_scorer",
     "make_sample_scorer",
+    "map_error",
     "mean_bias",
     "mean_normalised_bias",
     "nearest_training_distance",

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skdiffuse.metrics._arrays import blocks, check_same_grid, like
+from skdiffuse.metrics.arrays import blocks, check_same_grid, like
+from skdiffuse.metrics.readings import more_or_less, per_cent
+from skdiffuse.metrics.score import Score, Statistic, register
 
 
 class BiasSummary(NamedTuple):
@@ -31,16 +33,26 @@ class BiasSummary(NamedTuple):
     highest: float
 
 
-def mean_map(X: Any, name: str = "X") -> np.ndarray:
-    """Return the mean rain rate of each cell, shape (y, x); NaN where it has no valid value."""
+def map_sums(X: Any, name: str = "X") -> np.ndarray:
+    """Return the sum and the number of the valid values of each cell, shape (2, y, x)."""
     shape = np.shape(X)[-2:]
-    total, count = np.zeros(shape), np.zeros(shape, dtype=np.int64)
+    sums = np.zeros((2, *shape))
     for block in blocks(X, name, item_ndim=2):
         frames = block.reshape(-1, *shape)
-        total += np.nansum(frames, axis=0, dtype=np.float64)
-        count += np.count_nonzero(~np.isnan(frames), axis=0)
-    with np.errstate(invalid="ignore"):
-        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        sums[0] += np.nansum(frames, axis=0, dtype=np.float64)
+        sums[1] += np.count_nonzero(~np.isnan(frames), axis=0)
+    return sums
+
+
+def map_of_sums(sums: np.ndarray, n: int = 0) -> np.ndarray:
+    """Return the map of means out of `map_sums`; NaN where a cell has no valid value."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(sums[1] > 0, sums[0] / sums[1], np.nan)
+
+
+def mean_map(X: Any, name: str = "X") -> np.ndarray:
+    """Return the mean rain rate of each cell, shape (y, x); NaN where it has no valid value."""
+    return map_of_sums(map_sums(X, name))
 
 
 def mean_normalised_bias(obs: Any, sim: Any) -> Any:
@@ -119,6 +131,28 @@ def bias_summary(obs: Any, sim: Any) -> BiasSummary:
     )
 
 
+def _defined(score: float) -> float:
+    """The score, or an error where no map gives one."""
+    if np.isnan(score):
+        raise ValueError("obs is dry or missing everywhere: its mean can normalise nothing.")
+    return score
+
+
+def relative_bias(observed: float, simulated: float) -> float:
+    """Return ``simulated / observed - 1``; NaN where nothing rains in the observations."""
+    return float(simulated / observed - 1) if observed > 0 else float("nan")
+
+
+def _valid_in_both(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    both = ~np.isnan(a) & ~np.isnan(b)
+    return a[both], b[both]
+
+
+def _bias_of_maps(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = _valid_in_both(a, b)
+    return relative_bias(a.mean(), b.mean()) if a.size else float("nan")
+
+
 def mean_bias(obs: Any, sim: Any) -> float:
     """Return the relative bias of the domain mean, ``mean(sim) / mean(obs) - 1``.
 
@@ -131,11 +165,33 @@ def mean_bias(obs: Any, sim: Any) -> float:
     -0.5
     """
     check_same_grid(obs, sim)
-    a, b = mean_map(obs, "obs"), mean_map(sim, "sim")
-    both = ~np.isnan(a) & ~np.isnan(b)
-    if not np.any(a[both] > 0):
-        raise ValueError("obs is dry or missing everywhere: its mean can normalise nothing.")
-    return float(b[both].mean() / a[both].mean() - 1)
+    return _defined(_bias_of_maps(mean_map(obs, "obs"), mean_map(sim, "sim")))
+
+
+def _map_error_of_maps(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = _valid_in_both(a, b)
+    return float(np.abs(b - a).mean() / a.mean()) if a.size and a.mean() > 0 else float("nan")
+
+
+def map_error(obs: Any, sim: Any) -> float:
+    """Return how far the map of mean rain is off, as a share of the mean.
+
+    ``mean |m_sim - m_obs| / mean m_obs`` with m the mean rain of each cell, over the cells that
+    are valid somewhere in both cubes. 0 is perfect; never less than the size of `mean_bias`.
+
+    Parameters
+    ----------
+    obs, sim : array-like of shape (..., y, x)
+        Rain rate in mm/h on one grid; leading dimensions may differ. NaN is ignored.
+
+    Examples
+    --------
+    >>> from skdiffuse.metrics import map_error
+    >>> map_error([[1.0, 3.0]], [[3.0, 1.0]])
+    1.0
+    """
+    check_same_grid(obs, sim)
+    return _defined(_map_error_of_maps(mean_map(obs, "obs"), mean_map(sim, "sim")))
 
 
 def pattern_correlation(obs: Any, sim: Any) -> float:
@@ -180,10 +236,33 @@ def bias_pattern_correlation(obs: Any, sim: Any, other: Any) -> float:
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    both = ~np.isnan(a) & ~np.isnan(b)
-    a, b = a[both], b[both]
+    a, b = _valid_in_both(a, b)
     if a.size < 2:
         return float("nan")
     a, b = a - a.mean(), b - b.mean()
     norm = np.sqrt(np.sum(a**2) * np.sum(b**2))
     return float(np.sum(a * b) / norm) if norm > 0 else float("nan")
+
+
+MAP = Statistic("map of the mean", map_sums, finish=map_of_sums)
+
+register(
+    Score(
+        "mean_bias", mean_bias, "Mean rain", direction="none", statistic=MAP,
+        formula=_bias_of_maps,
+        reading=lambda v: more_or_less(v, "too much rain", "too little rain"),
+    )
+)  # fmt: skip
+register(
+    Score(
+        "map_error", map_error, "Where it rains", statistic=MAP, formula=_map_error_of_maps,
+        reading=lambda v: f"mean rain is misplaced by {per_cent(v)} of its amount",
+    )
+)  # fmt: skip
+register(
+    Score(
+        "pattern_correlation", pattern_correlation, "Where it rains: correlation", perfect=1,
+        direction="greater", statistic=MAP, formula=_correlation, in_card=False,
+        reading=lambda v: f"maps of mean rain correlate by {v:.2f}",
+    )
+)  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skdiffuse.metrics._arrays import check_same_cases, lazy_or_numpy, paired_blocks
+from skdiffuse.metrics.arrays import check_same_cases, lazy_or_numpy, paired_blocks
 
 
 class ContingencyTable(NamedTuple):

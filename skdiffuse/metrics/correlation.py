@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import fft
 
-from skdiffuse.metrics._arrays import check_ndim, frames_with_next
+from skdiffuse.metrics.arrays import check_ndim, frames_with_next
 
 
 def _pair_correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
-from skdiffuse.metrics._arrays import check_same_cases, lazy_or_numpy, like, paired_blocks
+from skdiffuse.metrics.arrays import check_same_cases, lazy_or_numpy, like, paired_blocks
+from skdiffuse.metrics.score import Score, Statistic, register
 
 _CHUNK = 2**13  # cells sorted at once: 20 members of float32 stay in a second-level cache
 NOTHING_TO_SCORE = "No cell is valid in both obs and ens: there is nothing to score."
@@ -116,15 +117,21 @@ def _crps_cells(
         for part, a, b in paired_blocks(y, x):
             out[part] = _crps_block(a, b, fair, chain)
         return like(obs, out, "continuous_ranked_probability_score", "mm h-1")
+    total, count = _crps_sums(y, x, fair, chain)
+    if count == 0:
+        raise ValueError(NOTHING_TO_SCORE)
+    return total / count
+
+
+def _crps_sums(y: Any, x: Any, fair: bool, chain: Callable | None) -> tuple[float, int]:
+    """Sum of the scores of the cells that have one, and their number."""
     total, count = 0.0, 0
     for _, a, b in paired_blocks(y, x):
         score = _crps_block(a, b, fair, chain)
         known = ~np.isnan(score)
         total += float(score.sum(where=known))
         count += int(np.count_nonzero(known))
-    if count == 0:
-        raise ValueError(NOTHING_TO_SCORE)
-    return total / count
+    return total, count
 
 
 def _crps_block(y: np.ndarray, x: np.ndarray, fair: bool, chain: Callable | None) -> np.ndarray:
@@ -228,7 +235,39 @@ def threshold_weighted_crps(
     0.625
     """
 
-    def raised(r):
-        return np.maximum(r, r.dtype.type(threshold))
+    return _crps_cells(obs, ens, fair, axis, partial(_raised, threshold=threshold), average)
 
-    return _crps_cells(obs, ens, fair, axis, raised, average)
+
+def _raised(r: np.ndarray, threshold: float) -> np.ndarray:
+    return np.maximum(r, r.dtype.type(threshold))
+
+
+def ratio(sums: np.ndarray) -> float:
+    """Return the mean a sum and a number make; NaN of nothing."""
+    return float(sums[0] / sums[1]) if sums[1] > 0 else float("nan")
+
+
+def _case_of_crps(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return np.array(_crps_sums(y, x, len(x) > 1, None))
+
+
+def _case_of_tail(y: np.ndarray, x: np.ndarray, threshold: float) -> np.ndarray:
+    return np.array(_crps_sums(y, x, len(x) > 1, partial(_raised, threshold=threshold)))
+
+
+register(
+    Score(
+        "crps", crps_ensemble, "Whole distribution (CRPS)", kind="ensemble", unit="mm/h",
+        statistic=Statistic("sum of the CRPS", _case_of_crps), formula=ratio,
+        reading=lambda v: f"forecasts miss by {v:.3g} mm/h of rain", public="crps_ensemble",
+    )
+)  # fmt: skip
+register(
+    Score(
+        "threshold_weighted_crps", threshold_weighted_crps,
+        "Hard rain (CRPS above {threshold:g} mm/h)", kind="ensemble", unit="mm/h",
+        statistic=Statistic("sum of the CRPS of hard rain", _case_of_tail), formula=ratio,
+        reading=lambda v, threshold: f"of which {v:.3g} mm/h where it rains hard",
+        parameters={"threshold": 5.0}, row="crps above {threshold:g} mm/h", thresholds="largest",
+    )
+)  # fmt: skip

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from skdiffuse.metrics._arrays import like, paired_blocks
-from skdiffuse.metrics.crps import NOTHING_TO_SCORE, check_ensemble, mean_of_valid
+from skdiffuse.metrics.arrays import like, paired_blocks
+from skdiffuse.metrics.bias import relative_bias
+from skdiffuse.metrics.crps import NOTHING_TO_SCORE, check_ensemble, mean_of_valid, ratio
+from skdiffuse.metrics.score import Score, Statistic, register
 
 
 def _score_fields(
@@ -62,22 +65,25 @@ def energy_score(
     1.0
     """
 
+    return _score_fields(
+        obs, ens, axis, average, "energy_score", "mm h-1", partial(_energy_of_fields, fair=fair)
+    )
+
+
+def _energy_of_fields(y: np.ndarray, x: np.ndarray, known: np.ndarray, fair: bool) -> np.ndarray:
     def norm(difference):
         return np.sqrt(np.einsum("nyx,nyx->n", difference, difference))
 
-    def score(y, x, known):
-        m = len(x)
-        if fair and m < 2:
-            raise ValueError(
-                f"The fair energy score needs at least 2 members; got {m}. Use fair=False."
-            )
-        near = sum(norm(member - y) for member in x) / m
-        apart = sum(norm(x[i] - x[j]) for i in range(m) for j in range(i))
-        cells = known.sum(axis=(1, 2))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return (near - apart / (m * (m - 1 if fair else m))) / np.sqrt(cells)
-
-    return _score_fields(obs, ens, axis, average, "energy_score", "mm h-1", score)
+    m = len(x)
+    if fair and m < 2:
+        raise ValueError(
+            f"The fair energy score needs at least 2 members; got {m}. Use fair=False."
+        )
+    near = sum(norm(member - y) for member in x) / m
+    apart = sum(norm(x[i] - x[j]) for i in range(m) for j in range(i))
+    cells = known.sum(axis=(1, 2))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (near - apart / (m * (m - 1 if fair else m))) / np.sqrt(cells)
 
 
 def variogram_score(
@@ -236,20 +242,117 @@ def spread_skill(
     m = len(x)
     if m < 2:
         raise ValueError(f"An ensemble of {m} has no spread: at least 2 members are needed.")
-    variances, errors = [], []
+    if n_bins is None:
+        sums = _spread_sums(y, x)
+        if sums[2] == 0:
+            raise ValueError(NOTHING_TO_SCORE)
+        spread, error = np.sqrt(sums[:2] / sums[2])
+        return SpreadSkill(spread, error, np.float64(_spread_over_error(sums)))
+    parts = [np.empty((2, 0)), *_variance_and_error(y, x)]
+    variance, squared = np.concatenate(parts, axis=1)
+    if variance.size == 0:
+        raise ValueError(NOTHING_TO_SCORE)
+    bins = np.array_split(np.argsort(variance, kind="stable"), int(n_bins))
+    spread = np.sqrt([variance[part].mean() for part in bins])
+    error = np.sqrt([squared[part].mean() for part in bins])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return SpreadSkill(spread, error, np.divide(spread, error))
+
+
+def _variance_and_error(y: Any, x: Any) -> Iterator[np.ndarray]:
+    """Yield ensemble variance and squared error of the mean of known cells, (2, n_cells)."""
+    m = len(x)
     for _, a, b in paired_blocks(y, x):
         known = ~np.isnan(a) & ~np.isnan(b).any(axis=0)
         b = b[:, known].astype(np.float64)
-        variances.append(b.var(axis=0, ddof=1) * (m + 1) / m)
-        errors.append((b.mean(axis=0) - a[known]) ** 2)
-    variance, squared = np.concatenate(variances), np.concatenate(errors)
-    if variance.size == 0:
-        raise ValueError(NOTHING_TO_SCORE)
-    if n_bins is None:
-        spread, error = np.sqrt(variance.mean()), np.sqrt(squared.mean())
-    else:
-        parts = np.array_split(np.argsort(variance, kind="stable"), int(n_bins))
-        spread = np.sqrt([variance[part].mean() for part in parts])
-        error = np.sqrt([squared[part].mean() for part in parts])
+        yield np.stack([b.var(axis=0, ddof=1) * (m + 1) / m, (b.mean(axis=0) - a[known]) ** 2])
+
+
+def _spread_sums(y: Any, x: Any) -> np.ndarray:
+    """Sums of variance and squared error, and the number of cells; no variance of one member."""
+    if len(x) < 2:
+        return np.full(3, np.nan)
+    return sum(
+        (np.append(part.sum(axis=1), part.shape[1]) for part in _variance_and_error(y, x)),
+        np.zeros(3),
+    )
+
+
+def _spread_over_error(sums: np.ndarray) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
-        return SpreadSkill(spread, error, np.divide(spread, error))
+        return float(np.sqrt(np.divide(sums[0], sums[1])))
+
+
+def _ratio_of_spread(obs: Any, ens: Any) -> float:
+    return spread_skill(obs, ens).ratio
+
+
+def _means_of_known(obs: Any, ens: Any) -> np.ndarray:
+    """Sums of the ensemble mean and of the truth over the cells that all have."""
+    sums = np.zeros(2)
+    for _, a, b in paired_blocks(*check_ensemble(obs, ens, 0)):
+        known = ~np.isnan(a) & ~np.isnan(b).any(axis=0)
+        mean = b.mean(axis=0, dtype=np.float64)
+        sums += mean[known].sum(), a[known].sum(dtype=np.float64)
+    return sums
+
+
+def _bias_of_sums(sums: np.ndarray) -> float:
+    return relative_bias(sums[1], sums[0])
+
+
+def _bias_of_ensemble(obs: Any, ens: Any) -> float:
+    return _bias_of_sums(_means_of_known(obs, ens))
+
+
+def _sum_and_number(scores: Any) -> np.ndarray:
+    return np.array([np.nansum(scores), np.count_nonzero(~np.isnan(scores))])
+
+
+def _case_of_energy(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return _sum_and_number(energy_score(y, x, fair=len(x) > 1, average=False))
+
+
+def _case_of_variogram(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return _sum_and_number(variogram_score(y, x, average=False))
+
+
+def _say_bias(v: float) -> str:
+    return f"{abs(100 * v):.3g} % too {'much' if v > 0 else 'little'} rain in the mean"
+
+
+def _say_spread(v: float) -> str:
+    if abs(v - 1) < 0.05:
+        return "the spread is that of the error"
+    return f"the spread is {'too small' if v < 1 else 'too large'}: {v:.2f} of the error"
+
+
+register(
+    Score(
+        "energy_score", energy_score, "Whole fields (energy score)", kind="ensemble", unit="mm/h",
+        statistic=Statistic("sum of the energy score", _case_of_energy), formula=ratio,
+        reading=lambda v: f"whole fields are missed by {v:.3g} mm/h (root mean square)",
+    )
+)  # fmt: skip
+register(
+    Score(
+        "mean_bias", _bias_of_ensemble, "Mean rain", kind="ensemble", direction="none",
+        statistic=Statistic("sums of rain", _means_of_known), formula=_bias_of_sums,
+        reading=_say_bias,
+    )
+)  # fmt: skip
+register(
+    Score(
+        "spread_skill", _ratio_of_spread, "Spread over error", kind="ensemble", perfect=1,
+        direction="none", statistic=Statistic("sums of variance and error", _spread_sums),
+        formula=_spread_over_error, reading=_say_spread,
+    )
+)  # fmt: skip
+register(
+    Score(
+        "variogram_score", variogram_score, "Relations between cells (variogram score)",
+        kind="ensemble", unit="mm/h", in_card=False, formula=ratio,
+        statistic=Statistic("sum of the variogram score", _case_of_variogram),
+        reading=lambda v: f"differences between neighbours are off by {v:.3g} (mean square)",
+    )
+)  # fmt: skip

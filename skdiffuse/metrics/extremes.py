@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import genextreme, genpareto
 from sklearn.utils import check_random_state
 
-from skdiffuse.metrics._arrays import blocks, check_ndim, valid_values
+from skdiffuse.metrics.arrays import blocks, check_ndim, valid_values
 from skdiffuse.metrics.quantiles import _quantiles
 
 

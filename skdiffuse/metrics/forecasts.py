@@ -2,115 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from skdiffuse.metrics._arrays import check_same_cases, to_numpy
-from skdiffuse.metrics.climate_scores import ScorecardEntry, verdict
-from skdiffuse.metrics.crps import crps_ensemble, threshold_weighted_crps
-from skdiffuse.metrics.ensemble import energy_score
-from skdiffuse.metrics.spatial_verification import _count_block
-from skdiffuse.metrics.uncertainty import bootstrap_means
+from skdiffuse.metrics.arrays import check_same_cases, to_numpy
+from skdiffuse.metrics.climate_scores import ScorecardEntry, entry_of, verdict
+from skdiffuse.metrics.score import REGISTRY, Score, chosen_scores
+from skdiffuse.metrics.uncertainty import BootstrapResult, bootstrap, bootstrap_means
 
 
-class _Score(NamedTuple):
-    """A score of the means of a few numbers of each case."""
+def _at_thresholds(scores: list[Score], thresholds: tuple[float, ...], scale: int) -> list[Score]:
+    """Give the scores of this package their thresholds and scale; others have their own."""
 
-    name: str
-    unit: str
-    perfect: float
-    function: Callable[[np.ndarray], float]
-    reading: Callable[[float], str]
+    def every(score: Score) -> bool:
+        known = REGISTRY["ensemble"].get(score.name) is score
+        return known and "threshold" in score.parameters and score.thresholds == "each"
 
-
-def _ratio(sums: np.ndarray) -> float:
-    return float(sums[0] / sums[1]) if sums[1] > 0 else float("nan")
-
-
-def _scores(thresholds: tuple[float, ...], scale: int) -> list[_Score]:
-    def rain(v: float) -> str:
-        return f"{abs(100 * v):.3g} % too {'much' if v > 0 else 'little'} rain in the mean"
-
-    def spread(v: float) -> str:
-        if abs(v - 1) < 0.05:
-            return "the spread is that of the error"
-        return f"the spread is {'too small' if v < 1 else 'too large'}: {v:.2f} of the error"
-
-    scores = [
-        _Score("crps", "mm/h", 0, _ratio, lambda v: f"forecasts miss by {v:.3g} mm/h of rain"),
-        _Score(
-            f"crps above {max(thresholds):g} mm/h", "mm/h", 0, _ratio,
-            lambda v: f"of which {v:.3g} mm/h where it rains hard",
-        ),
-        _Score(
-            "energy_score", "mm/h", 0, _ratio,
-            lambda v: f"whole fields are missed by {v:.3g} mm/h (root mean square)",
-        ),
-        _Score("mean_bias", "1", 0, lambda s: _ratio(s) - 1, rain),
-        _Score("spread_skill", "1", 1, lambda s: float(np.sqrt(_ratio(s))), spread),
-    ]  # fmt: skip
-    for level in thresholds:
-        scores.append(
-            _Score(
-                f"brier of {level:g} mm/h", "1", 0, _ratio,
-                lambda v, level=level: (
-                    f"probabilities of {level:g} mm/h are off by {np.sqrt(max(v, 0)):.2f} (rms)"
-                ),
-            )
-        )  # fmt: skip
-        scores.append(
-            _Score(
-                f"fss of {level:g} mm/h", "1", 1, lambda s: 1 - _ratio(s),
-                lambda v, level=level: (
-                    f"rain of {level:g} mm/h is {'' if v >= 0.5 else 'not '}placed usefully within "
-                    f"{scale} cells (0.5 or more is useful)"
-                ),
-            )
-        )  # fmt: skip
-    return scores
-
-
-def _statistics(
-    truth: np.ndarray, members: np.ndarray, thresholds: tuple[float, ...], scale: int
-) -> list[np.ndarray]:
-    """Numerator and denominator of each score for one case, in the order of `_scores`."""
-    m = len(members)
-    fair = m > 1
-    known = ~np.isnan(truth) & ~np.isnan(members).any(axis=0)
-    cells = int(known.sum())
-    y = np.where(known, truth, np.nan)
-
-    def total(score: np.ndarray) -> list[float]:
-        score = np.asarray(score)
-        return [float(np.nansum(score)), int(np.count_nonzero(~np.isnan(score)))]
-
-    mean = members.mean(axis=0, dtype=np.float64)
-    squared = (mean - y)[known] ** 2
-    found = [
-        total(crps_ensemble(y, members, fair=fair, average=False)),
-        total(threshold_weighted_crps(y, members, max(thresholds), fair=fair, average=False)),
-        total(energy_score(y, members, fair=fair, average=False)),
-        [mean[known].sum(), y[known].sum(dtype=np.float64)],
-        [
-            members[:, known].var(axis=0, ddof=1, dtype=np.float64).sum() * (m + 1) / m
-            if m > 1
-            else np.nan,
-            squared.sum(),
-        ],
-    ]
-    misses, squares = _count_block(
-        y, np.where(known, members, np.nan), np.array(thresholds), np.array([scale]), "zero"
-    )
-    for k, level in enumerate(thresholds):
-        p = (members >= members.dtype.type(level)).mean(axis=0)[known]
-        brier = (p - (y[known] >= y.dtype.type(level))) ** 2
-        if fair:
-            brier = brier - p * (1 - p) / (m - 1)
-        found.append([brier.sum(), cells])
-        found.append([misses[0, :, k, 0].sum(), squares[0, :, k, 0].sum()])
+    found = []
+    for several, group in groupby(scores, every):
+        group = list(group)
+        for level in thresholds if several else (max(thresholds),):
+            for score in group:
+                given = {"threshold": level, "scale": scale}
+                if REGISTRY["ensemble"].get(score.name) is not score:
+                    given = {}
+                found.append(score.at(**{k: v for k, v in given.items() if k in score.parameters}))
     return found
+
+
+class _Case(NamedTuple):
+    """The truth of one case where all members are known, and its members."""
+
+    truth: np.ndarray
+    members: np.ndarray
+
+
+def _row(score: Score, case: _Case) -> np.ndarray:
+    return score.statistic.of(case.truth, case.members, **score.parameters)
 
 
 def forecast_scorecard(
@@ -118,6 +49,7 @@ def forecast_scorecard(
     ensembles: Mapping[str, Any],
     *,
     baselines: Mapping[str, Any] | None = None,
+    scores: Iterable[Score | str] | None = None,
     thresholds: Any = (0.1, 1.0, 5.0),
     scale: int = 5,
     n_resamples: int = 300,
@@ -137,6 +69,9 @@ def forecast_scorecard(
         Forecasts by name, in mm/h. Lazy arrays are read case by case.
     baselines : dict of str to array-like, default=None
         Forecasts that `ensembles` are compared with, such as persistence.
+    scores : sequence of Score or str, default=None
+        Scores to compute, in this order: entries of your own, of kind "ensemble", and names of
+        those of this package. By default ``get_scores("ensemble")``.
     thresholds : sequence of float, default=(0.1, 1.0, 5.0)
         Rates in mm/h of the Brier and fractions skill scores; the largest is the threshold of
         the threshold-weighted CRPS.
@@ -185,39 +120,51 @@ def forecast_scorecard(
             raise ValueError(
                 f"{name} must have shape (n_members, *{np.shape(obs)}); got {np.shape(ens)}."
             )
-    scores = _scores(thresholds, int(scale))
-    tables = {name: np.empty((len(obs), len(scores), 2)) for name in everyone}
+    wanted = _at_thresholds(chosen_scores(scores, "ensemble"), thresholds, int(scale))
+    # Of each case the few numbers a score is made of; where it has none, the case itself.
+    rows: dict[str, list[list[Any]]] = {name: [[] for _ in wanted] for name in everyone}
     for i in range(len(obs)):
         truth = to_numpy(obs[i], "obs")
         for name, ens in everyone.items():
-            tables[name][i] = _statistics(truth, to_numpy(ens[:, i], name), thresholds, int(scale))
+            members = to_numpy(ens[:, i], name)
+            known = ~np.isnan(truth) & ~np.isnan(members).any(axis=0)
+            case = _Case(np.where(known, truth, truth.dtype.type(np.nan)), members)
+            for score, found in zip(wanted, rows[name], strict=True):
+                found.append(case if score.statistic is None else _row(score, case))
     options = {"paired": True, "n_resamples": n_resamples, "random_state": random_state}
     entries = []
     for name in everyone:
-        for s, score in enumerate(scores):
-            ours = tables[name][:, s]
-            interval = bootstrap_means(score.function, ours, **options)
-            versus = {}
-            for rival in baselines if name in ensembles else ():
-                theirs = tables[rival][:, s]
-                versus[rival] = verdict(bootstrap_means(_gap(score), ours, theirs, **options))
-            known = np.isfinite(interval.value)
-            entries.append(
-                ScorecardEntry(
-                    name, score.name, score.unit, interval.value, interval.low, interval.high,
-                    float(score.perfect), float("nan"), float("nan"), versus,
-                    score.reading(interval.value) if known else "undefined", interval.n,
-                )
-            )  # fmt: skip
+        for s, score in enumerate(wanted):
+            interval = _resampled(score, [rows[name][s]], options)
+            versus = {
+                rival: verdict(_resampled(score, [rows[name][s], rows[rival][s]], options))
+                for rival in (baselines if name in ensembles else ())
+            }
+            entries.append(entry_of(name, score, interval, versus))
     return entries
 
 
-def _gap(score: _Score) -> Callable[[np.ndarray, np.ndarray], float]:
-    """Difference of the distances from perfect."""
+def _resampled(score: Score, samples: list[list[Any]], options: dict[str, Any]) -> BootstrapResult:
+    """Bootstrap the score of one forecast, or the difference of the losses of two."""
 
-    def gap(ours: np.ndarray, theirs: np.ndarray) -> float:
-        return abs(score.function(ours) - score.perfect) - abs(
-            score.function(theirs) - score.perfect
+    def compare(*values: float) -> float:
+        return values[0] if len(values) == 1 else score.loss(values[0]) - score.loss(values[1])
+
+    if score.statistic is not None:
+
+        def of_means(*means: np.ndarray) -> float:
+            finished = (score.statistic.finish(mean, 0) for mean in means)
+            return compare(*(float(score.formula(mean)) for mean in finished))
+
+        return bootstrap_means(of_means, *map(np.array, samples), **options)
+
+    def of_cases(*numbers: np.ndarray) -> float:
+        chosen = ([cases[int(i)] for i in n] for n, cases in zip(numbers, samples, strict=True))
+        return compare(
+            *(
+                score(np.stack([c.truth for c in cases]), np.stack([c.members for c in cases], 1))
+                for cases in chosen
+            )
         )
 
-    return gap
+    return bootstrap(of_cases, *(np.arange(len(s), dtype=np.float64) for s in samples), **options)

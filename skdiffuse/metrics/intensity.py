@@ -6,7 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skdiffuse.metrics._arrays import TRACE, blocks, check_same_units, valid_values
+from skdiffuse.metrics.arrays import TRACE, blocks, check_same_units, valid_values
+from skdiffuse.metrics.bias import relative_bias
+from skdiffuse.metrics.readings import more_or_less, per_cent
+from skdiffuse.metrics.score import Score, Statistic, register
+
+_WET = 0.1  # mm/h
 
 
 class IntensityHistogram(NamedTuple):
@@ -50,6 +55,42 @@ def intensity_edges(lowest: float = TRACE, highest: float = 1000.0, per_decade: 
     return np.geomspace(lowest, highest, n + 1)
 
 
+def rate_counts(X: Any, edges: np.ndarray) -> np.ndarray:
+    """Return the number of dry cells and of those in each bin, shape (n_bins + 1,).
+
+    What `intensity_histogram` is made of; counts of several cubes may be added.
+
+    Parameters
+    ----------
+    X : array-like of any shape
+        Rain rate in mm/h; NaN is ignored.
+    edges : ndarray of shape (n_bins + 1,)
+        Increasing positive bin edges in mm/h; rates beyond the last count in the last bin.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdiffuse.metrics.intensity import rate_counts
+    >>> rate_counts([0, 0, 1.5, 3.0, 9.0], np.array([0.1, 2, 4]))
+    array([2, 1, 2])
+    """
+    counts = np.zeros(edges.size, dtype=np.int64)
+    for block in blocks(X):
+        values = block[~np.isnan(block)]
+        # Only wet cells are searched for: most of a rain cube is dry.
+        wet = values[values >= edges[0]].astype(np.float64)
+        place = np.searchsorted(edges[:-1], wet, side="right")
+        counts += np.bincount(place, minlength=edges.size)
+        counts[0] += values.size - wet.size
+    return counts
+
+
+def shares(counts: np.ndarray, n: int = 0) -> np.ndarray:
+    """Return counts as shares of their sum; NaN where there are none."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return counts / np.sum(counts)
+
+
 def intensity_histogram(X: Any, bins: Any = None) -> IntensityHistogram:
     """Estimate the distribution of rain rate in a cube.
 
@@ -83,21 +124,28 @@ def intensity_histogram(X: Any, bins: Any = None) -> IntensityHistogram:
     edges = intensity_edges() if bins is None else np.asarray(bins, dtype=np.float64)
     if edges.ndim != 1 or edges.size < 2 or not np.all(np.diff(edges) > 0):
         raise ValueError(f"bins must be at least two strictly increasing edges; got {bins!r}.")
-    counts = np.zeros(edges.size, dtype=np.int64)
-    for block in blocks(X):
-        values = block[~np.isnan(block)]
-        # Only wet cells are searched for: most of a rain cube is dry.
-        wet = values[values >= edges[0]].astype(np.float64)
-        place = np.searchsorted(edges[:-1], wet, side="right")
-        counts += np.bincount(place, minlength=edges.size)
-        counts[0] += values.size - wet.size
+    counts = rate_counts(X, edges)
     n = int(counts.sum())
     if n == 0:
         raise ValueError("X has no valid value: it is empty or all NaN.")
     return IntensityHistogram(float(counts[0] / n), counts[1:] / n / np.diff(edges), edges, n)
 
 
-def wet_fraction(X: Any, threshold: float = 0.1) -> float:
+def _wet_counts(X: Any, threshold: float = _WET) -> np.ndarray:
+    """Number of wet cells and of valid ones."""
+    wet = valid = 0
+    for block in blocks(X):
+        # A threshold rounded to the data's own precision counts 0.1 in float32 as 0.1.
+        wet += int(np.count_nonzero(block >= block.dtype.type(threshold)))
+        valid += int(np.count_nonzero(~np.isnan(block)))
+    return np.array([wet, valid], dtype=np.float64)
+
+
+def _wet_share(counts: np.ndarray, n: int = 0) -> float:
+    return float(counts[0] / counts[1]) if counts[1] > 0 else float("nan")
+
+
+def wet_fraction(X: Any, threshold: float = _WET) -> float:
     """Return the share of valid cells with rain of at least `threshold` mm/h.
 
     Examples
@@ -106,17 +154,13 @@ def wet_fraction(X: Any, threshold: float = 0.1) -> float:
     >>> wet_fraction([0.0, 0.05, 0.1, float("nan")])
     0.3333333333333333
     """
-    wet = valid = 0
-    for block in blocks(X):
-        # A threshold rounded to the data's own precision counts 0.1 in float32 as 0.1.
-        wet += int(np.count_nonzero(block >= block.dtype.type(threshold)))
-        valid += int(np.count_nonzero(~np.isnan(block)))
-    if valid == 0:
+    counts = _wet_counts(X, threshold)
+    if counts[1] == 0:
         raise ValueError("X has no valid value: it is empty or all NaN.")
-    return wet / valid
+    return float(counts[0] / counts[1])
 
 
-def wet_fraction_bias(obs: Any, sim: Any, threshold: float = 0.1) -> float:
+def wet_fraction_bias(obs: Any, sim: Any, threshold: float = _WET) -> float:
     """Return the relative bias of the wet fraction, ``wet(sim) / wet(obs) - 1``.
 
     Examples
@@ -126,10 +170,26 @@ def wet_fraction_bias(obs: Any, sim: Any, threshold: float = 0.1) -> float:
     -0.5
     """
     check_same_units(obs, sim)
-    observed = wet_fraction(obs, threshold)
-    if observed == 0:
+    bias = relative_bias(wet_fraction(obs, threshold), wet_fraction(sim, threshold))
+    if np.isnan(bias):
         raise ValueError(f"obs has no cell with {threshold} mm/h: choose a lower threshold.")
-    return wet_fraction(sim, threshold) / observed - 1
+    return bias
+
+
+def _masses(obs: Any, sim: Any, bins: Any) -> tuple[np.ndarray, np.ndarray]:
+    check_same_units(obs, sim)
+    a, b = (intensity_histogram(X, bins) for X in (obs, sim))
+    return a.mass, b.mass
+
+
+def _jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
+    middle = (p + q) / 2
+
+    def relative_entropy(a):
+        positive = a > 0
+        return np.sum(a[positive] * np.log2(a[positive] / middle[positive]))
+
+    return float(max(0.0, (relative_entropy(p) + relative_entropy(q)) / 2))
 
 
 def jensen_shannon_divergence(obs: Any, sim: Any, bins: Any = None) -> float:
@@ -153,15 +213,11 @@ def jensen_shannon_divergence(obs: Any, sim: Any, bins: Any = None) -> float:
     >>> jensen_shannon_divergence([0, 0], [1, 2])
     1.0
     """
-    check_same_units(obs, sim)
-    p, q = (intensity_histogram(X, bins).mass for X in (obs, sim))
-    middle = (p + q) / 2
+    return _jensen_shannon(*_masses(obs, sim, bins))
 
-    def relative_entropy(a):
-        positive = a > 0
-        return np.sum(a[positive] * np.log2(a[positive] / middle[positive]))
 
-    return float(max(0.0, (relative_entropy(p) + relative_entropy(q)) / 2))
+def _common_area(p: np.ndarray, q: np.ndarray) -> float:
+    return float(np.minimum(p, q).sum())
 
 
 def perkins_skill_score(obs: Any, sim: Any, bins: Any = None) -> float:
@@ -175,9 +231,7 @@ def perkins_skill_score(obs: Any, sim: Any, bins: Any = None) -> float:
     >>> perkins_skill_score([0, 0, 1, 2], [0, 0, 0, 1])
     0.75
     """
-    check_same_units(obs, sim)
-    p, q = (intensity_histogram(X, bins).mass for X in (obs, sim))
-    return float(np.minimum(p, q).sum())
+    return _common_area(*_masses(obs, sim, bins))
 
 
 def wasserstein_distance(obs: Any, sim: Any) -> float:
@@ -203,3 +257,36 @@ def wasserstein_distance(obs: Any, sim: Any) -> float:
     F = np.searchsorted(a, at, side="right") / a.size
     G = np.searchsorted(b, at, side="right") / b.size
     return float(np.sum(np.abs(F - G) * gap))
+
+
+_WET_SHARE = Statistic("wet fraction", _wet_counts, finish=_wet_share)
+_RATES = Statistic("rain rates", lambda X: rate_counts(X, intensity_edges()), finish=shares)
+
+register(
+    Score(
+        "wet_fraction_bias", wet_fraction_bias, "How often it rains", direction="none",
+        statistic=_WET_SHARE, formula=relative_bias,
+        reading=lambda v: f"it rains {more_or_less(v, 'too often', 'too seldom')}",
+    )
+)  # fmt: skip
+register(
+    Score(
+        "jensen_shannon_divergence", jensen_shannon_divergence, "Rain rates: Jensen-Shannon",
+        unit="bit", statistic=_RATES, formula=_jensen_shannon,
+        reading=lambda v: f"rain-rate distributions are {per_cent(v)} of the way to disjoint",
+    )
+)  # fmt: skip
+register(
+    Score(
+        "perkins_skill_score", perkins_skill_score, "Rain rates: common area", perfect=1,
+        direction="greater", statistic=_RATES, formula=_common_area,
+        reading=lambda v: f"{100 * v:.1f} % of the rain-rate distribution is shared",
+    )
+)  # fmt: skip
+# The distance needs all values in order: whole sequences are resampled.
+register(
+    Score(
+        "wasserstein_distance", wasserstein_distance, "Rain rates: Wasserstein", unit="mm/h",
+        in_card=False, reading=lambda v: f"rain rates are off by {v:.3g} mm/h",
+    )
+)  # fmt: skip

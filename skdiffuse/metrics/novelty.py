@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skdiffuse.metrics._arrays import check_same_grid, to_numpy
+from skdiffuse.metrics.arrays import check_same_grid, to_numpy
 
 
 class NearestDistance(NamedTuple):

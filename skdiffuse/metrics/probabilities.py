@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skdiffuse.metrics._arrays import paired_blocks
-from skdiffuse.metrics.crps import NOTHING_TO_SCORE, check_ensemble
+from skdiffuse.metrics.arrays import paired_blocks
+from skdiffuse.metrics.crps import NOTHING_TO_SCORE, check_ensemble, ratio
+from skdiffuse.metrics.score import Score, Statistic, register
 
 
 class BrierDecomposition(NamedTuple):
@@ -77,6 +78,13 @@ class _Forecasts(NamedTuple):
 
 
 def _forecasts(obs: Any, ens: Any, threshold: float, axis: int | str) -> _Forecasts:
+    found = _counted(obs, ens, threshold, axis)
+    if found.count.size == 0:
+        raise ValueError(NOTHING_TO_SCORE)
+    return found
+
+
+def _counted(obs: Any, ens: Any, threshold: float, axis: int | str = 0) -> _Forecasts:
     y, x = check_ensemble(obs, ens, axis)
     m = len(x)
     table = np.zeros((2, (m + 1) ** 2), dtype=np.int64)
@@ -92,8 +100,6 @@ def _forecasts(obs: Any, ens: Any, threshold: float, axis: int | str) -> _Foreca
         table[0] += np.bincount(kind[known], minlength=table.shape[1])
         table[1] += np.bincount(kind[seen], minlength=table.shape[1])
     filled = np.flatnonzero(table[0])
-    if filled.size == 0:
-        raise ValueError(NOTHING_TO_SCORE)
     members, wet = filled // (m + 1), filled % (m + 1)
     order = np.argsort(wet / members, kind="stable")
     return _Forecasts(
@@ -101,8 +107,32 @@ def _forecasts(obs: Any, ens: Any, threshold: float, axis: int | str) -> _Foreca
     )
 
 
-def _by_probability(f: _Forecasts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distinct probabilities, events seen and cells of each."""
+def counts_by_probability(
+    obs: Any, ens: Any, threshold: float, *, axis: int | str = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Count cells by the forecast probability of "at least `threshold` mm/h".
+
+    All that reliability and discrimination need, and additive: counts of several cases may be
+    added where the probabilities are equal.
+
+    Parameters
+    ----------
+    obs, ens, threshold, axis
+        As for `brier_score`.
+
+    Returns
+    -------
+    probability, seen, count : ndarray of shape (n_probabilities,)
+        Distinct probabilities in rising order, and how many cells had each: those in which the
+        event was seen, and all.
+
+    Examples
+    --------
+    >>> from skdiffuse.metrics.probabilities import counts_by_probability
+    >>> counts_by_probability([0.0, 2.0, 2.0], [[0.0, 0.0, 2.0], [0.0, 2.0, 2.0]], 1.0)
+    (array([0. , 0.5, 1. ]), array([0., 1., 1.]), array([1., 1., 1.]))
+    """
+    f = _forecasts(obs, ens, threshold, axis)
     level, group = np.unique(f.probability, return_inverse=True)
     seen, count = (np.bincount(group, weights=w) for w in (f.seen, f.count))
     return level, seen, count
@@ -136,19 +166,23 @@ def brier_score(
     0.125
     """
     f = _forecasts(obs, ens, threshold, axis)
+    if fair and not (f.members > 1).any():
+        raise ValueError(
+            "The fair Brier score needs at least 2 valid members in some cell; use fair=False."
+        )
+    return ratio(_brier_sums(f, fair))
+
+
+def _brier_sums(f: _Forecasts, fair: bool) -> np.ndarray:
+    """Sum of the scores of the cells that have one, and their number."""
     if fair:
-        several = f.members > 1
-        if not several.any():
-            raise ValueError(
-                "The fair Brier score needs at least 2 valid members in some cell; use fair=False."
-            )
-        f = _Forecasts(*(v[several] for v in f))
+        f = _Forecasts(*(v[f.members > 1] for v in f))
     p = f.probability
     # (p - 1)^2 where the event was seen, p^2 where not.
     total = np.sum(f.seen * (1 - p) ** 2 + (f.count - f.seen) * p**2)
     if fair:
         total -= np.sum(f.count * p * (1 - p) / (f.members - 1))
-    return float(total / f.count.sum())
+    return np.array([total, f.count.sum()])
 
 
 def brier_decomposition(obs: Any, ens: Any, threshold: float, *, axis: int | str = 0) -> Any:
@@ -173,7 +207,7 @@ def brier_decomposition(obs: Any, ens: Any, threshold: float, *, axis: int | str
     >>> brier_decomposition([0.0, 2.0], [[0.0, 0.0], [0.0, 2.0]], 1.0)
     BrierDecomposition(reliability=0.125, resolution=0.25, uncertainty=0.25)
     """
-    level, seen, count = _by_probability(_forecasts(obs, ens, threshold, axis))
+    level, seen, count = counts_by_probability(obs, ens, threshold, axis=axis)
     frequency = seen / count
     climate = seen.sum() / count.sum()
     share = count / count.sum()
@@ -182,6 +216,20 @@ def brier_decomposition(obs: Any, ens: Any, threshold: float, *, axis: int | str
         float(np.sum(share * (frequency - climate) ** 2)),
         float(climate * (1 - climate)),
     )
+
+
+def probability_classes(probability: np.ndarray, n_bins: int) -> np.ndarray:
+    """Return which of `n_bins` equal classes from 0 to 1 each probability is in.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdiffuse.metrics.probabilities import probability_classes
+    >>> probability_classes(np.array([0.0, 0.3, 1.0]), 10)
+    array([0, 3, 9])
+    """
+    # The small shift keeps k/m in the class it starts, whatever its rounding.
+    return np.minimum((probability * n_bins + 1e-9).astype(np.int64), n_bins - 1)
 
 
 def reliability_curve(
@@ -203,9 +251,8 @@ def reliability_curve(
     ReliabilityCurve(probability=array([0. , 0.5, 1. ]), frequency=array([0., 1., 1.]),
     count=array([1, 1, 1]))
     """
-    p, seen, cells = _by_probability(_forecasts(obs, ens, threshold, axis))
-    # The small shift keeps k/m in the class it starts, whatever its rounding.
-    place = np.minimum((p * n_bins + 1e-9).astype(np.int64), n_bins - 1)
+    p, seen, cells = counts_by_probability(obs, ens, threshold, axis=axis)
+    place = probability_classes(p, n_bins)
     sums = np.array([np.bincount(place, weights=w) for w in (p * cells, seen, cells)])
     sums = sums[:, sums[2] > 0]
     return ReliabilityCurve(sums[0] / sums[2], sums[1] / sums[2], sums[2].astype(np.int64))
@@ -235,7 +282,7 @@ def roc_curve(obs: Any, ens: Any, threshold: float, *, axis: int | str = 0) -> R
     >>> roc_curve([0.0, 0.0, 2.0], [[0.0, 2.0, 2.0], [0.0, 0.0, 2.0]], 1.0).area
     1.0
     """
-    _, hits, count = _by_probability(_forecasts(obs, ens, threshold, axis))
+    _, hits, count = counts_by_probability(obs, ens, threshold, axis=axis)
     events, cells = int(hits.sum()), int(count.sum())
     if events in (0, cells):
         raise ValueError(
@@ -246,7 +293,21 @@ def roc_curve(obs: Any, ens: Any, threshold: float, *, axis: int | str = 0) -> R
 
 
 def roc_of_counts(hits: np.ndarray, count: np.ndarray) -> RocCurve:
-    """ROC curve from the events seen and the cells at each probability, lowest first."""
+    """Return the ROC curve of counted forecasts.
+
+    Parameters
+    ----------
+    hits, count : array-like of shape (n_probabilities,)
+        Cells in which the event was seen, and all cells, by rising forecast probability, as of
+        `counts_by_probability`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdiffuse.metrics.probabilities import roc_of_counts
+    >>> roc_of_counts(np.array([1, 3]), np.array([4, 4])).area
+    0.75
+    """
     events = hits.sum()
     with np.errstate(invalid="ignore", divide="ignore"):
         hit_rate = np.concatenate([[0.0], np.cumsum(hits[::-1]) / events])
@@ -254,3 +315,35 @@ def roc_of_counts(hits: np.ndarray, count: np.ndarray) -> RocCurve:
             [[0.0], np.cumsum((count - hits)[::-1]) / (count.sum() - events)]
         )
     return RocCurve(false_rate, hit_rate, float(np.trapezoid(hit_rate, false_rate)))
+
+
+def _roc_area(obs: Any, ens: Any, threshold: float) -> float:
+    return roc_curve(obs, ens, threshold).area
+
+
+def _case_of_brier(y: np.ndarray, x: np.ndarray, threshold: float) -> np.ndarray:
+    return _brier_sums(_counted(y, x, threshold), len(x) > 1)
+
+
+register(
+    Score(
+        "brier_score", brier_score, "Probability of {threshold:g} mm/h (Brier)", kind="ensemble",
+        statistic=Statistic("sum of the Brier score", _case_of_brier), formula=ratio,
+        reading=lambda v, threshold: (
+            f"probabilities of {threshold:g} mm/h are off by {np.sqrt(max(v, 0)):.2f} (rms)"
+        ),
+        parameters={"threshold": 1.0}, row="brier of {threshold:g} mm/h",
+    )
+)  # fmt: skip
+# The number of distinct probabilities differs from case to case: whole cases are resampled.
+register(
+    Score(
+        "roc_area", _roc_area, "Telling events of {threshold:g} mm/h (ROC area)", kind="ensemble",
+        perfect=1, direction="greater", in_card=False, public="roc_curve",
+        reading=lambda v, threshold: (
+            f"an event of {threshold:g} mm/h gets the higher probability in {100 * v:.0f} % of "
+            "pairs with a non-event"
+        ),
+        parameters={"threshold": 1.0}, row="roc_area of {threshold:g} mm/h",
+    )
+)  # fmt: skip

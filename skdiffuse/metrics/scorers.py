@@ -3,94 +3,73 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import numpy as np
 
-from skdiffuse.metrics._arrays import to_numpy
-from skdiffuse.metrics.bias import mean_bias, pattern_correlation
-from skdiffuse.metrics.crps import crps_ensemble
-from skdiffuse.metrics.ensemble import energy_score, variogram_score
-from skdiffuse.metrics.intensity import (
-    jensen_shannon_divergence,
-    perkins_skill_score,
-    wasserstein_distance,
-    wet_fraction_bias,
+from skdiffuse.metrics.arrays import to_numpy
+from skdiffuse.metrics.score import (
+    REGISTRY,
+    Kind,
+    Score,
+    chosen_scores,
+    find_score,
+    goodness,
+    score_of_function,
 )
-from skdiffuse.metrics.quantiles import quantile_error
-from skdiffuse.metrics.spatial_verification import fss
-from skdiffuse.metrics.spectra import log_spectral_distance, power_deficit
+from skdiffuse.metrics.sequences import windows
 
 Metric = Callable[..., float]
-
-
-def absolute_mean_bias(obs: Any, sim: Any) -> float:
-    """Return the size of `mean_bias`, for which less is better."""
-    return abs(mean_bias(obs, sim))
-
-
-def absolute_wet_fraction_bias(obs: Any, sim: Any) -> float:
-    """Return the size of `wet_fraction_bias`, for which less is better."""
-    return abs(wet_fraction_bias(obs, sim))
-
-
-def absolute_power_deficit(obs: Any, sim: Any) -> float:
-    """Return the size of `power_deficit`, for which less is better."""
-    return abs(power_deficit(obs, sim))
-
-
-SAMPLE_METRICS: dict[str, tuple[Metric, bool]] = {
-    "neg_jensen_shannon_divergence": (jensen_shannon_divergence, False),
-    "perkins_skill_score": (perkins_skill_score, True),
-    "neg_wasserstein_distance": (wasserstein_distance, False),
-    "neg_quantile_error": (quantile_error, False),
-    "neg_absolute_wet_fraction_bias": (absolute_wet_fraction_bias, False),
-    "neg_absolute_mean_bias": (absolute_mean_bias, False),
-    "pattern_correlation": (pattern_correlation, True),
-    "neg_log_spectral_distance": (log_spectral_distance, False),
-    "neg_temporal_log_spectral_distance": (
-        partial(log_spectral_distance, kind="temporal"),
-        False,
-    ),
-    "neg_absolute_power_deficit": (absolute_power_deficit, False),
-}
-ENSEMBLE_METRICS: dict[str, tuple[Metric, bool]] = {
-    "neg_crps": (crps_ensemble, False),
-    "neg_energy_score": (energy_score, False),
-    "neg_variogram_score": (variogram_score, False),
-    "fss": (partial(fss, member_axis=0), True),
-}
+Task = Literal["sample", "forecast", "interpolation"]
 
 
 class _Scorer:
     """Draws from a model once, then applies one metric, or several as a dictionary."""
 
-    def __init__(
-        self, metric: Metric | str | Mapping[str, Any], greater_is_better: bool, table: dict
-    ):
-        if isinstance(metric, str):
-            if metric not in table:
-                raise ValueError(f"Unknown metric {metric!r}; known are {', '.join(table)}.")
-            metric, greater_is_better = table[metric]
+    kind: Kind = "ensemble"
+
+    def __init__(self, metric: Metric | Score | str | Mapping, greater_is_better: bool | None):
+        self.parts: dict[str, _Scorer] | None = None
         if isinstance(metric, Mapping):
-            metric = {
-                name: _Scorer(part, greater_is_better, table) for name, part in metric.items()
+            self.parts = {
+                name: self._part(part, greater_is_better) for name, part in metric.items()
             }
-        elif not callable(metric):
-            raise TypeError(f"metric must be a function, a name or a dictionary; got {metric!r}.")
-        self.metric = metric
-        self.sign = 1.0 if greater_is_better else -1.0
+            return
+        known = None
+        if greater_is_better is None and not isinstance(metric, (str, Score)):
+            known = score_of_function(metric, self.kind)
+            if known is not None and known.kind == self.kind and not hasattr(metric, "func"):
+                metric = known
+        if isinstance(metric, (str, Score)):
+            (score,) = chosen_scores([metric], self.kind)
+            # Not the entry itself: what it reads like need not be picklable.
+            self.function, self.parameters = score.function, dict(score.parameters)
+            self.direction, self.perfect = score.direction, score.perfect
+        elif callable(metric):
+            self.function, self.parameters = metric, {}
+            self.direction, self.perfect = ("greater" if greater_is_better else "less"), 0.0
+            if known is not None:
+                self.direction, self.perfect = known.direction, known.perfect
+        else:
+            raise TypeError(
+                f"metric must be a function, a Score, a name or a dictionary; got {metric!r}."
+            )
+
+    def _part(self, metric: Any, greater_is_better: bool | None) -> _Scorer:
+        part = object.__new__(type(self))
+        _Scorer.__init__(part, metric, greater_is_better)
+        return part
 
     def __call__(self, estimator: Any, X: Any, y: Any = None) -> Any:
         """Return the score of a fitted model on held-out rain `X`; higher is better."""
         return self._apply(*self._draw(estimator, X))
 
     def _apply(self, obs: Any, sim: Any) -> Any:
-        if isinstance(self.metric, dict):
-            return {name: part._apply(obs, sim) for name, part in self.metric.items()}
-        return self.sign * float(self.metric(obs, sim))
+        if self.parts is not None:
+            return {name: part._apply(obs, sim) for name, part in self.parts.items()}
+        value = float(self.function(obs, sim, **self.parameters))
+        return goodness(value, self.direction, self.perfect)
 
     def _draw(self, estimator: Any, X: Any) -> tuple[Any, Any]:
         raise NotImplementedError
@@ -111,8 +90,10 @@ class _Scorer:
 
 
 class _SampleScorer(_Scorer):
+    kind = "sample"
+
     def __init__(self, metric, greater_is_better, n_samples, random_state, options):
-        super().__init__(metric, greater_is_better, SAMPLE_METRICS)
+        super().__init__(metric, greater_is_better)
         self.n_samples, self.random_state, self.options = n_samples, random_state, options
 
     def _draw(self, estimator, X):
@@ -123,7 +104,7 @@ class _ForecastScorer(_Scorer):
     def __init__(
         self, metric, greater_is_better, n_past, horizon, n_members, random_state, options
     ):
-        super().__init__(metric, greater_is_better, ENSEMBLE_METRICS)
+        super().__init__(metric, greater_is_better)
         self.n_past, self.horizon, self.n_members = n_past, horizon, n_members
         self.random_state, self.options = random_state, options
 
@@ -143,7 +124,7 @@ class _ImputeScorer(_Scorer):
     def __init__(
         self, metric, greater_is_better, every, n_frames, n_members, random_state, options
     ):
-        super().__init__(metric, greater_is_better, ENSEMBLE_METRICS)
+        super().__init__(metric, greater_is_better)
         self.every, self.n_frames, self.n_members = every, n_frames, n_members
         self.random_state, self.options = random_state, options
 
@@ -171,40 +152,11 @@ def _frames(X: Any, leading: int) -> np.ndarray:
     return X.reshape(*X.shape[:leading], -1, *X.shape[-2:])
 
 
-def windows(X: Any, n_frames: int | None) -> Iterator[Any]:
-    """Yield held-out sequences (n, time, y, x) as they are, a series in windows without gaps."""
-    if np.ndim(X) == 4:
-        if n_frames is not None and np.shape(X)[1] < n_frames:
-            raise ValueError(
-                f"X has sequences of {np.shape(X)[1]} frames, but {n_frames} are needed."
-            )
-        yield X if n_frames is None else X[:, :n_frames]
-        return
-    if np.ndim(X) != 3:
-        raise ValueError(f"X must have shape (time, y, x) or (n, time, y, x); got {np.shape(X)}.")
-    n = len(X) if n_frames is None else n_frames
-    whole = np.ones(max(len(X) - 1, 0), dtype=bool)
-    if hasattr(X, "dims") and X.dims[0] in X.coords:
-        steps = np.diff(np.asarray(X[X.dims[0]]))
-        whole = steps == np.sort(steps)[len(steps) // 2] if len(steps) else whole
-    found, start = False, 0
-    while start + n <= len(X):
-        gaps = np.flatnonzero(~whole[start : start + n - 1])
-        if gaps.size:
-            start += int(gaps[-1]) + 1
-            continue
-        found = True
-        yield X[start : start + n]
-        start += n
-    if not found:
-        raise ValueError(f"X has no {n} frames in a row (of {len(X)}) to score.")
-
-
 def make_sample_scorer(
-    metric: Metric | str | Mapping[str, Any],
+    metric: Metric | Score | str | Mapping[str, Any],
     *,
     n_samples: int = 64,
-    greater_is_better: bool = False,
+    greater_is_better: bool | None = None,
     random_state: Any = 0,
     **options: Any,
 ) -> Callable[..., Any]:
@@ -215,14 +167,17 @@ def make_sample_scorer(
 
     Parameters
     ----------
-    metric : callable, str or dict
-        ``metric(obs, sim) -> float``; a name out of `get_scorer_names`; or a dictionary of
-        them, for which the samples are drawn once and a dictionary is returned, as
-        `cross_validate` and `GridSearchCV` (with ``refit=name``) understand.
+    metric : callable, Score, str or dict
+        ``metric(obs, sim) -> float``; a `Score`; a name out of `get_scorer_names`, or that of a
+        function of `skdiffuse.metrics`; or a dictionary of them, for which the samples are drawn
+        once and a dictionary is returned, as `cross_validate` and `GridSearchCV` (with
+        ``refit=name``) understand.
     n_samples : int, default=64
         Sequences to draw. With more of them the score varies less.
-    greater_is_better : bool, default=False
-        Whether a callable metric is better when higher; if not, the score is its negative.
+    greater_is_better : bool, default=None
+        Whether a callable metric is better when higher; if not, the score is its negative. By
+        default what is known of a function of `skdiffuse.metrics`, and False for others. Names
+        and entries bring their own direction.
     random_state : int, RandomState or None, default=0
         Randomness of the samples; an integer gives all folds and candidates the same noise.
     **options
@@ -248,12 +203,12 @@ def make_sample_scorer(
 
 
 def make_forecast_scorer(
-    metric: Metric | str | Mapping[str, Any] = "neg_crps",
+    metric: Metric | Score | str | Mapping[str, Any] = "neg_crps",
     *,
     n_past: int,
     horizon: int,
     n_members: int = 8,
-    greater_is_better: bool = False,
+    greater_is_better: bool | None = None,
     random_state: Any = 0,
     **options: Any,
 ) -> Callable[..., Any]:
@@ -265,9 +220,10 @@ def make_forecast_scorer(
 
     Parameters
     ----------
-    metric : callable, str or dict, default="neg_crps"
+    metric : callable, Score, str or dict, default="neg_crps"
         ``metric(obs, ens) -> float`` for obs (frames, y, x) and ens (members, frames, y, x); a
-        name (neg_crps, neg_energy_score, neg_variogram_score, fss); or a dictionary of them.
+        `Score` of ensembles; a name out of ``get_scorer_names("ensemble")``; or a dictionary of
+        them.
     n_past, horizon : int
         Frames given and frames forecast. A series (time, y, x) is cut into windows of both.
     n_members : int, default=8
@@ -291,12 +247,12 @@ def make_forecast_scorer(
 
 
 def make_interpolation_scorer(
-    metric: Metric | str | Mapping[str, Any] = "neg_crps",
+    metric: Metric | Score | str | Mapping[str, Any] = "neg_crps",
     *,
     every: int = 2,
     n_frames: int | None = None,
     n_members: int = 8,
-    greater_is_better: bool = False,
+    greater_is_better: bool | None = None,
     random_state: Any = 0,
     **options: Any,
 ) -> Callable[..., Any]:
@@ -307,7 +263,7 @@ def make_interpolation_scorer(
 
     Parameters
     ----------
-    metric : callable, str or dict, default="neg_crps"
+    metric : callable, Score, str or dict, default="neg_crps"
         As for `make_forecast_scorer`.
     every : int, default=2
         Keep one frame in this many.
@@ -335,8 +291,14 @@ def make_interpolation_scorer(
     )
 
 
-def get_scorer_names() -> list[str]:
-    """Return the names that `make_sample_scorer` and `get_scorer` know.
+def get_scorer_names(kind: Kind = "sample") -> list[str]:
+    """Return the names of the scorers, by which higher is better.
+
+    Parameters
+    ----------
+    kind : {"sample", "ensemble"}, default="sample"
+        Those of `make_sample_scorer`, or those of `make_forecast_scorer` and
+        `make_interpolation_scorer`. `get_scorer` knows both.
 
     Examples
     --------
@@ -344,22 +306,46 @@ def get_scorer_names() -> list[str]:
     >>> get_scorer_names()[:2]
     ['neg_absolute_mean_bias', 'neg_absolute_power_deficit']
     """
-    return sorted(SAMPLE_METRICS)
+    if kind not in REGISTRY:
+        raise ValueError(f"kind must be 'sample' or 'ensemble'; got {kind!r}.")
+    return sorted(score.scorer_name for score in REGISTRY[kind].values())
 
 
-def get_scorer(name: str, **options: Any) -> Callable[..., float]:
+def get_scorer(name: str, *, task: Task | None = None, **options: Any) -> Callable[..., float]:
     """Return the scorer of a name, ready for ``scoring=``.
 
     Parameters
     ----------
     name : str
-        One of `get_scorer_names`.
+        One of `get_scorer_names`, or of a score or function of `skdiffuse.metrics` that has a
+        scorer: ``"neg_crps"``, ``"crps"`` and ``"crps_ensemble"`` are one.
+    task : {"sample", "forecast", "interpolation"}, default=None
+        What the model is asked to do. By default a forecast where `n_past` or `horizon` is
+        given, an interpolation where `every` is; else samples for a score of samples and an
+        interpolation for a score of ensembles, which needs no further options.
     **options
-        Passed to `make_sample_scorer`.
+        Parameters of the score (``threshold``), and what `make_sample_scorer`,
+        `make_forecast_scorer` or `make_interpolation_scorer` takes.
 
     Examples
     --------
     >>> from skdiffuse.metrics import get_scorer
     >>> scorer = get_scorer("neg_quantile_error", n_samples=16)
+    >>> nowcast = get_scorer("neg_brier_score", threshold=5.0, n_past=3, horizon=3)
     """
-    return make_sample_scorer(name, **options)
+    makers = {
+        "sample": make_sample_scorer,
+        "forecast": make_forecast_scorer,
+        "interpolation": make_interpolation_scorer,
+    }
+    if task is None and options.keys() & {"n_past", "horizon"}:
+        task = "forecast"
+    elif task is None and "every" in options:
+        task = "interpolation"
+    if task not in (None, *makers):
+        raise ValueError(f"task must be one of {', '.join(makers)}; got {task!r}.")
+    kind = task and ("sample" if task == "sample" else "ensemble")
+    score = find_score(name, kind)
+    task = task or ("sample" if score.kind == "sample" else "interpolation")
+    own = {key: options.pop(key) for key in score.parameters if key in options}
+    return makers[task](score.at(**own), **options)

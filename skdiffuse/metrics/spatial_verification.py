@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from skdiffuse.metrics._arrays import check_same_grid, lazy_or_numpy, paired_blocks
+from skdiffuse.metrics.arrays import check_same_grid, lazy_or_numpy, paired_blocks
+from skdiffuse.metrics.score import Score, Statistic, register
 
 
 def _window_sums(x: np.ndarray, width: int, axis: int) -> np.ndarray:
@@ -38,12 +39,40 @@ def _neighbourhood_counts(events: np.ndarray, scale: int, padding: str, most: in
     return _window_sums(_window_sums(padded, scale, 0), scale, 1).astype(np.float64).ravel()
 
 
-def _count_block(
-    a: np.ndarray, b: np.ndarray, levels: np.ndarray, sides: np.ndarray, padding: str
+def fss_sums(
+    a: np.ndarray, b: np.ndarray, levels: np.ndarray, sides: np.ndarray, padding: str = "zero"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of squared differences and of squares, (n_forecasts, n_frames, levels, sides).
+    """Return the two sums over cells that the fractions skill score is made of.
 
-    Of observed frames (..., y, x) and members of forecasts (m, n_forecasts..., ..., y, x).
+    ``FSS = 1 - sum(misses) / sum(squares)`` over any frames: sums may be added before the ratio.
+
+    Parameters
+    ----------
+    a : ndarray of shape (..., y, x)
+        Observed frames in mm/h; NaN is no event.
+    b : ndarray of shape (m, n_forecasts..., ..., y, x)
+        Members of forecasts in mm/h.
+    levels : ndarray of shape (n_levels,)
+        Thresholds in mm/h.
+    sides : ndarray of int of shape (n_sides,)
+        Sides of the neighbourhood in cells.
+    padding : {"zero", "valid"}, default="zero"
+        As for `fss`.
+
+    Returns
+    -------
+    misses, squares : ndarray of shape (n_forecasts, n_frames, n_levels, n_sides)
+        Sums of squared differences of the fractions, and of the sums of their squares.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdiffuse.metrics.spatial_verification import fss_sums
+    >>> obs, sim = np.zeros((2, 4, 4))
+    >>> obs[1, 1] = sim[1, 2] = 2.0
+    >>> misses, squares = fss_sums(obs, sim[None], np.array([1.0]), np.array([1]))
+    >>> misses.item(), squares.item()
+    (2.0, 2.0)
     """
     m, (ny, nx) = len(b), a.shape[-2:]
     a = a.reshape(-1, ny, nx)
@@ -77,6 +106,12 @@ def _count_block(
                     total[e, f, t, s] = both
                     misses[e, f, t, s] = both - 2 * m * (p @ q)
     return misses, total
+
+
+def fss_of_sums(misses: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Return the score of sums of `fss_sums`, added up as wanted; NaN where there is no event."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.clip(1 - np.divide(misses, squares), 0.0, 1.0)
 
 
 def fss(
@@ -156,14 +191,35 @@ def fss(
     misses = np.empty((*extra, *a.shape[:-2], levels.size, sides.size))
     total = np.empty_like(misses)
     for part, seen, made in paired_blocks(a, b, item_ndim=2):
-        found = _count_block(seen, made, levels.ravel(), sides.ravel(), padding)
+        found = fss_sums(seen, made, levels.ravel(), sides.ravel(), padding)
         where = (slice(None),) * len(extra) + ((part,) if a.ndim > 2 else ())
         shape = (*extra, *seen.shape[:-2], levels.size, sides.size)
         misses[where], total[where] = (f.reshape(shape) for f in found)
     if average:
         every = tuple(range(len(frames)))
         misses, total, frames = misses.sum(axis=every), total.sum(axis=every), ()
-    with np.errstate(invalid="ignore"):
-        score = np.clip(1 - misses / total, 0.0, 1.0)
-    score = score.reshape((*frames, *levels.shape, *sides.shape))
+    score = fss_of_sums(misses, total).reshape((*frames, *levels.shape, *sides.shape))
     return score.item() if score.ndim == 0 else score
+
+
+def _ensemble_fss(obs: Any, ens: Any, threshold: float, scale: int) -> float:
+    return fss(obs, ens, thresholds=threshold, scales=scale, member_axis=0)
+
+
+def _case_of_fss(y: np.ndarray, x: np.ndarray, threshold: float, scale: int) -> np.ndarray:
+    sums = fss_sums(y, x, np.array([threshold]), np.array([scale]))
+    return np.array([part.sum() for part in sums])
+
+
+register(
+    Score(
+        "fss", _ensemble_fss, "Place of rain of {threshold:g} mm/h (FSS)", kind="ensemble",
+        perfect=1, direction="greater", statistic=Statistic("sums of the FSS", _case_of_fss),
+        formula=lambda sums: float(fss_of_sums(*sums)),
+        reading=lambda v, threshold, scale: (
+            f"rain of {threshold:g} mm/h is {'' if v >= 0.5 else 'not '}placed usefully within "
+            f"{scale} cells (0.5 or more is useful)"
+        ),
+        parameters={"threshold": 1.0, "scale": 5}, row="fss of {threshold:g} mm/h",
+    )
+)  # fmt: skip

@@ -11,7 +11,7 @@ from scipy import fft
 from scipy.signal import get_window
 from scipy.sparse import csr_array
 
-from skdiffuse.metrics._arrays import blocks, check_ndim, check_same_units, whole_series
+from skdiffuse.metrics.arrays import blocks, check_ndim, whole_series
 
 Missing = Literal["drop", "zero"]
 _CHUNK = 2**17  # cells transformed at once: what stays in a second-level cache
@@ -269,106 +269,12 @@ def last_whole_ring(ny: int, nx: int) -> int:
     """Return the largest wave number whose ring lies within the Nyquist limits of the grid.
 
     On even grids the ring at L/2 is cut in half: its power drops, in every field.
+
+    Examples
+    --------
+    >>> from skdiffuse.metrics.spectra import last_whole_ring
+    >>> last_whole_ring(64, 48), last_whole_ring(65, 48)
+    (31, 32)
     """
     longest = max(ny, nx)
     return max((longest - 1) // 2, min(1, longest - 1))
-
-
-def _both_spectra(obs: Any, sim: Any, kind: str, options: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Spectra of both without their mean (k = 0), up to the last whole ring."""
-    check_same_units(obs, sim)
-    if kind == "spatial":
-        if np.shape(obs)[-2:] != np.shape(sim)[-2:]:
-            raise ValueError(
-                "obs and sim need fields of one size to compare spatial spectra; got "
-                f"{np.shape(obs)[-2:]} and {np.shape(sim)[-2:]}."
-            )
-        last = last_whole_ring(*np.shape(obs)[-2:])
-        P, Q = (spatial_psd(X, **options).P for X in (obs, sim))
-    elif kind == "temporal":
-        lengths = [np.shape(X)[-3] for X in (obs, sim) if np.ndim(X) >= 3]
-        options = {"n_frames": min(lengths, default=None), **options}
-        P, Q = (temporal_psd(X, **options).P for X in (obs, sim))
-        last = len(P) - 1
-    else:
-        raise ValueError(f"kind must be 'spatial' or 'temporal'; got {kind!r}.")
-    if last < 1:
-        raise ValueError(f"The {kind} spectrum has no wave: more than one cell or frame is needed.")
-    return P[1 : last + 1], Q[1 : last + 1]
-
-
-def log_spectral_distance(
-    obs: Any, sim: Any, *, kind: Literal["spatial", "temporal"] = "spatial", **options: Any
-) -> float:
-    """Return the log-spectral distance of two ensembles of fields, in decibels.
-
-    ``sqrt(mean over k of (10 log10(P_sim(k) / P_obs(k)))^2)`` for k = 1 to the last whole
-    ring; spectra are averaged over samples before the logarithm. 0 is perfect, 3 dB is about a
-    factor of two at each scale.
-
-    Parameters
-    ----------
-    obs, sim : array-like of shape (..., y, x) or (..., time, y, x)
-        Rain rate in mm/h.
-    kind : {"spatial", "temporal"}, default="spatial"
-        Which spectrum to compare.
-    **options
-        Passed to `spatial_psd` or `temporal_psd`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skdiffuse.metrics import log_spectral_distance
-    >>> rain = np.random.default_rng(0).exponential(size=(20, 16, 16))
-    >>> round(log_spectral_distance(rain, np.sqrt(10) * rain), 6)
-    10.0
-    """
-    P, Q = _both_spectra(obs, sim, kind, options)
-    known = (P > 0) & (Q > 0)
-    if not known.any():
-        raise ValueError("obs or sim has no power at any wave number (all dry or constant).")
-    if not known.all() and (P[~known] != Q[~known]).any():
-        return float("inf")
-    return float(np.sqrt(np.mean((10 * np.log10(Q[known] / P[known])) ** 2)))
-
-
-def power_deficit(
-    obs: Any,
-    sim: Any,
-    *,
-    kind: Literal["spatial", "temporal"] = "spatial",
-    above: float = 0.5,
-    **options: Any,
-) -> float:
-    """Return the share of fine-scale power that a simulation lacks.
-
-    ``1 - sum_k P_sim(k) / sum_k P_obs(k)`` over wave numbers from `above` times the Nyquist wave
-    number to the Nyquist wave number: 0 is perfect, 0.3 says 30 % of the power is lost (smooth
-    fields), negative values say that there is too much (noise).
-
-    Parameters
-    ----------
-    obs, sim : array-like of shape (..., y, x) or (..., time, y, x)
-        Rain rate in mm/h.
-    kind : {"spatial", "temporal"}, default="spatial"
-        Which spectrum to compare.
-    above : float, default=0.5
-        Lowest wave number, as a share of the Nyquist wave number; 0 takes all but the mean.
-    **options
-        Passed to `spatial_psd` or `temporal_psd`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skdiffuse.metrics import power_deficit
-    >>> rain = np.random.default_rng(0).exponential(size=(20, 16, 16))
-    >>> round(power_deficit(rain, np.sqrt(0.7) * rain), 6)
-    0.3
-    """
-    if not 0 <= above <= 1:
-        raise ValueError(f"above must lie between 0 and 1; got {above}.")
-    P, Q = _both_spectra(obs, sim, kind, options)
-    start = max(0, int(np.ceil(above * len(P))) - 1)
-    if not P[start:].sum() > 0:
-        raise ValueError("obs has no power at these wave numbers (all dry or constant).")
-    return float(1 - Q[start:].sum() / P[start:].sum())

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from skdiffuse.metrics._arrays import check_ndim, whole_series
+from skdiffuse.metrics.arrays import check_ndim, whole_series
 
 
 class SpellLengths(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import fft
 
-from skdiffuse.metrics._arrays import blocks, check_ndim, frames_with_next
+from skdiffuse.metrics.arrays import blocks, check_ndim, frames_with_next
 from skdiffuse.metrics.spectra import PowerSpectrum, _folded, _rings
 
 

@@ -10,34 +10,9 @@ import numpy as np
 from scipy.stats import norm, t
 from sklearn.utils import check_random_state
 
-from skdiffuse.metrics._arrays import to_numpy
+from skdiffuse.metrics.arrays import to_numpy
 
 _JACKKNIFE_GROUPS = 100  # more than these are left out in groups
-
-
-class PermutationResult(NamedTuple):
-    """A score beside what it would be without any difference.
-
-    Attributes
-    ----------
-    value : float
-        The score of the data as they are.
-    expected : float
-        Its median where both samples come from one distribution.
-    low, high : float
-        The range it then has with the confidence asked for.
-    p_value : float
-        Probability of a score at least as far out, on either side, without any difference.
-    n : int
-        Number of blocks in the smaller sample.
-    """
-
-    value: float
-    expected: float
-    low: float
-    high: float
-    p_value: float
-    n: int
 
 
 class BootstrapResult(NamedTuple):
@@ -62,7 +37,7 @@ class BootstrapResult(NamedTuple):
     n: int
 
 
-def _blocks_of(X: Any, block_length: int | None, name: str) -> np.ndarray:
+def blocks_of(X: Any, block_length: int | None, name: str) -> np.ndarray:
     """Cut a cube into its resampling units, along a new first axis."""
     X = to_numpy(X, name)
     if X.ndim == 0:
@@ -78,7 +53,7 @@ def _blocks_of(X: Any, block_length: int | None, name: str) -> np.ndarray:
     return X[: count * length].reshape(count, length, *X.shape[1:])
 
 
-def _check_blocks(n: int, name: str) -> None:
+def check_blocks(n: int, name: str) -> None:
     if n < 2:
         raise ValueError(
             f"{name} has too few blocks to bootstrap: {n}. Give more sequences, or a smaller "
@@ -161,11 +136,11 @@ def bootstrap(
         raise ValueError(f"n_resamples must be at least 2; got {n_resamples}.")
     names = ["obs", "sim", *(f"argument {i + 3}" for i in range(len(others) - 1))]
     units = [
-        _blocks_of(X, block_length, name)
+        blocks_of(X, block_length, name)
         for X, name in zip((obs, *others), names[: len(others) + 1], strict=True)
     ]
     for unit, name in zip(units, names, strict=False):
-        _check_blocks(len(unit), name)
+        check_blocks(len(unit), name)
         if paired and len(unit) != len(units[0]):
             raise ValueError(
                 f"paired arrays need one number of blocks: obs has {len(units[0])}, {name} has "
@@ -190,7 +165,7 @@ def bootstrap(
             chosen = [rng.randint(len(units[0]), size=len(units[0]))] * len(units)
         else:
             chosen = [rng.randint(len(unit), size=len(unit)) for unit in units]
-        draws[b] = _or_undefined(score, chosen)
+        draws[b] = or_undefined(score, chosen)
     undefined = float(np.mean(np.isnan(draws)))
     if undefined > 0.5 and not np.isnan(value).any():
         raise ValueError(
@@ -213,6 +188,29 @@ def bootstrap_means(
 
     Much cheaper than `bootstrap` where a score needs no more of each block than a few numbers:
     a mean over resampled blocks is a product with how often each was drawn.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(*means) -> float or array``, of one mean a table.
+    *tables : array-like of shape (n, ...)
+        A row for each block.
+    paired : bool, default=False
+        Draw the same blocks of all tables.
+    **options
+        Passed to `bootstrap`.
+
+    Returns
+    -------
+    BootstrapResult
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdiffuse.metrics.uncertainty import bootstrap_means
+    >>> sums_and_counts = np.array([[2.0, 4], [6.0, 4], [1.0, 4]])
+    >>> float(bootstrap_means(lambda m: m[0] / m[1], sums_and_counts, random_state=0).value)
+    0.75
     """
     shapes = [np.shape(table)[1:] for table in tables]
     flat = [np.asarray(table, dtype=np.float64).reshape(len(table), -1) for table in tables]
@@ -233,7 +231,7 @@ def bootstrap_means(
     )
 
 
-def _or_undefined(score: Callable[..., Any], chosen: Any) -> Any:
+def or_undefined(score: Callable[..., Any], chosen: Any) -> Any:
     """The score of some blocks, NaN where it refuses them: all dry, or no event."""
     try:
         return score(chosen)
@@ -255,7 +253,7 @@ def _degrees_of_freedom(
         left = np.array(
             [
                 np.broadcast_to(
-                    _or_undefined(
+                    or_undefined(
                         score,
                         [np.delete(w, g) if i in members else w for i, w in enumerate(whole)],
                     ),
@@ -336,81 +334,3 @@ def bootstrap_difference(
         return np.asarray(metric(a, b)) - np.asarray(metric(a, c))
 
     return bootstrap(difference, obs, sim, baseline, paired=paired, **options)
-
-
-def permutation_test(
-    metric: Callable[..., float],
-    obs: Any,
-    sim: Any,
-    *,
-    block_length: int | None = None,
-    n_resamples: int = 200,
-    confidence: float = 0.95,
-    random_state: Any = None,
-) -> PermutationResult:
-    """Compare a score with its values under "obs and sim are draws of one distribution".
-
-    The blocks of both are shuffled into two samples of the same sizes again and again. A distance
-    (Jensen-Shannon, Wasserstein, quantile error) is never zero in finite samples: `expected` is
-    what sampling noise alone makes of it. The p-value counts the data among the shuffles, so that
-    it is valid for any number of them (Phipson and Smyth 2010, SAGMB 9, 39).
-
-    Parameters
-    ----------
-    metric : callable
-        ``metric(obs, sim) -> float``.
-    obs, sim : array-like of shape (n, ...) and (m, ...)
-        Sequences in mm/h, or with `block_length` long series.
-    block_length, n_resamples, confidence, random_state
-        As for `bootstrap`.
-
-    Returns
-    -------
-    PermutationResult
-        ``(value, expected, low, high, p_value, n)``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skdiffuse.metrics import permutation_test, wasserstein_distance
-    >>> rain = np.random.default_rng(0).gamma(0.5, size=(2, 50, 4, 4))
-    >>> test = permutation_test(wasserstein_distance, rain[0], 1.5 * rain[1], random_state=0)
-    >>> test.value > test.high, test.p_value < 0.01
-    (True, True)
-    """
-    a, b = _blocks_of(obs, block_length, "obs"), _blocks_of(sim, block_length, "sim")
-    if a.shape[1:] != b.shape[1:]:
-        raise ValueError(
-            f"obs and sim need blocks of one shape to be shuffled; got {a.shape[1:]} and "
-            f"{b.shape[1:]}."
-        )
-    for unit, name in ((a, "obs"), (b, "sim")):
-        _check_blocks(len(unit), name)
-    rng = check_random_state(random_state)
-    pool = np.concatenate([a, b])
-
-    def score(parts: tuple[np.ndarray, np.ndarray]) -> float:
-        return float(metric(*parts))
-
-    value = score((a, b))
-    draws = np.empty(n_resamples)
-    for r in range(n_resamples):
-        order = rng.permutation(len(pool))
-        draws[r] = _or_undefined(score, (pool[order[: len(a)]], pool[order[len(a) :]]))
-    if np.isnan(draws).mean() > 0.5 and not np.isnan(value):
-        raise ValueError(
-            "The score is undefined in most shuffles: too few blocks hold what it needs (rain, "
-            "events). Give more sequences, or a lower threshold."
-        )
-    draws = draws[~np.isnan(draws)]
-    if draws.size == 0:
-        return PermutationResult(value, *[float("nan")] * 3, 1.0, min(len(a), len(b)))
-    low, expected, high = np.quantile(draws, [(1 - confidence) / 2, 0.5, (1 + confidence) / 2])
-    # Equal tails, since scores are skewed: a deficit ends at 1 and has no end below. Rounding
-    # must not tell equal scores apart.
-    near = 1e-12 * max(abs(value), float(np.abs(draws).max()))
-    tails = np.count_nonzero(draws <= value + near), np.count_nonzero(draws >= value - near)
-    p_value = min(1.0, 2.0 * (int(min(tails)) + 1) / (draws.size + 1))
-    return PermutationResult(
-        value, float(expected), float(low), float(high), p_value, min(len(a), len(b))
-    )

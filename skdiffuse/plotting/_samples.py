@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from skdiffuse.metrics._arrays import to_numpy
+from skdiffuse.metrics.arrays import to_numpy
 
 
 def named(sim: Any, default: str = "simulation") -> dict[str, Any]:
@@ -135,7 +135,11 @@ def sequences_or_none(cube: Any, block_length: int | None = None) -> Any:
 def percent(share: float) -> str:
     """Return a share as a percentage with as many digits as it needs."""
     value = 100 * float(share)
-    return f"{value:.0f} %" if value == 0 or 1 <= value <= 99 else f"{value:.2g} %"
+    if 0 < abs(value) < 1:
+        return f"{value:.2g} %"
+    if 99 < value < 100:  # how little is lacking
+        return f"{100 - float(f'{100 - value:.1g}'):g} %"
+    return f"{value:.0f} %"
 
 
 def plain_number(value: float, _position: Any = None) -> str:

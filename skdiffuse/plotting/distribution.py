@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from skdiffuse.metrics import (
     intensity_histogram,
     quantile_ratios,
 )
+from skdiffuse.metrics.intensity import rate_counts
+from skdiffuse.metrics.quantiles import fine_counts, quantiles_of_counts
 from skdiffuse.metrics.uncertainty import bootstrap_means
 from skdiffuse.plotting._samples import (
     FromEstimator,
@@ -29,14 +33,11 @@ from skdiffuse.plotting._samples import (
 from skdiffuse.plotting.colours import OBSERVED_COLOUR, model_colours
 
 
-def _counts(sequences: Any, edges: np.ndarray) -> np.ndarray:
-    """Counts of dry cells and of each bin, a row for each sequence with a valid cell."""
-    histograms = (
-        intensity_histogram(X, edges)
-        for X in (() if sequences is None else sequences)
-        if not np.isnan(X).all()
+def _counts(sequences: Any, count: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """A row of counts for each sequence with a valid cell."""
+    return np.array(
+        [count(X) for X in (() if sequences is None else sequences) if not np.isnan(X).all()]
     )
-    return np.array([h.mass * h.n for h in histograms])
 
 
 class IntensityHistogramDisplay(FromEstimator):
@@ -111,7 +112,9 @@ class IntensityHistogramDisplay(FromEstimator):
             bins = intensity_edges(0.1, 1000.0)
         intervals = {}
         for name, cube in {"observed": obs, **sims}.items() if confidence else ():
-            counts = _counts(sequences_or_none(cube, block_length), bins)
+            counts = _counts(
+                sequences_or_none(cube, block_length), partial(rate_counts, edges=np.asarray(bins))
+            )
             if len(counts) > 1:
                 widths = np.diff(bins)
                 b = bootstrap_means(
@@ -225,17 +228,17 @@ class QuantileQuantileDisplay(FromEstimator):
             ratio of both quantiles: where it misses the diagonal, the difference is sure.
         """
         found, intervals = {}, {}
-        edges = intensity_edges(0.01, 1000.0, per_decade=64)
-        truth = _counts(sequences_or_none(obs, block_length) if confidence else None, edges)
+        truth = _counts(sequences_or_none(obs, block_length) if confidence else None, fine_counts)
         for name, cube in named(sim).items():
             q = found[name] = quantile_ratios(obs, cube, levels)
-            counts = _counts(sequences_or_none(cube, block_length) if confidence else None, edges)
+            counts = _counts(
+                sequences_or_none(cube, block_length) if confidence else None, fine_counts
+            )
             if min(len(truth), len(counts)) < 2 or q.levels.size == 0:
                 continue
 
             def log_ratio(a, b, at=q.levels):
-                p, q = (np.interp(at, np.cumsum(c) / c.sum(), np.log(edges)) for c in (a, b))
-                return q - p
+                return np.log(quantiles_of_counts(b, at) / quantiles_of_counts(a, at))
 
             b = bootstrap_means(
                 log_ratio, truth, counts, confidence=confidence, n_resamples=200, random_state=0

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from skdiffuse.metrics import ScorecardEntry, forecast_scorecard, scorecard, wet_fraction
-from skdiffuse.metrics._arrays import calendar, to_numpy
-from skdiffuse.metrics.climate_scores import sequences_of
-from skdiffuse.metrics.scorers import windows
+from skdiffuse.metrics import Score, ScorecardEntry, forecast_scorecard, scorecard, wet_fraction
+from skdiffuse.metrics.arrays import calendar, to_numpy
+from skdiffuse.metrics.score import split_by_kind
+from skdiffuse.metrics.sequences import sequences_of, windows
 from skdiffuse.plotting._files import write_whole
+from skdiffuse.plotting._samples import percent
 from skdiffuse.plotting._sources import named_sources, opened
 from skdiffuse.plotting.distribution import IntensityHistogramDisplay, QuantileQuantileDisplay
 from skdiffuse.plotting.evaluation_result import Evaluation
@@ -29,19 +30,6 @@ from skdiffuse.plotting.maps import BiasMapDisplay
 from skdiffuse.plotting.power_spectrum import PowerSpectrumDisplay
 from skdiffuse.plotting.return_levels import ReturnLevelDisplay
 
-_TITLES = {
-    "mean_bias": "Mean rain",
-    "map_error": "Where it rains",
-    "wet_fraction_bias": "How often it rains",
-    "jensen_shannon_divergence": "Rain rates: Jensen-Shannon",
-    "perkins_skill_score": "Rain rates: common area",
-    "quantile_error": "Extremes",
-    "log_spectral_distance": "Spatial scales",
-    "power_deficit": "Fine detail in space",
-    "temporal_log_spectral_distance": "Time scales",
-    "temporal_power_deficit": "Fast changes in time",
-}
-
 
 def evaluation_report(
     obs: Any,
@@ -52,6 +40,7 @@ def evaluation_report(
     forecasts: Mapping[str, Any] | None = None,
     forecast_baselines: Mapping[str, Any] | None = None,
     truth: Any = None,
+    scores: Iterable[Score | str] | None = None,
     thresholds: Any = (0.1, 1.0, 5.0),
     title: str = "Evaluation of simulated rain",
     cards: Mapping[str, Mapping[str, Any]] | None = None,
@@ -86,6 +75,9 @@ def evaluation_report(
         What the forecasts are compared with, such as persistence.
     truth : array-like of shape (n, time, y, x), default=None
         What came true in each case, in mm/h.
+    scores : sequence of Score or str, default=None
+        Rows of the scorecards, of simulations and of forecasts by their kind: entries of your
+        own, or names. By default those of `metrics.get_scores`.
     thresholds : sequence of float, default=(0.1, 1.0, 5.0)
         Rates in mm/h that the scores of forecasts are about.
     title : str
@@ -125,8 +117,11 @@ def evaluation_report(
     everyone = {**sims, **rivals}
     page = HtmlReport(title)
     entries, of_forecasts, cases = [], [], None
+    of_samples, of_ensembles = split_by_kind(scores)
     if sims:
-        entries = scorecard(obs, sims, baselines=rivals, n_frames=n_frames, **options)
+        entries = scorecard(
+            obs, sims, baselines=rivals, scores=of_samples, n_frames=n_frames, **options
+        )
         _summary(page, entries, sims, rivals)
     if forecasts:
         others = dict(forecast_baselines or {})
@@ -136,6 +131,7 @@ def evaluation_report(
             cases.truth,
             {name: cases.ensembles[name] for name in forecasts},
             baselines={name: cases.ensembles[name] for name in others},
+            scores=of_ensembles,
             thresholds=levels,
             **options,
         )
@@ -175,7 +171,7 @@ def _summary(page: HtmlReport, entries: list, sims: Mapping, rivals: Mapping) ->
             f"noise, on {own[0].n} independent sequences in the smaller sample."
         )
         if caught:
-            worst = [f"{_TITLES[e.score].lower()} ({e.reading})" for e in caught]
+            worst = [f"{e.title.lower()} ({e.reading})" for e in caught]
             text += " Detectable differences from the observations: " + "; ".join(worst) + "."
         for rival in rivals:
             said = [e.versus[rival] for e in own]
@@ -209,7 +205,7 @@ def _scorecard_tables(page: HtmlReport, entries: list, everyone: Mapping, rivals
         page.table(
             [
                 [
-                    _TITLES[e.score],
+                    e.title,
                     _number(e.value) + ("" if e.unit == "1" else f" {e.unit}"),
                     interval_text(e),
                     _number(e.expected),
@@ -355,9 +351,9 @@ def _data_card(page: HtmlReport, cubes: Mapping[str, Any]) -> None:
                 shape,
                 str(attributes.get("units", "mm/h (assumed)")),
                 period,
-                f"{100 * missing:.2g} %",
+                percent(missing),
                 f"{float(np.nanmean(values, dtype=np.float64)):.3g}",
-                f"{100 * wet_fraction(values):.2g} %",
+                percent(wet_fraction(values)),
                 f"{float(np.nanmax(values)):.3g}",
             ]
         )

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from skdiffuse.metrics import ScorecardEntry
-from skdiffuse.metrics._arrays import check_same_grid, to_numpy
+from skdiffuse.metrics.arrays import check_same_grid, to_numpy
 from skdiffuse.plotting.colours import model_colours
 from skdiffuse.plotting.forecast_skill import FSSDisplay, LeadTimeDisplay
 from skdiffuse.plotting.frames import FramesDisplay
@@ -19,13 +19,6 @@ from skdiffuse.plotting.html_report import HtmlReport
 from skdiffuse.plotting.reliability import RankHistogramDisplay, ReliabilityDisplay
 from skdiffuse.plotting.roc import RocDisplay
 from skdiffuse.plotting.spread_skill import SpreadSkillDisplay
-
-_TITLES = {
-    "crps": "Whole distribution (CRPS)",
-    "energy_score": "Whole fields (energy score)",
-    "mean_bias": "Mean rain",
-    "spread_skill": "Spread over error",
-}
 
 
 class Cases(NamedTuple):
@@ -44,19 +37,6 @@ class Cases(NamedTuple):
     truth: np.ndarray
     ensembles: dict[str, np.ndarray]
     grid: Any = None
-
-
-def title_of(score: str) -> str:
-    """Return a score's name as a person would say it."""
-    if score in _TITLES:
-        return _TITLES[score]
-    kind, rate = score.split(" ", 1)
-    rate = rate.removeprefix("of ").removeprefix("above ")
-    return {
-        "crps": f"Hard rain (CRPS above {rate})",
-        "brier": f"Probability of {rate} (Brier)",
-        "fss": f"Place of rain of {rate} (FSS)",
-    }[kind]
 
 
 def gather_cases(obs: Any, truth: Any, forecasts: Mapping[str, Any]) -> Cases:
@@ -130,22 +110,35 @@ def add_summary(page: HtmlReport, entries: list[ScorecardEntry], names: Mapping)
     """Say how the forecasts of each model did against each baseline."""
     for name in names:
         own = [e for e in entries if e.simulation == name]
-        crps = own[0]
+        first = own[0]
+        unit = "" if first.unit == "1" else f" {first.unit}"
         text = (
-            f"Forecasts of {name}: CRPS {crps.value:.3g} mm/h ({crps.low:.3g} to {crps.high:.3g}) "
-            f"on {crps.n} cases."
+            f"Forecasts of {name}: {_short(first)} {first.value:.3g}{unit} ({first.low:.3g} to "
+            f"{first.high:.3g}) on {first.n} cases."
         )
-        for rival in crps.versus:
-            theirs = next(e for e in entries if e.simulation == rival)
-            change = 100 * (1 - crps.value / theirs.value) if theirs.value > 0 else float("nan")
+        for rival in first.versus:
+            theirs = next(e for e in entries if e.simulation == rival and e.score == first.score)
             said = [e.versus[rival] for e in own]
             text += (
-                f" Against {rival} (CRPS {theirs.value:.3g}): {abs(change):.0f} % "
-                f"{'less' if change > 0 else 'more'} CRPS, {crps.versus[rival]}; over all scores "
+                f" Against {rival} ({_short(first)} {theirs.value:.3g}): "
+                f"{_change(first, theirs)}{first.versus[rival]}; over all scores "
                 f"better in {said.count('better')}, worse in {said.count('worse')}, no clear "
                 f"difference in {said.count('no clear difference')}."
             )
         page.text(text)
+
+
+def _short(entry: ScorecardEntry) -> str:
+    """A score's name within a sentence."""
+    return "CRPS" if entry.score == "crps" else entry.title
+
+
+def _change(ours: ScorecardEntry, theirs: ScorecardEntry) -> str:
+    """How much less or more of a score whose perfect value is 0, in per cent."""
+    if ours.perfect != 0 or not theirs.value > 0:
+        return ""
+    change = 100 * (1 - ours.value / theirs.value)
+    return f"{abs(change):.0f} % {'less' if change > 0 else 'more'} {_short(ours)}, "
 
 
 def add_forecasts(
@@ -171,7 +164,7 @@ def add_forecasts(
         page.table(
             [
                 [
-                    title_of(e.score),
+                    e.title,
                     _number(e.value) + ("" if e.unit == "1" else f" {e.unit}"),
                     interval_text(e),
                     f"{e.perfect:g}",

@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from skdiffuse.metrics import crps_ensemble
-from skdiffuse.metrics._arrays import to_numpy
-from skdiffuse.metrics.spatial_verification import _count_block
+from skdiffuse.metrics.arrays import to_numpy
+from skdiffuse.metrics.spatial_verification import fss_of_sums, fss_sums
 from skdiffuse.metrics.uncertainty import bootstrap_means
 from skdiffuse.plotting._samples import dodge, draw_bars, get_axes, named, plain_number, tidy
 from skdiffuse.plotting.colours import model_colours
@@ -240,10 +240,9 @@ class FSSDisplay:
         for name, e in ensembles.items():
             table = np.empty((len(truth), 2, levels.size, sides.size))
             for i, y in enumerate(truth):
-                parts = _count_block(y, e[:, i], levels, sides, "zero")
+                parts = fss_sums(y, e[:, i], levels, sides)
                 table[i] = [part[0].sum(axis=0) for part in parts]
-            with np.errstate(invalid="ignore", divide="ignore"):
-                curves[name] = curve_of_cases(lambda s: 1 - s[0] / s[1], table, confidence)
+            curves[name] = curve_of_cases(lambda s: fss_of_sums(*s), table, confidence)
         valid = np.count_nonzero(~np.isnan(truth))
         useful = {float(t): 0.5 + np.count_nonzero(truth >= t) / max(valid, 1) / 2 for t in levels}
         return cls(sides, levels, curves, useful, cell_km).plot(ax)

@@ -11,7 +11,7 @@ from matplotlib.animation import FuncAnimation, PillowWriter, writers
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from skdiffuse.metrics._arrays import to_numpy
+from skdiffuse.metrics.arrays import to_numpy
 from skdiffuse.plotting._files import write_whole
 from skdiffuse.plotting._samples import get_figure, named
 from skdiffuse.plotting.colours import RAIN_LEVELS, rain_colormap, rain_norm

@@ -11,6 +11,7 @@ from skdiffuse.metrics import (
     rank_histogram,
     reliability_curve,
 )
+from skdiffuse.metrics.probabilities import probability_classes
 from skdiffuse.metrics.uncertainty import bootstrap_means
 from skdiffuse.plotting._samples import dodge, draw_bars, get_axes, named, tidy
 from skdiffuse.plotting.colours import model_colours
@@ -235,14 +236,11 @@ def _frequency_interval(
     curve: ReliabilityCurve, cases: list[ReliabilityCurve], n_bins: int, confidence: float
 ) -> np.ndarray:
     """Interval of the frequencies of a curve, from the same classes of single cases."""
-
-    def classes(probability: np.ndarray) -> np.ndarray:
-        return np.minimum((probability * n_bins + 1e-9).astype(np.int64), n_bins - 1)
-
     table = np.zeros((len(cases), 2, n_bins))
     for i, case in enumerate(cases):
-        table[i][:, classes(case.probability)] = case.frequency * case.count, case.count
-    table = table[..., classes(curve.probability)]
+        place = probability_classes(case.probability, n_bins)
+        table[i][:, place] = case.frequency * case.count, case.count
+    table = table[..., probability_classes(curve.probability, n_bins)]
     with np.errstate(invalid="ignore", divide="ignore"):
         b = bootstrap_means(
             lambda s: s[0] / s[1], table, confidence=confidence, n_resamples=200, random_state=0

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from skdiffuse.metrics import ReturnLevels, return_levels
-from skdiffuse.metrics._arrays import valid_values
+from skdiffuse.metrics.arrays import valid_values
 from skdiffuse.plotting._samples import draw_band, get_axes, named, plain_number, tidy
 from skdiffuse.plotting.colours import OBSERVED_COLOUR, model_colours
 

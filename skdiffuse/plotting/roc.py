@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from skdiffuse.metrics import RocCurve, roc_curve
-from skdiffuse.metrics._arrays import to_numpy
-from skdiffuse.metrics.probabilities import _by_probability, _forecasts, roc_of_counts
+from skdiffuse.metrics.arrays import to_numpy
+from skdiffuse.metrics.probabilities import counts_by_probability, roc_of_counts
 from skdiffuse.metrics.uncertainty import bootstrap_means
 from skdiffuse.plotting._samples import get_axes, named, tidy
 from skdiffuse.plotting.colours import model_colours
@@ -86,7 +86,7 @@ class RocDisplay:
             cases = []
             for i, y in enumerate(truth):
                 if np.isfinite(y).any() and np.isfinite(members[:, i]).any():
-                    cases.append(_by_probability(_forecasts(y, members[:, i], threshold, 0)))
+                    cases.append(counts_by_probability(y, members[:, i], threshold))
             levels = np.unique(np.concatenate([level for level, _, _ in cases]))
             table = np.zeros((len(cases), 2, levels.size))
             for row, (level, hits, count) in zip(table, cases, strict=True):

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from skdiffuse.metrics import SpreadSkill, spread_skill
-from skdiffuse.metrics._arrays import to_numpy
+from skdiffuse.metrics.arrays import to_numpy
 from skdiffuse.plotting._samples import get_axes, named, plain_number, tidy
 from skdiffuse.plotting.colours import model_colours
 

@@ -25,6 +25,7 @@ def test_scores_are_those_of_the_functions(rain):
         ("wet_fraction_bias", metrics.wet_fraction_bias, 1e-9),
         ("jensen_shannon_divergence", metrics.jensen_shannon_divergence, 1e-9),
         ("perkins_skill_score", metrics.perkins_skill_score, 1e-9),
+        ("map_error", metrics.map_error, 1e-9),
         ("log_spectral_distance", metrics.log_spectral_distance, 1e-6),
         ("power_deficit", metrics.power_deficit, 1e-6),
     ):
@@ -66,10 +67,10 @@ def test_series_are_cut_and_grids_are_checked(rain):
 
 def test_lazy_cubes_are_scored_as_those_in_memory(rain, monkeypatch):
     da = pytest.importorskip("dask.array")
-    from skdiffuse.metrics import _arrays
+    from skdiffuse.metrics import arrays
 
     obs, sim, _ = rain
-    monkeypatch.setattr(_arrays, "BLOCK_CELLS", 3 * obs[0].size)
+    monkeypatch.setattr(arrays, "BLOCK_CELLS", 3 * obs[0].size)
     whole = metrics.scorecard(obs, {"m": sim}, n_resamples=10)
     lazy = da.from_array(obs.reshape(-1, 12, 12), chunks=(7, 12, 5))
     parts = metrics.scorecard(

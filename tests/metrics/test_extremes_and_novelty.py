@@ -47,6 +47,28 @@ def test_areal_reduction_falls_with_the_area(mrms):
         metrics.areal_reduction_factor(mrms, size, level=0.99) for size in (1, 4, 32)
     )
     assert point == 1 and large < 0.9 * small < 1
+    X = mrms.values.astype(float)
+    for size, found in ((4, small), (32, large)):
+        means = [
+            X[:, i : i + size, j : j + size].mean(axis=(1, 2))
+            for i in range(0, 96, size) for j in range(0, 128, size)
+        ]  # fmt: skip
+        expected = np.nanquantile(means, 0.99) / np.nanquantile(X, 0.99)
+        assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_tail_dependence_is_a_count_of_pairs():
+    X = np.random.default_rng(1).gamma(0.5, size=(20, 7, 9))
+    X[:, 1:] += 0.7 * X[:, :-1]
+    X[3, 2, 2:5] = np.nan
+    u = np.nanquantile(X, 0.9)
+    both = given = 0
+    for t, y, x in np.ndindex(X.shape):
+        for i, j in ((y + 2, x), (y - 2, x), (y, x + 2), (y, x - 2)):
+            if 0 <= i < 7 and 0 <= j < 9 and not np.isnan([X[t, y, x], X[t, i, j]]).any():
+                given += X[t, y, x] > u
+                both += X[t, y, x] > u and X[t, i, j] > u
+    assert metrics.tail_dependence(X, 2, level=0.9) == pytest.approx(both / given)
 
 
 def test_copies_of_training_data_are_found():

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from skdiffuse import metrics
-from skdiffuse.metrics import _arrays
+from skdiffuse.metrics import arrays
 
 xr = pytest.importorskip("xarray")
 DIMS = ("case", "time", "y", "x")
@@ -38,6 +38,7 @@ OF_TWO = {
     "fss": lambda a, b: metrics.fss(a, b, thresholds=[0.5, 1.0], scales=[1, 4]),
     "jensen_shannon_divergence": metrics.jensen_shannon_divergence,
     "log_spectral_distance": metrics.log_spectral_distance,
+    "map_error": metrics.map_error,
     "mean_bias": metrics.mean_bias,
     "mean_normalised_bias": metrics.mean_normalised_bias,
     "nearest_training_distance": lambda a, b: metrics.nearest_training_distance(b, a, chunk=2),
@@ -67,8 +68,8 @@ OF_ENSEMBLE = {
 }
 # What is no score of arrays, and what tests of its own cover.
 OTHERS = {
-    "bootstrap", "bootstrap_difference", "contingency", "decorrelation_time",
-    "extreme_quantile_levels", "forecast_scorecard", "get_scorer", "get_scorer_names",
+    "bootstrap", "bootstrap_difference", "decorrelation_time",
+    "extreme_quantile_levels", "forecast_scorecard", "get_scorer", "get_scorer_names", "get_scores",
     "intensity_edges", "make_forecast_scorer", "make_interpolation_scorer", "make_sample_scorer",
     "permutation_test", "scorecard",
 }  # fmt: skip
@@ -139,7 +140,7 @@ def test_chunks_do_not_matter(name, rain, data):
     expected = CALLS[name](*args)
     cells = data.draw(st.integers(300, 5000), "cells in memory")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_arrays, "BLOCK_CELLS", cells)
+        patch.setattr(arrays, "BLOCK_CELLS", cells)
         lazy = []
         for X in args:
             chunks = tuple(data.draw(st.integers(-(-n // 3), n), "chunk") for n in X.shape)
@@ -188,7 +189,7 @@ def test_crps_of_a_lazy_ensemble_needs_little_memory():
     ens = ens.astype("float32")
     obs = da.zeros(shape[1:], chunks=(1, 128, 128), dtype="float32")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_arrays, "BLOCK_CELLS", 20 * 128 * 128)
+        patch.setattr(arrays, "BLOCK_CELLS", 20 * 128 * 128)
         metrics.crps_ensemble(obs[:1], ens[:, :1])  # imports
         tracemalloc.start()
         metrics.crps_ensemble(obs, ens)

@@ -83,9 +83,9 @@ def test_units_must_agree(mrms):
 def test_lazy_masked_torch_and_read_only_inputs_agree(mrms, monkeypatch):
     import torch
 
-    from skdiffuse.metrics import _arrays
+    from skdiffuse.metrics import arrays
 
-    monkeypatch.setattr(_arrays, "BLOCK_CELLS", 5 * mrms[0].size)
+    monkeypatch.setattr(arrays, "BLOCK_CELLS", 5 * mrms[0].size)
     expected = metrics.intensity_histogram(mrms.values)
     frozen = mrms.values.copy()
     frozen.flags.writeable = False

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.ndimage import uniform_filter
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
@@ -44,7 +45,16 @@ def rain():
 def test_cross_validation_and_grid_search_find_the_right_model(rain):
     scorer = metrics.make_sample_scorer(metrics.wasserstein_distance, n_samples=30)
     scores = cross_val_score(Resampler(), rain, scoring=scorer, cv=KFold(4))
-    assert scores.shape == (4,) and np.all(scores < 0) and np.all(scores > -0.1)
+    # The same folds by hand: the first draw of the scorer's random state from what was trained on.
+    expected = []
+    for train, test in KFold(4).split(rain):
+        chosen = np.random.RandomState(0).randint(len(train), size=30)
+        # Of 10 and 30 sequences: each observed value stands for three of the sample.
+        observed = np.repeat(np.sort(rain[test], axis=None), 3)
+        drawn = np.sort(rain[train][chosen], axis=None)
+        expected.append(-np.abs(observed - drawn).mean())
+    np.testing.assert_allclose(scores, expected, rtol=1e-9)
+    assert np.all(scores < 0) and np.all(scores > -0.1)
     search = GridSearchCV(Resampler(), {"factor": [0.5, 1.0, 2.0]}, scoring=scorer, cv=3)
     assert search.fit(rain).best_params_ == {"factor": 1.0}
 
@@ -83,14 +93,37 @@ def test_several_metrics_draw_once(rain):
 
 def test_forecasts_and_interpolation_are_scored_inside_the_fold(rain):
     smooth = np.cumsum(rain[:, :, :1, :1] * np.ones((1, 1, 8, 8)), axis=1)
-    for make in (
-        lambda m: metrics.make_forecast_scorer(m, n_past=4, horizon=2, n_members=3),
-        lambda m: metrics.make_interpolation_scorer(m, every=2, n_members=3),
-    ):
+    # What the model says, of equal members: persistence, or the mean of what is given.
+    persisted = np.repeat(smooth[:, 3:4], 2, axis=1), smooth[:, 4:]
+    given = smooth[:, [0, 2, 4, 5]]
+
+    def error_of_fill(test):
+        return np.abs(smooth[test][:, [1, 3]] - given[test].mean()).mean()
+
+    for make, error, truth, said in (
+        (
+            lambda m: metrics.make_forecast_scorer(m, n_past=4, horizon=2, n_members=3),
+            lambda test: np.abs(np.subtract(*persisted))[test].mean(),
+            persisted[1], persisted[0],
+        ),
+        (
+            lambda m: metrics.make_interpolation_scorer(m, every=2, n_members=3),
+            error_of_fill,
+            smooth[:, [1, 3]], np.full_like(smooth[:, [1, 3]], given.mean()),
+        ),
+    ):  # fmt: skip
         scores = cross_val_score(Resampler(), smooth, scoring=make("neg_crps"), cv=4)
-        assert np.all(np.isfinite(scores)) and np.all(scores < 0)
+        folds = np.arange(40).reshape(4, 10)
+        np.testing.assert_allclose(scores, [-error(test) for test in folds], rtol=1e-9)
         both = make({"crps": "neg_crps", "fss": "fss"})(Resampler().fit(smooth), smooth)
-        assert set(both) == {"crps", "fss"} and 0 <= both["fss"] <= 1
+        assert set(both) == {"crps", "fss"}
+        assert both["crps"] == pytest.approx(-error(np.arange(40)))
+        p, o = (
+            uniform_filter((X >= 1.0).astype(float), (0, 0, 5, 5), mode="constant")
+            for X in (said, truth)
+        )
+        expected = 1 - np.sum((p - o) ** 2) / np.sum(p**2 + o**2)
+        assert 0 < expected < 1 and both["fss"] == pytest.approx(expected)
 
 
 def test_forecast_scorer_is_the_error_of_persistence(rain):
@@ -107,7 +140,7 @@ def test_series_are_cut_without_crossing_gaps():
         dims=("time", "y", "x"),
         coords={"time": hours},
     )
-    from skdiffuse.metrics.scorers import windows
+    from skdiffuse.metrics.sequences import windows
 
     found = [list(w.values[:, 0, 0].astype(int)) for w in windows(X, 4)]
     assert found == [[0, 1, 2, 3], [7, 8, 9, 10], [11, 12, 13, 14], [15, 16, 17, 18]]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import uniform_filter
 
 from skdiffuse import metrics
 
@@ -51,7 +52,11 @@ def test_sums_are_pooled_before_the_ratio(ties):
     a, b = ties[0], ties[1][0]
     each = metrics.fss(a, b, scales=3, average=False)
     pooled = metrics.fss(a, b, scales=3)
-    assert each.shape == (6,) and each.min() < pooled < each.max()
+    p, o = (uniform_filter((X >= 1.0).astype(float), (0, 3, 3), mode="constant") for X in (b, a))
+    misses, squares = ((p - o) ** 2).sum((1, 2)), (p**2 + o**2).sum((1, 2))
+    np.testing.assert_allclose(each, 1 - misses / squares, rtol=1e-9)
+    assert pooled == pytest.approx(1 - misses.sum() / squares.sum())
+    assert each.min() < pooled < each.max()
     dry = np.concatenate([a, 0 * a]), np.concatenate([b, 0 * b])
     assert metrics.fss(*dry, scales=3) == pytest.approx(pooled)
     assert np.isnan(metrics.fss(0 * a, 0 * b))
@@ -74,13 +79,12 @@ def test_shapes_thresholds_and_several_forecasts(ties):
     y, x = ties
     table = metrics.fss(y, x, thresholds=[1.0, 2.0, 3.0], scales=[1, 5], average=False)
     assert table.shape == (8, 6, 3, 2)
-    one = metrics.fss(y[2], x[4, 2], thresholds=2.0, scales=5)
-    assert table[4, 2, 1, 1] == pytest.approx(one)
+    for m, f, t, s in np.ndindex(table.shape):
+        one = metrics.fss(y[f], x[m, f], thresholds=1.0 + t, scales=(1, 5)[s])
+        assert table[m, f, t, s] == pytest.approx(one, rel=1e-12)
 
 
 def test_probabilistic_fss_is_of_the_mean_fraction(ties):
-    from scipy.ndimage import uniform_filter
-
     y, x = ties
     p = uniform_filter((x[:, 0] >= 1.5).mean(axis=0), 5, mode="constant")
     o = uniform_filter((y[0] >= 1.5).astype(float), 5, mode="constant")

@@ -56,6 +56,12 @@ def test_spectra_of_each_frame_average_to_the_mean(mrms):
     each = metrics.spatial_psd(X.reshape(6, 6, 96, 128), average=False).P
     assert each.shape[:2] == (6, 6)
     np.testing.assert_allclose(each.mean(axis=(0, 1)), metrics.spatial_psd(X).P, rtol=1e-9)
+    for n, t in ((0, 0), (3, 4)):  # mode by mode over the whole plane
+        power = np.abs(np.fft.fft2(X[6 * n + t])) ** 2 / X[0].size ** 2
+        f, g = np.fft.fftfreq(96)[:, None], np.fft.fftfreq(128)[None]
+        ring = np.rint(128 * np.hypot(f, g)).astype(int)
+        expected = np.bincount(ring.ravel(), power.ravel())
+        np.testing.assert_allclose(each[n, t], expected, rtol=1e-9, atol=1e-15)
 
 
 def test_single_precision_is_good_enough(mrms):
@@ -88,9 +94,9 @@ def test_missing_frames_are_dropped_or_filled(mrms):
 
 
 def test_temporal_spectrum_of_windows_and_lazy_arrays(mrms, monkeypatch):
-    from skdiffuse.metrics import _arrays
+    from skdiffuse.metrics import arrays
 
-    monkeypatch.setattr(_arrays, "BLOCK_CELLS", 5 * mrms[0].size)
+    monkeypatch.setattr(arrays, "BLOCK_CELLS", 5 * mrms[0].size)
     X = np.nan_to_num(mrms.values)
     windows = metrics.temporal_psd(X, n_frames=12).P
     sequences = X.reshape(3, 12, 96, 128)

@@ -60,6 +60,14 @@ def test_lagrangian_correlation_follows_moving_rain(mrms):
         metrics.autocorrelation(mrms, 2),
     )
     assert np.all(lagrangian[1:] > eulerian[1:])
+    logs = np.log1p(mrms.values.astype(float)).reshape(36, -1)
+    expected = []
+    for lag in (1, 2):
+        pairs = [(logs[t], logs[t + lag]) for t in range(36 - lag)]
+        known = [~np.isnan(a) & ~np.isnan(b) for a, b in pairs]
+        each = [np.corrcoef(a[k], b[k])[0, 1] for (a, b), k in zip(pairs, known, strict=True)]
+        expected.append(np.mean(each))
+    np.testing.assert_allclose(eulerian, [1, *expected], rtol=1e-5)
     with pytest.raises(ValueError, match="max_lag"):
         metrics.autocorrelation(moving, 5)
 
@@ -87,6 +95,16 @@ def test_coherence_is_lost_at_small_scales_first():
     C = metrics.coherence(X).P
     assert C[1] > 0.9 and C[12] < 0.25
     assert np.nanmax(C) <= 1 + 1e-12
+    # Mode by mode over the whole plane, from the definition.
+    F = np.fft.fft2(X)
+    a, b = F[:, :-1].reshape(-1, 32, 32), F[:, 1:].reshape(-1, 32, 32)
+    f = np.fft.fftfreq(32)
+    ring = np.rint(32 * np.hypot(f[:, None], f[None])).astype(int)
+    cross, one, other = (
+        np.bincount(ring.ravel(), p.ravel())
+        for p in (np.abs((a * b.conj()).sum(0)), (np.abs(a) ** 2).sum(0), (np.abs(b) ** 2).sum(0))
+    )
+    np.testing.assert_allclose(C, cross / np.sqrt(one * other), rtol=1e-9)
     with pytest.raises(ValueError, match="lag"):
         metrics.coherence(X, lag=4)
 
@@ -112,7 +130,9 @@ def test_sal_of_known_cases():
     flat = np.zeros((48, 48))
     flat[8:18, 8:18] = 4.0 * 36 / 100  # the same rain, spread out
     wide = metrics.sal(obs, flat)
-    assert wide.structure > 0.8 and wide.amplitude == pytest.approx(0)
+    # A square's mass over its maximum is its number of cells: 36 against 100.
+    assert wide.structure == pytest.approx(2 * (100 - 36) / (100 + 36))
+    assert wide.amplitude == pytest.approx(0)
     apart = shift(obs, (20, 0), order=0)
     assert metrics.sal(obs, apart).location == pytest.approx(20 / np.hypot(48, 48), abs=1e-3)
     two = obs / 2 + np.roll(obs, 16, axis=1) / 2

@@ -136,6 +136,8 @@ def test_array_scores_and_reproducibility():
         metrics.bootstrap(tail, a, b, n_resamples=50, random_state=1) for _ in range(2)
     )
     assert first.low.shape == (2,) and np.all(first.low <= first.high)
+    expected = [np.quantile(b, q) / np.quantile(a, q) for q in (0.9, 0.99)]
+    np.testing.assert_allclose(first.value, expected)
     np.testing.assert_array_equal(first.low, second.low)
     assert first.n == 20
 
@@ -174,10 +176,15 @@ def test_dry_resamples_are_left_out_and_dry_samples_refused():
     sim = rng.gamma(1.0, size=(6, 2, 4, 4))
     result = metrics.bootstrap(metrics.wet_fraction_bias, obs, sim, n_resamples=50, random_state=0)
     assert np.isfinite([result.low, result.high]).all() and result.low <= result.value
+    expected = (sim >= 0.1).mean() / (obs >= 0.1).mean() - 1
+    assert result.value == pytest.approx(expected) and result.n == 6
+    # Resamples with k of the wet sequences among six: k = 0 has no score, others near 6/k - 1.
+    assert result.high > 5 * 0.8 and result.low < 1
     test = metrics.permutation_test(
         metrics.wet_fraction_bias, obs, 0 * sim, n_resamples=20, random_state=0
     )
-    assert np.isfinite(test.expected)
+    # Shuffles put 0, 1 or 2 of the two wet sequences into obs: undefined, -1..1, or -1.
+    assert test.value == -1 and -1 <= test.low <= test.expected <= test.high <= 1.3
     calls = []
 
     def defined_once(a, b):

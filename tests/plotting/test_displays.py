@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
+from scipy.stats import genextreme, genpareto
+from scipy.stats import t as student
 
 from skdiffuse import plotting
 
@@ -37,6 +39,35 @@ DISPLAYS = [
 ]
 
 
+def drawn_by(shown, name):
+    """The numbers in the picture under a label."""
+    ax = shown.ax_
+    if isinstance(shown, plotting.IntensityHistogramDisplay):
+        (stairs,) = [p for p in ax.patches if str(p.get_label()).startswith(f"{name} (")]
+        return stairs.get_data().values
+    (line,) = [line for line in ax.get_lines() if line.get_label() == name]
+    return line.get_xydata()
+
+
+def expected_of(display, obs, sim):
+    """The same numbers with NumPy alone."""
+    values = [X[~np.isnan(X)] for X in (obs, sim)]
+    if display is plotting.IntensityHistogramDisplay:
+        edges = 10 ** np.linspace(-1, 3, 33)
+        counts, _ = np.histogram(values[1], edges)
+        density = counts / values[1].size / np.diff(edges)
+        return np.where(density > 0, density, np.nan)
+    if display is plotting.QuantileQuantileDisplay:
+        n = min(map(len, values))
+        tails = [a * 10.0**-b for b in range(2, 8) for a in range(9, 0, -1)]
+        levels = 1 - np.array([tail for tail in tails if tail >= (1 - 1e-9) / n])
+        return np.stack([np.quantile(v, levels) for v in values], axis=1)
+    power = np.mean(np.abs(np.fft.fft2(sim)) ** 2, axis=(0, 1)) / sim[0, 0].size ** 2
+    f, g = np.fft.fftfreq(16)[:, None], np.fft.fftfreq(20)[None]
+    P = np.bincount(np.rint(20 * np.hypot(f, g)).astype(int).ravel(), power.ravel())
+    return np.stack([np.arange(1, 10), P[1:10]], axis=1)
+
+
 @pytest.mark.parametrize("display", DISPLAYS)
 def test_displays_compare_simulations_in_one_axis(rain, display):
     obs, sims = rain
@@ -47,6 +78,9 @@ def test_displays_compare_simulations_in_one_axis(rain, display):
     assert "first" in labels and "second" in labels
     assert shown.plot() is shown and shown.ax_ is not ax
     shown.figure_.savefig(io.BytesIO())
+    for name, sim in sims.items():
+        drawn = drawn_by(shown, name)
+        np.testing.assert_allclose(drawn, expected_of(display, obs, sim), rtol=1e-9)
     alone = display.from_samples(obs, sims["first"])
     assert "simulation" in " ".join(t.get_text() for t in alone.ax_.get_legend().get_texts())
 
@@ -77,7 +111,12 @@ def test_spectrum_draws_what_the_metric_says(rain, kind):
 def test_bias_maps(rain):
     obs, sims = rain
     shown = plotting.BiasMapDisplay.from_samples(obs, sims)
-    assert shown.axes_.shape == (2,) and "mean absolute bias" in shown.axes_[0].get_title()
+    assert shown.axes_.shape == (2,)
+    for ax, (name, sim) in zip(shown.axes_, sims.items(), strict=True):
+        bias = sim.mean(axis=(0, 1)) / np.nanmean(obs, axis=(0, 1)) - 1
+        np.testing.assert_allclose(ax.get_images()[0].get_array(), bias, rtol=1e-9)
+        note = f"mean absolute bias {100 * np.abs(bias).mean():.0f} %"
+        assert ax.get_title() == f"{name}\n{note}"
     axes = Figure().subplots(1, 2)
     assert plotting.BiasMapDisplay.from_samples(obs, sims, ax=axes).axes_[1] is axes[1]
     with pytest.raises(ValueError, match="one Axes a simulation"):
@@ -93,15 +132,37 @@ def test_from_estimator(rain):
 
     shown = plotting.QuantileQuantileDisplay.from_estimator(Model(), obs, n_samples=3)
     assert list(shown.quantiles) == ["model"]
+    q = shown.quantiles["model"]
+    np.testing.assert_allclose(q.sim, np.quantile(sims["first"][:3], q.levels))
+    np.testing.assert_allclose(q.obs, np.nanquantile(obs, q.levels))
     with pytest.raises(TypeError, match="DiffusionPipeline"):
         plotting.BiasMapDisplay.from_estimator(object(), obs)
 
 
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0, "0 %"), (0.00123, "0.12 %"), (0.456, "46 %"), (0.9951, "99.5 %"), (0.999996, "99.9996 %"),
+     (1, "100 %"), (1.5, "150 %"), (np.nan, "nan %")],
+)  # fmt: skip
+def test_percentages_are_plain_numbers(share, text):
+    from skdiffuse.plotting._samples import percent
+
+    assert percent(share) == text
+
+
 def test_all_dry_and_one_frame_are_drawn():
     dry = np.zeros((2, 1, 8, 8))
-    for display in (*DISPLAYS, plotting.BiasMapDisplay):
-        display.from_samples(dry, dry).figure_.savefig(io.BytesIO())
-    plotting.FramesDisplay({"dry": dry[0]}).plot().figure_.savefig(io.BytesIO())
+    shown = {d: d.from_samples(dry, dry) for d in (*DISPLAYS, plotting.BiasMapDisplay)}
+    frames = plotting.FramesDisplay({"dry": dry[0]}).plot()
+    for display in (*shown.values(), frames):
+        display.figure_.savefig(io.BytesIO())
+    histogram, quantiles, spectrum = (shown[d] for d in DISPLAYS)
+    assert "observed (100 % below 0.1 mm/h)" in labels(histogram)
+    assert not quantiles.quantiles["simulation"].sim.any()
+    assert spectrum.observed.P.sum() == 0 and spectrum.ax_.get_yscale() == "linear"
+    assert shown[plotting.BiasMapDisplay].axes_[0].get_title() == "simulation\nno rain"
+    image = frames.axes_[0, 0].get_images()[0]
+    assert tuple(image.cmap(image.norm(image.get_array()))[0, 0]) == (1, 1, 1, 1)
 
 
 def test_frames_of_a_cube_are_drawn_north_up_with_their_times():
@@ -130,6 +191,11 @@ def test_frames_from_samples_and_errors(rain):
     assert shown.axes_.shape == (5, 2)
     names = [ax.get_ylabel() for ax in shown.axes_[:, 0]]
     assert names == ["observed", "first 1", "first 2", "second 1", "second 2"]
+    rows = [obs[0], *sims["first"][:2], *sims["second"][:2]]
+    for row, axes in zip(rows, shown.axes_, strict=True):
+        for t, ax in zip((0, 5), axes, strict=True):
+            drawn = np.ma.filled(ax.get_images()[0].get_array(), np.nan)
+            np.testing.assert_array_equal(drawn, row[t])
     with pytest.raises(ValueError, match=r"shape \(time, y, x\)"):
         plotting.FramesDisplay({"rain": obs}).plot()
     with pytest.raises(ValueError, match="all 6 frames"):
@@ -182,8 +248,20 @@ def test_ensembles_are_drawn_beside_each_other():
     ranks = plotting.RankHistogramDisplay.from_samples(obs, ens)
     ends = {name: (s[0] + s[-1]) / 2 for name, s in ranks.shares.items()}
     assert ends["overconfident"] > 2 * ends["reliable"]
+    for name, e in ens.items():  # without ties a rank is the number of members below
+        expected = np.bincount((e < obs).sum(axis=0).ravel(), minlength=10) / obs.size
+        np.testing.assert_allclose(ranks.shares[name], expected, rtol=1e-9)
+        (stairs,) = [p for p in ranks.ax_.patches if p.get_label() == name]
+        np.testing.assert_allclose(stairs.get_data().values, 10 * expected, rtol=1e-9)
     curves = plotting.ReliabilityDisplay.from_samples(obs, ens, threshold=1.0)
     assert curves.ax_.get_title() == "at least 1 mm/h"
+    for name, e in ens.items():
+        k = (e >= 1).sum(axis=0)
+        place = np.minimum(10 * k // 9, 9)
+        filled = np.unique(place)
+        (line,) = [line for line in curves.ax_.get_lines() if line.get_label() == name]
+        expected = [[k[place == c].mean() / 9, (obs >= 1)[place == c].mean()] for c in filled]
+        np.testing.assert_allclose(line.get_xydata(), expected, rtol=1e-9)
     for display in (ranks, curves):
         labels = [t.get_text() for t in display.ax_.get_legend().get_texts()]
         assert labels == ["reliable", "overconfident"]
@@ -196,6 +274,16 @@ def test_intervals_are_drawn_where_sequences_tell_them(rain):
         assert set(shown.intervals) >= {"first", "second"}
         low, high = shown.intervals["first"]
         assert np.nanmin(high - low) >= 0
+        if display is plotting.IntensityHistogramDisplay:
+            # The share of the commonest bin, from its spread over sequences as textbooks have it.
+            h = shown.simulated["first"]
+            common = int(np.argmax(h.density * np.diff(h.edges)))
+            inside = (sims["first"] >= h.edges[common]) & (sims["first"] < h.edges[common + 1])
+            share = inside.mean(axis=(1, 2, 3))
+            width = 2 * student.ppf(0.975, 6) * share.std(ddof=1) / np.sqrt(7)
+            found = (high - low)[common] * np.diff(h.edges)[common]
+            assert found == pytest.approx(width, rel=0.35)
+            assert low[common] < h.density[common] < high[common]
         assert not display.from_samples(obs, sims, confidence=None).intervals
         series = {name: s.reshape(-1, *s.shape[2:]) for name, s in sims.items()}
         long = obs.reshape(-1, *obs.shape[2:])
@@ -267,14 +355,40 @@ def test_discrimination_and_spread(forecasts):
     for name, curve in roc.curves.items():
         assert curve.area == metrics.roc_curve(obs, ens[name], 1.0).area
         assert roc.areas[name][0] < curve.area < roc.areas[name][1]
+        p = (ens[name] >= 1).mean(axis=0)
+        hits, false = (
+            np.array([0, *(np.mean(p[event] > (k - 0.5) / 6) for k in range(6, -1, -1))])
+            for event in (obs >= 1, obs < 1)
+        )
+        trapezoids = np.diff(false) * (hits[1:] + hits[:-1]) / 2
+        assert curve.area == pytest.approx(trapezoids.sum())
     spread = plotting.SpreadSkillDisplay.from_samples(obs, ens)
+    known = np.isfinite(obs)
+    for name, e in ens.items():
+        variance = e.var(axis=0, ddof=1)[known] * 7 / 6
+        squared = (e.mean(axis=0) - obs)[known] ** 2
+        expected = np.sqrt(variance.mean() / squared.mean())
+        assert spread.overall[name].ratio == pytest.approx(expected)
+        bins = np.array_split(np.argsort(variance, kind="stable"), 12)
+        expected = [[variance[b].mean() ** 0.5, squared[b].mean() ** 0.5] for b in bins]
+        found = np.stack([spread.binned[name].spread, spread.binned[name].error], axis=1)
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
     assert spread.overall["overconfident"].ratio < 0.5 < spread.overall["reliable"].ratio
     assert "overall spread / error" in labels(spread)
     ranks = plotting.RankHistogramDisplay.from_samples(obs, ens)
     low, high = ranks.intervals["reliable"]
     assert np.all((low <= ranks.shares["reliable"]) & (ranks.shares["reliable"] <= high))
     curves = plotting.ReliabilityDisplay.from_samples(obs, ens, threshold=1.0, n_bins=5)
-    assert curves.intervals["reliable"].shape == (2, len(curves.curves["reliable"].count))
+    # A ratio of sums over cases, with the textbook's error of such a ratio, in the fullest class.
+    curve, p = curves.curves["reliable"], (ens["reliable"] >= 1).mean(axis=0)
+    c = int(np.argmax(curve.count))
+    here = known & (np.minimum((5 * p + 1e-9).astype(int), 4) == int(5 * curve.probability[c]))
+    seen, count = (here & (obs >= 1)).sum(axis=(1, 2, 3)), here.sum(axis=(1, 2, 3))
+    assert curve.frequency[c] == pytest.approx(seen.sum() / count.sum())
+    error = np.sqrt(8 / 7 * np.sum((seen - curve.frequency[c] * count) ** 2)) / count.sum()
+    low, high = curves.intervals["reliable"]
+    assert high[c] - low[c] == pytest.approx(2 * student.ppf(0.975, 7) * error, rel=0.4)
+    assert np.all((low >= 0) & (high <= 1)) and low[c] < curve.frequency[c] < high[c]
     dry = plotting.SpreadSkillDisplay.from_samples(0 * obs, 0 * ens["reliable"])
     for shown in (roc, spread, ranks, curves, dry):
         shown.figure_.savefig(io.BytesIO())
@@ -293,6 +407,18 @@ def test_return_levels_are_drawn_with_intervals(method):
         obs, {"model": sim}, method=method, unit="years", n_resamples=10, **options
     )
     assert np.all(shown.observed.low <= shown.observed.high)
+    T = shown.observed.period
+    if method == "gev":
+        level = genextreme.isf(1 / T, *genextreme.fit(obs))
+    else:
+        base = np.quantile(obs, 0.95)
+        excess = obs[obs > base] - base
+        rarer = 1 / (T * 50 * excess.size / obs.size)
+        level = base + genpareto.isf(rarer, *genpareto.fit(excess, floc=0))
+    np.testing.assert_allclose(shown.observed.level, level, rtol=1e-3)
+    np.testing.assert_allclose(
+        shown.ax_.get_lines()[0].get_xydata(), np.stack([T, shown.observed.level], axis=1)
+    )
     period, rate = shown.seen["observed"]
     assert rate[0] == obs.max() and period[0] == pytest.approx(
         61.0 if method == "gev" else 2001 / 50

@@ -18,6 +18,13 @@ def to_numpy(X: Any, name: str = "X") -> np.ndarray:
     """Return `X` (array, DataArray, dask array, torch tensor) as a floating-point NumPy array.
 
     Masked cells become NaN, integers float64 and float16 float32; float32 and float64 stay.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdiffuse.metrics.arrays import to_numpy
+    >>> to_numpy(np.ma.masked_equal([1, 2], 2))
+    array([ 1., nan])
     """
     if hasattr(X, "detach"):
         X = X.detach().cpu()
@@ -128,7 +135,14 @@ def paired_blocks(
 
 
 def valid_values(X: Any, name: str = "X") -> np.ndarray:
-    """Return the non-missing values of `X`, flattened; an error where there are none."""
+    """Return the non-missing values of `X`, flattened; an error where there are none.
+
+    Examples
+    --------
+    >>> from skdiffuse.metrics.arrays import valid_values
+    >>> valid_values([[1.0, float("nan")], [0.5, 0.0]])
+    array([1. , 0.5, 0. ])
+    """
     parts = [block[~np.isnan(block)] for block in blocks(X, name)]
     values = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.float32), *parts])
     if values.size == 0:
@@ -150,6 +164,13 @@ def check_same_grid(obs: Any, sim: Any, names: tuple[str, str] = ("obs", "sim"))
     """Raise unless two cubes share their grid, and their calendar and units where they say.
 
     Grids are compared in their last two dimensions: size, dimension names and coordinates.
+
+    Parameters
+    ----------
+    obs, sim : array-like of shape (..., y, x)
+        Cubes.
+    names : (str, str), default=("obs", "sim")
+        What the message calls them.
     """
     a, b = names
     check_ndim(obs, 2, a)
@@ -245,7 +266,16 @@ def like(obs: Any, values: np.ndarray, name: str, units: str, item_ndim: int = 0
 
 
 def calendar(X: Any) -> str | None:
-    """Return the calendar of a DataArray's time coordinate; None where there is none."""
+    """Return the calendar of a DataArray's time coordinate; None where there is none.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray
+    >>> from skdiffuse.metrics.arrays import calendar
+    >>> hours = xarray.date_range("2000-01-01", periods=2, calendar="360_day", use_cftime=True)
+    >>> calendar(xarray.DataArray(np.zeros(2), {"time": hours}, "time")), calendar(np.zeros(2))
+    ('360_day', None)
+    """
     for name in getattr(X, "coords", {}):
         values = np.asarray(X[name]).ravel()
         if values.dtype.kind == "M":
