@@ -37,12 +37,16 @@ __all__ = [
     "DiffusionPipeline",
     "DryCellTransform",
     "IdentityTransform",
+    "KeepingSettings",
     "LearntMonotoneTransform",
     "LogTransform",
+    "NetworkSettings",
     "NormalScoreTransform",
     "PrecipDiffusion",
+    "SamplerSettings",
     "SeasonSplit",
     "SqrtTransform",
+    "TrainingSettings",
     "__version__",
     "dissertation_model",
     "make_precipitation",
@@ -59,6 +63,12 @@ if TYPE_CHECKING:
     )
     from skdiffuse.datasets import make_precipitation
     from skdiffuse.estimator.precip_diffusion import PrecipDiffusion
+    from skdiffuse.estimator.settings import (
+        KeepingSettings,
+        NetworkSettings,
+        SamplerSettings,
+        TrainingSettings,
+    )
     from skdiffuse.model_selection import SeasonSplit
     from skdiffuse.pipeline import DiffusionPipeline
     from skdiffuse.preprocessing import (

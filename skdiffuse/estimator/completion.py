@@ -1,6 +1,7 @@
 """Filling in what is not known, in sequences of any length, window by window."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,12 +14,12 @@ from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import SamplingRequest
 from skdiffuse.runtime.seeds import derived_seed
 
-__all__ = ["complete", "fill", "fill_window"]
+__all__ = ["complete", "fill", "fill_window", "told_from"]
 
 
 def complete(
     rain: Tensor,
-    draw: Callable[[Tensor, Tensor, list[int]], Tensor],
+    draw: Callable[[Tensor, Tensor, list[int], int], Tensor],
     *,
     n_frames: int,
     seeds: list[tuple[int, ...]],
@@ -34,7 +35,8 @@ def complete(
     rain : Tensor of shape (n, time, y, x)
         In mm/h, NaN where unknown.
     draw : callable
-        ``draw(rain, known, seeds)`` fills in sequences of `n_frames` frames.
+        ``draw(rain, known, seeds, start)`` fills in sequences of `n_frames` frames, which begin at
+        frame `start`.
     n_frames : int
     seeds : list of tuple of int
         What identifies each of the n sequences; the window's number is added to it.
@@ -46,7 +48,7 @@ def complete(
     Examples
     --------
     >>> import torch
-    >>> def zeros(rain, known, seeds):
+    >>> def zeros(rain, known, seeds, start):
     ...     return torch.where(known, rain, 0.0)
     >>> nan = float("nan")
     >>> complete(torch.tensor([1.0, nan]).reshape(1, 2, 1, 1), zeros, n_frames=4,
@@ -64,9 +66,50 @@ def complete(
         known = torch.isfinite(window)
         if known[:, : length - start].all():
             continue
-        drawn = draw(window, known, [derived_seed(*seed, number) for seed in seeds])
+        drawn = draw(window, known, [derived_seed(*seed, number) for seed in seeds], start)
         rain[:, start : start + n_frames] = torch.where(known, window, drawn)
     return rain[:, :length]
+
+
+def told_from(
+    model: RainModel, request: SamplingRequest, start: int, stop: int, length: int
+) -> SamplingRequest:
+    """The request of one window: of fields that go with the whole sequence its frames.
+
+    Parameters
+    ----------
+    model : RainModel
+    request : SamplingRequest
+    start : int
+        First frame of the window.
+    stop : int
+        One past the last frame of the sequence that the window goes with.
+    length : int
+        Frames of the sequence.
+
+    Raises
+    ------
+    ValueError
+        If the fields are of other frames.
+    """
+    if not model.told.means or request.y is None:
+        return request
+    fields = np.asarray(request.y)
+    one_channel = len(model.told.means) == 1 and (fields.ndim < 4 or fields.shape[-3] != 1)
+    axis = fields.ndim - (3 if one_channel else 4)
+    n = fields.shape[axis] if axis >= 0 else 0
+    if n not in (length, max(length, model.n_frames)):
+        raise ValueError(
+            f"y holds fields of {n} frames (shape {fields.shape}), and the sequence has {length}: "
+            "give fields for all of its frames."
+        )
+    if n > length:
+        return request
+    part = fields.take(range(start, min(stop, start + model.n_frames)), axis=axis)
+    # Of frames that only fill a window nothing is known, which is told as what is usual.
+    missing = model.n_frames - part.shape[axis]
+    widths = [(0, missing if k == axis else 0) for k in range(fields.ndim)]
+    return replace(request, y=np.pad(part.astype(np.float32), widths, constant_values=np.nan))
 
 
 def fill_window(
@@ -121,10 +164,19 @@ def fill(
     members = torch.from_numpy(repeated.reshape(n_samples * n, *rain.shape[1:]))
     numbers = [(i, k) for i in range(first, first + n_samples) for k in range(n)]
 
-    def draw_unknown(window: Tensor, known: Tensor, seeds: list[int]) -> Tensor:
-        return fill_window(model, request, torch.where(known, window, torch.nan), seeds)
-
     for start, end in [(0, length)] if cube is None else cube.runs():
+
+        def draw_unknown(
+            window: Tensor,
+            known: Tensor,
+            seeds: list[int],
+            first: int,
+            start: int = start,
+            end: int = end,
+        ) -> Tensor:
+            told = told_from(model, request, start + first, end, length)
+            return fill_window(model, told, torch.where(known, window, torch.nan), seeds)
+
         members[:, start:end] = complete(
             members[:, start:end],
             draw_unknown,

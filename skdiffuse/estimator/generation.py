@@ -14,7 +14,7 @@ from torch import Tensor
 from skdiffuse._version import __version__
 from skdiffuse.cubes import dress, write_cube
 from skdiffuse.diffusion import Observation
-from skdiffuse.estimator.completion import fill_window
+from skdiffuse.estimator.completion import fill_window, told_from
 from skdiffuse.estimator.drawing import draw
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import SamplingRequest
@@ -129,9 +129,11 @@ def simulate(
     if mode == "autoregressive":
         step = model.n_frames - overlap
         lengths = [min(step, n_frames - start) for start in range(0, n_frames, step)]
-        windows = _windows_in_turn(model, request, shape, n_samples, overlap)
+        windows = _windows_in_turn(model, request, n_frames, shape, n_samples, overlap)
         parts = (
-            window[:, :length].numpy() for window, length in zip(windows, lengths, strict=False)
+            # In this order no window is drawn that nobody asks for.
+            window[:, :length].numpy()
+            for length, window in zip(lengths, windows, strict=False)
         )
     else:
         seeds = [derived_seed(request.seed, i) for i in range(n_samples)]
@@ -152,6 +154,7 @@ def history_of(verb: str) -> str:
 def _windows_in_turn(
     model: RainModel,
     request: SamplingRequest,
+    n_frames: int,
     shape: tuple[int, int],
     n_samples: int,
     overlap: int,
@@ -162,7 +165,8 @@ def _windows_in_turn(
     while True:
         future = past.new_full((n_samples, model.n_frames - past.shape[1], *shape), torch.nan)
         seeds = [derived_seed(request.seed, number, i) for i in range(n_samples)]
-        window = fill_window(model, request, torch.cat([past, future], dim=1), seeds)
+        told = told_from(model, request, number * (model.n_frames - overlap), n_frames, n_frames)
+        window = fill_window(model, told, torch.cat([past, future], dim=1), seeds)
         yield window
         past = window[:, model.n_frames - overlap :]
         number += 1

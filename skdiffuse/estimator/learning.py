@@ -91,6 +91,7 @@ def train(
         return bool(trainer.processes.from_first(torch.tensor([int(stop)])))
 
     trainer.on_epoch = after_epoch
+    learnt: Learnt | None = None
     try:
         trainer.run(Budget(max_steps, max_time))
     finally:
@@ -98,7 +99,7 @@ def train(
         if trainer.is_together:
             learnt = _learnt(preparation)
             keep(learnt)
-    if is_first:
+    if is_first and learnt is not None:
         callbacks.end(learnt)
 
 

@@ -363,9 +363,9 @@ def _check_all(values: dict[str, Any], table: dict[str, Constraint], prefix: str
 def _checked(settings: Settings, parameter: str) -> Settings:
     """The same settings, checked, with plain numbers."""
     part = settings.get_params(deep=False)
-    kind = type(settings)
-    _check_all(part, CONSTRAINTS[kind], f"{parameter}__")
-    return kind(**_plain(part))
+    [table] = [CONSTRAINTS[kind] for kind in CONSTRAINTS if isinstance(settings, kind)]
+    _check_all(part, table, f"{parameter}__")
+    return type(settings)(**_plain(part))
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

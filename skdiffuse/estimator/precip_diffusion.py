@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from numbers import Integral
 from pathlib import Path
@@ -26,7 +25,7 @@ from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.learning import Learnt
 from skdiffuse.estimator.parameters import SHORTCUTS, check_parameters, device_of
 from skdiffuse.estimator.rain_model import RainModel
-from skdiffuse.estimator.request import SamplingRequest
+from skdiffuse.estimator.request import GENERAL_OPTIONS, SamplingRequest
 from skdiffuse.estimator.settings import (
     KeepingSettings,
     NetworkSettings,
@@ -485,10 +484,10 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         }
         if mode == "autoregressive":
             request = self._conditional_request(**settings, **options)
-        elif options:
-            raise TypeError(f"mode={mode!r} conditions on nothing: {sorted(options)} is unused.")
+        elif unused := sorted(set(options) - set(GENERAL_OPTIONS)):
+            raise TypeError(f"mode={mode!r} conditions on nothing: {unused} is unused.")
         else:
-            request = self._request(**settings)
+            request = self._request(**settings, **options)
         return generation.simulate(
             self.model_,
             request,
@@ -580,12 +579,12 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
                 "observation must be one of skdiffuse.diffusion's, such as KnownCells or "
                 f"ArealMean; got {type(observation).__name__}. For arrays with gaps use impute."
             )
-        if shape is not None:
-            frames, rows, columns = shape
-        elif isinstance(observation, KnownCells):
-            frames, rows, columns = observation.values.shape[1:]
-        else:
-            frames, rows, columns = self.model_.n_frames, *self.model_.field_shape
+        asked: Any = shape
+        if shape is None and isinstance(observation, KnownCells):
+            asked = observation.values.shape[1:]
+        elif shape is None:
+            asked = self.model_.n_frames, *self.model_.field_shape
+        frames, rows, columns = _checked_sizes(asked, ("frames", "rows", "columns"))
         request = self._conditional_request(
             observation,
             method=method,
@@ -596,8 +595,8 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             random_state=random_state,
             **options,
         )
-        shape = frames, rows, columns
-        return generation.condition(self.model_, request, observation, n_samples, shape)
+        window = frames, rows, columns
+        return generation.condition(self.model_, request, observation, n_samples, window)
 
     def impute(
         self,
@@ -916,6 +915,13 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
 
     # Details
 
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if not self.warm_start:
+            # The trainer with the optimiser's memory: nobody goes on from it.
+            state = {name: value for name, value in state.items() if name != "_preparation"}
+        return state
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
 
@@ -942,14 +948,14 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
     def _conditional_request(
         self,
         observation: Observation | None = None,
+        /,
         *,
         method: str | None = None,
         w_r: float | None = None,
         **options: Any,
     ) -> SamplingRequest:
         """A request given an observation, or known cells; options are sampler's or method's."""
-        general = inspect.signature(SamplingRequest.of).parameters
-        asked = {name: options.pop(name) for name in list(options) if name in general}
+        asked = {name: options.pop(name) for name in list(options) if name in GENERAL_OPTIONS}
         return self._request(**asked).conditioned(
             self.model_, observation, method=method, w_r=w_r, **options
         )
@@ -960,7 +966,9 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         return verbs.context(self.model_, validate_cube(X))
 
     def _field(self, shape: tuple[int, int] | None) -> tuple[int, int]:
-        rows, columns = self.model_.field_shape if shape is None else shape
+        if shape is None:
+            return self.model_.field_shape
+        rows, columns = _checked_sizes(shape, ("rows", "columns"))
         return rows, columns
 
 
@@ -972,6 +980,21 @@ def _attributes(learnt: Learnt) -> dict[str, object]:
         "n_iter_": learnt.n_iter,
         "n_skipped_": learnt.n_skipped,
     }
+
+
+def _checked_sizes(shape: Any, names: tuple[str, ...]) -> list[int]:
+    try:
+        sizes = tuple(shape)
+    except TypeError:
+        sizes = ()
+    fits = len(sizes) == len(names) and all(
+        isinstance(size, Integral) and int(size) >= 1 for size in sizes
+    )
+    if not fits:
+        raise ValueError(
+            f"shape={shape!r} must hold {len(names)} integers of at least 1, ({', '.join(names)})."
+        )
+    return [int(size) for size in sizes]
 
 
 def _check_number(n_samples: int | None, name: str) -> None:

@@ -19,7 +19,7 @@ from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.runtime.array_types import RandomStateLike
 from skdiffuse.runtime.seeds import integer_seed
 
-__all__ = ["METHODS", "SamplingRequest", "is_told_in_full"]
+__all__ = ["GENERAL_OPTIONS", "METHODS", "SamplingRequest", "is_told_in_full"]
 
 METHODS = ("amortised", *CONDITIONING_METHODS)
 # What the request itself gives to the methods.
@@ -132,6 +132,7 @@ class SamplingRequest:
         self,
         model: RainModel,
         observation: Observation | None,
+        /,
         *,
         method: str | None,
         w_r: float | None,
@@ -192,3 +193,16 @@ def _options_of(method: str, observation: Observation | None) -> list[str]:
         method = "reconstruction"
     names = list(inspect.signature(CONDITIONING_METHODS[method]).parameters)
     return [n for n in names if n not in _GIVEN] + ["w_r"] * ("w_r" in names)
+
+
+# Options that say nothing of what is known.
+GENERAL_OPTIONS = (
+    "n_steps",
+    "batch_size",
+    "tile_size",
+    "random_state",
+    "y",
+    "guidance_weight",
+    "log_likelihood",
+    "likelihood_scale",
+)

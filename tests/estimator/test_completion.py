@@ -5,7 +5,7 @@ from skdiffuse.estimator.completion import complete
 from skdiffuse.runtime.seeds import derived_seed
 
 
-def count_up(window, known, seeds):
+def count_up(window, known, seeds, start):
     """Continue each sequence by one more than the frame before."""
     filled = window.clone()
     for t in range(1, filled.shape[1]):
@@ -25,7 +25,7 @@ def test_later_windows_go_on_from_earlier_ones(length, n_frames):
 def test_windows_have_the_length_of_training_and_their_own_seeds():
     seen = []
 
-    def draw(window, known, seeds):
+    def draw(window, known, seeds, start):
         seen.append((window.shape[1], tuple(seeds)))
         return torch.where(known, window, 0.0)
 

@@ -452,14 +452,15 @@ class TestJointTraining:
         )
 
 
+@pytest.fixture(scope="module")
+def known(cube):
+    rain = cube[:4]
+    mask = np.random.default_rng(0).random(rain.shape) < 0.5
+    return rain, rain.copy(data=mask)
+
+
 class TestMasksByName:
     """On square fields nothing but names and labels can tell a mask's layout."""
-
-    @pytest.fixture(scope="class")
-    def known(self, cube):
-        rain = cube[:4]
-        mask = np.random.default_rng(0).random(rain.shape) < 0.5
-        return rain, rain.copy(data=mask)
 
     def test_layout_changes_nothing(self, model, known):
         rain, mask = known

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from skdiffuse import PrecipDiffusion, SamplerSettings, make_precipitation
+from skdiffuse import NetworkSettings, PrecipDiffusion, SamplerSettings, make_precipitation
 from skdiffuse.diffusion import LinearLogSNRSchedule
 from skdiffuse.estimator import fitting
 
@@ -141,3 +141,23 @@ def test_a_pickled_model_leaves_the_data_behind(cube):
     small = len(pickle.dumps(model.fit(rain[:40])))
     large = len(pickle.dumps(model.fit(rain)))
     assert abs(large - small) < 20_000
+
+
+def test_a_pickled_model_leaves_the_trainer_behind_where_nobody_goes_on(cube):
+    """The optimiser's memory and the weights it moves: more than three times the model."""
+    model = PrecipDiffusion(**OPTIONS).fit(cube)
+    n_bytes = 4 * sum(p.numel() for p in model.network_.parameters())
+    assert len(pickle.dumps(model)) < 1.1 * n_bytes
+    model.set_params(warm_start=True)
+    assert len(pickle.dumps(model)) > 3 * n_bytes
+    back = pickle.loads(pickle.dumps(model)).set_params(max_steps=3).fit(cube)
+    assert back.n_iter_ == 3
+
+
+class Wide(NetworkSettings):
+    """A user's subclass."""
+
+
+def test_subclasses_of_settings_are_settings(cube):
+    model = PrecipDiffusion(**OPTIONS, network=Wide(edges="reflect")).fit(cube)
+    assert model.model_.plan.edges == ("reflect", "reflect")

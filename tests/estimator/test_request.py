@@ -108,3 +108,91 @@ def test_fields_with_one_channel_are_for_all_samples():
     each = np.stack([height[:2]] * 3)
     np.testing.assert_array_equal(model.sample(3, y=each, random_state=1), alone)
     np.testing.assert_array_equal(model.sample(3, y=each[:, :, None], random_state=1), alone)
+
+
+@pytest.fixture(scope="module")
+def told():
+    """A model that is told one field, and the fields that its network has been told since."""
+    rain = make_precipitation(12, (8, 8), random_state=0).values
+    hours = np.broadcast_to(np.arange(12.0)[:, None, None], rain.shape).astype(np.float32)
+    model = PrecipDiffusion(**OPTIONS).fit(rain, hours)
+    return model, rain, hours
+
+
+class TestFieldsOfLongSequences:
+    """Every window is told the fields of its own frames, and not the first window's."""
+
+    @staticmethod
+    def first_frames(model, monkeypatch, call):
+        """The field at the beginning of each window that is drawn, in the order of drawing."""
+        seen = []
+        asked = type(model.model_.told).asked
+
+        def noted(self, y, n, shape):
+            seen.append(np.asarray(y).reshape(shape[0], -1)[:, 0].tolist())
+            return asked(self, y, n, shape)
+
+        monkeypatch.setattr(type(model.model_.told), "asked", noted)
+        call()
+        return seen
+
+    def test_impute(self, told, monkeypatch):
+        model, rain, hours = told
+        mask = np.zeros(rain[:5].shape, bool)
+        seen = self.first_frames(
+            model, monkeypatch, lambda: model.impute(rain[:5], mask, y=hours[:5])
+        )
+        assert seen == [[0, 1], [1, 2], [2, 3], [3, 4]]
+
+    def test_simulate(self, told, monkeypatch):
+        model, _, hours = told
+        seen = self.first_frames(
+            model, monkeypatch, lambda: model.simulate(5, y=hours[:5], overlap=0)
+        )
+        assert [window[0] for window in seen] == [0, 2, 4]
+        assert np.isnan(seen[-1][1])
+
+    def test_forecast(self, told, monkeypatch):
+        """The last frame of the past and the horizon."""
+        model, rain, hours = told
+        seen = self.first_frames(
+            model, monkeypatch, lambda: model.forecast(rain[:3], 2, y=hours[2:5])
+        )
+        assert seen == [[2, 3], [3, 4]]
+
+    def test_fields_of_other_frames_are_refused(self, told):
+        model, rain, hours = told
+        for call in (
+            lambda y: model.impute(rain[:5], np.zeros(rain[:5].shape, bool), y=y),
+            lambda y: model.simulate(5, y=y),
+        ):
+            with pytest.raises(
+                ValueError, match=r"y holds fields of 2 frames .* the sequence has 5"
+            ):
+                call(hours[:2])
+
+
+@pytest.mark.parametrize("shape", [(8,), 8, (8, 8, 8), (0, 8), (-1, 8), (8.0, 8)], ids=str)
+def test_sizes_that_are_none(model, shape):
+    for call in (model.sample, lambda shape: model.simulate(2, shape=shape)):
+        with pytest.raises(
+            ValueError, match=r"must hold 2 integers of at least 1, \(rows, columns"
+        ):
+            call(shape=shape)
+    gauges = Gauges(torch.ones(1, 2, 1), [3.0], [4.0], error_variance=0.1)
+    with pytest.raises(ValueError, match=r"shape=\(2, 8\) must hold 3 integers"):
+        model.condition(gauges, shape=(2, 8))
+
+
+def test_no_option_is_taken_for_an_argument_of_ours(model, cube):
+    for name in ("model", "parameters", "observation"):
+        with pytest.raises(TypeError, match=name):
+            model.impute(cube[:2], **{name: 3})
+
+
+def test_composed_series_can_be_told_a_class():
+    rain = make_precipitation(8, (8, 8), random_state=0).values
+    model = PrecipDiffusion(**OPTIONS).fit(rain, np.arange(8) % 2)
+    assert model.simulate(5, mode="composed", y=1).shape == (1, 5, 8, 8)
+    with pytest.raises(TypeError, match=r"\['method'\] is unused"):
+        model.simulate(5, mode="composed", method="ho")
