@@ -33,7 +33,13 @@ rain = make_precipitation(n_frames=4, shape=(16, 16), random_state=0)
 assert_type(rain, xr.DataArray)
 make_precipitation(frames=4)  # type: ignore[call-arg]
 
-score = metrics.crps_ensemble(rain.values[0], np.stack([rain.values[1], rain.values[2]]))
+ensemble = np.stack([rain.values[1], rain.values[2]])
+assert_type(metrics.crps_ensemble(rain.values[0], ensemble), float)
+assert_type(
+    metrics.crps_ensemble(rain[0], ensemble, axis=0, average=False), np.ndarray | xr.DataArray
+)
+metrics.crps_ensemble(rain[0], ensemble, average="cells")  # type: ignore[call-overload]
+metrics.crps_ensemble(rain[0])  # type: ignore[call-overload]
 metrics.crps_ensembles(rain)  # type: ignore[attr-defined]
 
 denoiser = GaussianDenoiser(torch.zeros(1), torch.ones(1, 1))

@@ -102,8 +102,6 @@ def _generated(page: HtmlReport, result: DemoResult) -> None:
         "and what rains in one frame goes on, moved, in the next.",
     )
     moving = plotting.animate({"real": real[0], "generated": new[0]})
-    # The picture itself, as no path was given for it.
-    assert isinstance(moving, bytes)
     page.image(moving, "image/gif", "The first of each, moving.")
 
 

@@ -41,8 +41,8 @@ class DemoResult:
         else:
             ensembles, truth = self.nowcast, self.cases[:, self.model.n_frames // 2 :]
         return {
-            name: metrics.crps_ensemble(
-                truth, ensemble, fair=len(ensemble) > 1, average=False
+            name: np.asarray(
+                metrics.crps_ensemble(truth, ensemble, fair=len(ensemble) > 1, average=False)
             ).mean(axis=(1, 2, 3))
             for name, ensemble in ensembles.items()
         }

@@ -2,15 +2,18 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from skdiffuse.diffusion.denoisers import Denoiser
 from skdiffuse.diffusion.observations import Observation
 from skdiffuse.diffusion.ode_steps import RungeKuttaStep
 from skdiffuse.diffusion.parameterizations import NoiseLevel, diffuse
 from skdiffuse.diffusion.random import RandomStreams
 from skdiffuse.diffusion.samplers import Step
+from skdiffuse.diffusion.stochastic_steps import fresh_noise
 
 __all__ = ["ReplaceKnown", "ResampledStep"]
 
@@ -89,7 +92,7 @@ class ResampledStep:
     n_times: int
     stochastic: bool = field(default=True, init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.n_times < 1:
             raise ValueError(f"n_times={self.n_times!r} must be at least 1.")
 
@@ -108,13 +111,21 @@ class ResampledStep:
     def remembers(self) -> bool:
         return self.rule.remembers
 
-    def __call__(self, denoiser, z, log_snr, log_snr_next, memory, streams):
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        z: Tensor,
+        log_snr: Tensor,
+        log_snr_next: Tensor,
+        memory: Any,
+        streams: RandomStreams | None,
+    ) -> tuple[Tensor, Tensor, Any]:
         rule = self.rule
         z_next, x_hat, memory = rule(denoiser, z, log_snr, log_snr_next, memory, streams)
         t, s = NoiseLevel.at(log_snr), NoiseLevel.at(log_snr_next)
         std = t.sigma * math.sqrt(-math.expm1(t.log_snr - s.log_snr))
         for _ in range(self.n_times - 1):
-            noise = streams.normal(z.shape[1:], dtype=z.dtype).to(z.device)
+            noise = fresh_noise(streams, z)
             back = (t.alpha / s.alpha) * z_next + std * noise
             z_next, x_hat, memory = rule(denoiser, back, log_snr, log_snr_next, None, streams)
         return z_next, x_hat, memory

@@ -14,7 +14,7 @@ from skdiffuse.diffusion.variances import (
     posterior_coefficients,
 )
 
-__all__ = ["AncestralStep", "DDIMStep", "DPMSolverStep", "EDMStep"]
+__all__ = ["AncestralStep", "DDIMStep", "DPMSolverStep", "EDMStep", "fresh_noise"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class AncestralStep:
         x_hat = denoiser(z, log_snr)
         c_z, c_x, _ = posterior_coefficients(log_snr, log_snr_next)
         variance = as_reverse_variance(self.variance)
-        noise = variance.noise(_normal(streams, z), z, x_hat, log_snr, log_snr_next)
+        noise = variance.noise(fresh_noise(streams, z), z, x_hat, log_snr, log_snr_next)
         return c_z * z + c_x * x_hat + noise, x_hat, None
 
 
@@ -98,7 +98,7 @@ class DDIMStep:
         std = self.eta * posterior_coefficients(log_snr, log_snr_next)[2]
         # sqrt(sigma_s^2 - std^2) with std <= sigma_s by the range of eta
         kept = s.sigma * math.sqrt(max(1 - (std / s.sigma) ** 2, 0.0)) / t.sigma
-        z = kept * z + (s.alpha - t.alpha * kept) * x_hat + std * _normal(streams, z)
+        z = kept * z + (s.alpha - t.alpha * kept) * x_hat + std * fresh_noise(streams, z)
         return z, x_hat, None
 
 
@@ -164,7 +164,7 @@ class DPMSolverStep:
         z = (s.sigma / t.sigma * math.exp(-decay / 2)) * z
         z = z - (s.alpha * math.expm1(-(h + decay) / 2)) * target
         if self.eta:
-            z = z + (s.sigma * math.sqrt(-math.expm1(-decay))) * _normal(streams, z)
+            z = z + (s.sigma * math.sqrt(-math.expm1(-decay))) * fresh_noise(streams, z)
         return z, x_hat, (x_hat, h)
 
 
@@ -225,7 +225,7 @@ class EDMStep:
         raised = log_snr - 2 * math.log1p(self.churn)
         t, up = NoiseLevel.at(log_snr), NoiseLevel.at(raised)
         added = ratio * math.sqrt(self.churn * (2 + self.churn)) * self.noise_scale
-        return (up.alpha / t.alpha) * z + (up.alpha * added) * _normal(streams, z), raised
+        return (up.alpha / t.alpha) * z + (up.alpha * added) * fresh_noise(streams, z), raised
 
 
 def rotate(
@@ -240,7 +240,14 @@ def rotate(
     return kept * z + (s.alpha - t.alpha * kept) * x_hat
 
 
-def _normal(streams: RandomStreams | None, z: Tensor) -> Tensor:
+def fresh_noise(streams: RandomStreams | None, z: Tensor) -> Tensor:
+    """Noise of the shape and on the device of z.
+
+    Raises
+    ------
+    ValueError
+        If there are no streams to draw it from.
+    """
     if streams is None:
         raise ValueError(
             "streams is None, and the step draws noise: pass RandomStreams(seeds), one seed per "

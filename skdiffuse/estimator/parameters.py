@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeVar
@@ -58,6 +58,10 @@ Settings = TypeVar("Settings", NetworkSettings, SamplerSettings, TrainingSetting
 
 # What is wrong with a value, in words that follow "must be"; None if nothing is.
 Constraint = Callable[[object], str | None]
+
+
+class InvalidParameterError(ValueError, TypeError):
+    """A parameter is not what it may be: of a wrong type, or out of range."""
 
 
 def whole_number(at_least: int, *, optional: bool = False) -> Constraint:
@@ -167,6 +171,7 @@ _architecture = one_of(
     *PRESETS, or_else=" or a function that makes a network", accepts=_makes_networks
 )
 _none = one_of(None)
+
 
 def _two_counts(value: object) -> None:
     """Complain of what is no pair of counts."""
@@ -315,7 +320,8 @@ def check_parameters(estimator: BaseEstimator) -> Parameters:
     ValueError
         If a parameter is not what it may be; the error names it and what it may be.
     """
-    given = estimator.get_params(deep=False)
+    # Not `get_params`: a subclass may have fewer parameters of its own.
+    given = {each.name: getattr(estimator, each.name) for each in fields(Parameters)}
     resolve_transformer(given["transformer"])
     _check_all(given, FRONT_DOOR, "")
     plain = _plain(given)
@@ -357,7 +363,7 @@ def _check_all(values: dict[str, Any], table: dict[str, Constraint], prefix: str
     for name, constraint in table.items():
         wanted = constraint(values[name])
         if wanted is not None:
-            raise ValueError(f"{prefix}{name}={values[name]!r} must be {wanted}.")
+            raise InvalidParameterError(f"{prefix}{name}={values[name]!r} must be {wanted}.")
 
 
 def _checked(settings: Settings, parameter: str) -> Settings:

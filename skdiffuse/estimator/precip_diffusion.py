@@ -16,9 +16,10 @@ from sklearn.utils import Tags, check_scalar
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from skdiffuse.cubes import Cube, GridMetadata, align_like, validate_cube
+from skdiffuse.cubes import Cube, GridMetadata, validate_cube
 from skdiffuse.diffusion import ArealMean, KnownCells, NoiseSchedule, Observation, Step
 from skdiffuse.estimator import density, generation, learning, persistence, verbs
+from skdiffuse.estimator.arguments import check_number, checked_mask, checked_sizes
 from skdiffuse.estimator.callbacks import FitCallbacks, with_callbacks
 from skdiffuse.estimator.fitting import prepare
 from skdiffuse.estimator.latent import LatentSpace
@@ -584,7 +585,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             asked = observation.values.shape[1:]
         elif shape is None:
             asked = self.model_.n_frames, *self.model_.field_shape
-        frames, rows, columns = _checked_sizes(asked, ("frames", "rows", "columns"))
+        frames, rows, columns = checked_sizes(asked, ("frames", "rows", "columns"))
         request = self._conditional_request(
             observation,
             method=method,
@@ -636,10 +637,10 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             each going on from the one before.
         """
         cube = self._context(X)
-        _check_number(n_samples, "n_samples")
+        check_number(n_samples, "n_samples")
         known = np.isfinite(np.asarray(cube.values))
         if mask is not None:
-            known = known & _checked_mask(mask, X, known.shape)
+            known = known & checked_mask(mask, X, known.shape)
         request = self._conditional_request(
             method=method,
             w_r=w_r,
@@ -673,7 +674,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         """
         check_scalar(factor, "factor", Integral, min_val=1)
         cube = self._context(X)
-        _check_number(n_samples, "n_samples")
+        check_number(n_samples, "n_samples")
         request = self._conditional_request(**options)
         return verbs.interpolate(self.model_, request, cube, factor, n_samples)
 
@@ -760,7 +761,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         """
         check_scalar(factor, "factor", Integral, min_val=1)
         cube = self._context(X)
-        _check_number(n_samples, "n_samples")
+        check_number(n_samples, "n_samples")
         means = ArealMean(torch.zeros(1, 1, 1, 1), factor)
         request = self._conditional_request(means, method=method, **options)
         return verbs.downscale(self.model_, request, cube, factor, n_samples)
@@ -968,7 +969,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
     def _field(self, shape: tuple[int, int] | None) -> tuple[int, int]:
         if shape is None:
             return self.model_.field_shape
-        rows, columns = _checked_sizes(shape, ("rows", "columns"))
+        rows, columns = checked_sizes(shape, ("rows", "columns"))
         return rows, columns
 
 
@@ -980,33 +981,3 @@ def _attributes(learnt: Learnt) -> dict[str, object]:
         "n_iter_": learnt.n_iter,
         "n_skipped_": learnt.n_skipped,
     }
-
-
-def _checked_sizes(shape: Any, names: tuple[str, ...]) -> list[int]:
-    try:
-        sizes = tuple(shape)
-    except TypeError:
-        sizes = ()
-    fits = len(sizes) == len(names) and all(
-        isinstance(size, Integral) and int(size) >= 1 for size in sizes
-    )
-    if not fits:
-        raise ValueError(
-            f"shape={shape!r} must hold {len(names)} integers of at least 1, ({', '.join(names)})."
-        )
-    return [int(size) for size in sizes]
-
-
-def _check_number(n_samples: int | None, name: str) -> None:
-    if n_samples is not None:
-        check_scalar(n_samples, name, Integral, min_val=1)
-
-
-def _checked_mask(
-    mask: ArrayOrDataArray, X: ArrayOrDataArray, shape: tuple[int, ...]
-) -> np.ndarray:
-    """A mask in the layout of a cube of X."""
-    values = np.asarray(mask)
-    if values.dtype.kind != "b":
-        raise ValueError(f"mask must be boolean, True where X is known; got dtype {values.dtype}.")
-    return align_like(mask, X, "mask").reshape(shape)

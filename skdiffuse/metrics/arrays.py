@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from skdiffuse.runtime.array_types import ArrayOrDataArray
+
 TRACE = 0.01
 """Rain below this rate (mm/h) counts as dry."""
 
@@ -30,7 +32,7 @@ def to_numpy(X: Any, name: str = "X") -> np.ndarray:
         X = X.detach().cpu()
         X = X.float().numpy() if str(X.dtype) == "torch.bfloat16" else X.numpy()
     if isinstance(X, np.ma.MaskedArray):
-        X = X.astype(np.result_type(X.dtype, np.float32)).filled(np.nan)
+        X = np.ma.filled(X.astype(np.result_type(X.dtype, np.float32)), np.nan)
     X = np.asarray(X)
     if X.dtype.kind in "biu":
         return X.astype(np.float64)
@@ -255,7 +257,9 @@ def check_same_units(obs: Any, sim: Any, names: tuple[str, str] = ("obs", "sim")
         )
 
 
-def like(obs: Any, values: np.ndarray, name: str, units: str, item_ndim: int = 0) -> Any:
+def like(
+    obs: Any, values: np.ndarray, name: str, units: str, item_ndim: int = 0
+) -> ArrayOrDataArray:
     """Return scores of the cells (or items) of `obs` as a DataArray where that is one."""
     if not hasattr(obs, "dims"):
         return values

@@ -9,6 +9,7 @@ import numpy as np
 from skdiffuse.metrics.arrays import blocks, check_same_grid, like
 from skdiffuse.metrics.readings import more_or_less, per_cent
 from skdiffuse.metrics.score import Score, Statistic, register
+from skdiffuse.runtime.array_types import ArrayOrDataArray
 
 
 class BiasSummary(NamedTuple):
@@ -55,7 +56,7 @@ def mean_map(X: Any, name: str = "X") -> np.ndarray:
     return map_of_sums(map_sums(X, name))
 
 
-def mean_normalised_bias(obs: Any, sim: Any) -> Any:
+def mean_normalised_bias(obs: Any, sim: Any) -> ArrayOrDataArray:
     """Return the map of the mean-normalised bias, ``mean(sim) / mean(obs) - 1``.
 
     A ratio of means over samples and time, never a mean of ratios, which dry hours make

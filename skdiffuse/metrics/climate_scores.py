@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,7 +83,7 @@ def entry_of(
 
 def _tables(sequences: Iterable[np.ndarray], statistics: Iterable[Statistic | None]) -> Tables:
     """What the scores need of each sequence, a row each; None stands for the sequences."""
-    rows: dict[Statistic | None, list] = {statistic: [] for statistic in statistics}
+    rows: dict[Statistic | None, list[np.ndarray]] = {statistic: [] for statistic in statistics}
     number = 0
     for X in sequences:
         number += 1
@@ -203,19 +203,17 @@ def _entry(
 ) -> ScorecardEntry:
     statistic = score.statistic
     a, b = obs[statistic], sim[statistic]
-    if statistic is None:
-        estimate = of_rows = score
-        resample = bootstrap
-    else:
-        resample = bootstrap_means
+    # Without a statistic the rows are the sequences themselves, and no mean of them is scored.
+    whole = statistic is None
+    resample: Callable[..., BootstrapResult] = bootstrap if whole else bootstrap_means
 
-        def estimate(p, q):
-            return float(score.formula(statistic.finish(p, n), statistic.finish(q, n)))
+    def estimate(p: np.ndarray, q: np.ndarray) -> float:
+        return score(p, q) if whole else score.of_means(p, q, n=n)
 
-        def of_rows(p, q):
-            return estimate(p.mean(axis=0), q.mean(axis=0))
+    def of_rows(p: np.ndarray, q: np.ndarray) -> float:
+        return score(p, q) if whole else estimate(p.mean(axis=0), q.mean(axis=0))
 
-    def gap(p, q, r):
+    def gap(p: np.ndarray, q: np.ndarray, r: np.ndarray) -> float:
         return score.loss(estimate(p, q)) - score.loss(estimate(p, r))
 
     interval = resample(estimate, a, b, **options)

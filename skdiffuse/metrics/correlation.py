@@ -82,8 +82,7 @@ def _displacement(a: np.ndarray, b: np.ndarray) -> tuple[int, int]:
     parts = [np.nan_to_num(f) for f in (a, b)]
     A, B = (fft.rfft2(f - f.mean(), shape) for f in parts)
     product = fft.irfft2(np.conj(A) * B, shape)
-    dy, dx = np.unravel_index(np.argmax(product), shape)
-    dy, dx = int(dy), int(dx)
+    dy, dx = (int(i) for i in np.unravel_index(np.argmax(product), shape))
     return dy - (2 * ny if dy >= ny else 0), dx - (2 * nx if dx >= nx else 0)
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 
 from skdiffuse.metrics.arrays import check_same_cases, lazy_or_numpy, like, paired_blocks
 from skdiffuse.metrics.score import Score, Statistic, register
+from skdiffuse.runtime.array_types import ArrayOrDataArray
 
 _CHUNK = 2**13  # cells sorted at once: 20 members of float32 stay in a second-level cache
 NOTHING_TO_SCORE = "No cell is valid in both obs and ens: there is nothing to score."
 _NETWORK_MEMBERS = 64  # from about here a comparison sort beats the network
+
+#: What rates go through before they are scored.
+_Chain: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 
 @lru_cache(maxsize=64)
@@ -54,14 +58,16 @@ def check_ensemble(obs: Any, ens: Any, axis: int | str) -> tuple[Any, Any]:
             raise ValueError(
                 f"ens has no dimension {axis!r}; it has {getattr(ens, 'dims', np.shape(ens))}."
             )
-        axis = ens.dims.index(axis)
+        place: int = ens.dims.index(axis)
+    else:
+        place = axis
     y, x = lazy_or_numpy(obs, "obs"), lazy_or_numpy(ens, "ens")
     if x.ndim == 0:
         raise ValueError("ens must have a member axis; got a scalar.")
-    x = np.moveaxis(x, axis, 0)
+    x = np.moveaxis(x, place, 0)
     if x.shape[1:] != y.shape:
         raise ValueError(
-            f"ens without its member axis {axis} must have the shape of obs, {y.shape}; "
+            f"ens without its member axis {place} must have the shape of obs, {y.shape}; "
             f"got {x.shape[1:]}."
         )
     if len(x) == 0:
@@ -103,8 +109,8 @@ def _crps_chunk(y: np.ndarray, x: np.ndarray, fair: bool) -> np.ndarray:
 
 
 def _crps_cells(
-    obs: Any, ens: Any, fair: bool, axis: int | str, chain: Callable | None, average: bool
-) -> Any:
+    obs: Any, ens: Any, fair: bool, axis: int | str, chain: _Chain | None, average: bool
+) -> float | ArrayOrDataArray:
     y, x = check_ensemble(obs, ens, axis)
     m = len(x)
     if fair and m < 2:
@@ -123,7 +129,7 @@ def _crps_cells(
     return total / count
 
 
-def _crps_sums(y: Any, x: Any, fair: bool, chain: Callable | None) -> tuple[float, int]:
+def _crps_sums(y: Any, x: Any, fair: bool, chain: _Chain | None) -> tuple[float, int]:
     """Sum of the scores of the cells that have one, and their number."""
     total, count = 0.0, 0
     for _, a, b in paired_blocks(y, x):
@@ -134,7 +140,7 @@ def _crps_sums(y: Any, x: Any, fair: bool, chain: Callable | None) -> tuple[floa
     return total, count
 
 
-def _crps_block(y: np.ndarray, x: np.ndarray, fair: bool, chain: Callable | None) -> np.ndarray:
+def _crps_block(y: np.ndarray, x: np.ndarray, fair: bool, chain: _Chain | None) -> np.ndarray:
     out = np.empty(y.shape)
     flat_y, flat_out = y.reshape(-1), out.reshape(-1)
     # Members are flattened one by one: flattening x itself would copy it where axis != 0.
@@ -150,19 +156,29 @@ def _crps_block(y: np.ndarray, x: np.ndarray, fair: bool, chain: Callable | None
     return out
 
 
-def mean_of_valid(score: np.ndarray, average: bool) -> Any:
-    """Return a score as it is, or its mean over valid cells; an error where there is none."""
-    if not average:
-        return score
+def mean_of_valid(score: np.ndarray) -> float:
+    """Return the mean of a score over valid cells; an error where there is none."""
     valid = score[~np.isnan(score)]
     if valid.size == 0:
         raise ValueError(NOTHING_TO_SCORE)
     return float(valid.mean())
 
 
+@overload
+def crps_ensemble(
+    obs: Any, ens: Any, *, fair: bool = True, axis: int | str = 0, average: Literal[True] = True
+) -> float: ...
+
+
+@overload
+def crps_ensemble(
+    obs: Any, ens: Any, *, fair: bool = True, axis: int | str = 0, average: Literal[False]
+) -> ArrayOrDataArray: ...
+
+
 def crps_ensemble(
     obs: Any, ens: Any, *, fair: bool = True, axis: int | str = 0, average: bool = True
-) -> Any:
+) -> float | ArrayOrDataArray:
     """Return the continuous ranked probability score of an ensemble, in mm/h.
 
     ``CRPS = mean_i |x_i - y| - sum_{i<j} |x_i - x_j| / D`` with ``D = m (m - 1)`` for the fair
@@ -206,6 +222,30 @@ def crps_ensemble(
     return _crps_cells(obs, ens, fair, axis, None, average)
 
 
+@overload
+def threshold_weighted_crps(
+    obs: Any,
+    ens: Any,
+    threshold: float,
+    *,
+    fair: bool = True,
+    axis: int | str = 0,
+    average: Literal[True] = True,
+) -> float: ...
+
+
+@overload
+def threshold_weighted_crps(
+    obs: Any,
+    ens: Any,
+    threshold: float,
+    *,
+    fair: bool = True,
+    axis: int | str = 0,
+    average: Literal[False],
+) -> ArrayOrDataArray: ...
+
+
 def threshold_weighted_crps(
     obs: Any,
     ens: Any,
@@ -214,7 +254,7 @@ def threshold_weighted_crps(
     fair: bool = True,
     axis: int | str = 0,
     average: bool = True,
-) -> Any:
+) -> float | ArrayOrDataArray:
     """Return the CRPS of what falls above a threshold, in mm/h.
 
     ``twCRPS = integral over r >= threshold of (F(r) - [y <= r])^2 dr``: the CRPS after all values

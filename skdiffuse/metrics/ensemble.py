@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias, overload
 
 import numpy as np
 
@@ -12,11 +12,15 @@ from skdiffuse.metrics.arrays import like, paired_blocks
 from skdiffuse.metrics.bias import relative_bias
 from skdiffuse.metrics.crps import NOTHING_TO_SCORE, check_ensemble, mean_of_valid, ratio
 from skdiffuse.metrics.score import Score, Statistic, register
+from skdiffuse.runtime.array_types import ArrayOrDataArray
+
+#: ``score(fields, members, known)``, one number a field.
+_FieldScore: TypeAlias = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def _score_fields(
-    obs: Any, ens: Any, axis: int | str, average: bool, name: str, units: str, score: Callable
-) -> Any:
+    obs: Any, ens: Any, axis: int | str, average: bool, name: str, units: str, score: _FieldScore
+) -> float | ArrayOrDataArray:
     """Apply ``score(fields, members, known)`` to blocks of fields (n, y, x), gaps set to 0."""
     y, x = check_ensemble(obs, ens, axis)
     if y.ndim < 2:
@@ -31,12 +35,24 @@ def _score_fields(
             out[part] = found.reshape(a.shape[:-2])
         else:
             out[...] = found[0]
-    return mean_of_valid(out, True) if average else like(obs, out, name, units, item_ndim=2)
+    return mean_of_valid(out) if average else like(obs, out, name, units, item_ndim=2)
+
+
+@overload
+def energy_score(
+    obs: Any, ens: Any, *, fair: bool = True, axis: int | str = 0, average: Literal[True] = True
+) -> float: ...
+
+
+@overload
+def energy_score(
+    obs: Any, ens: Any, *, fair: bool = True, axis: int | str = 0, average: Literal[False]
+) -> ArrayOrDataArray: ...
 
 
 def energy_score(
     obs: Any, ens: Any, *, fair: bool = True, axis: int | str = 0, average: bool = True
-) -> Any:
+) -> float | ArrayOrDataArray:
     """Return the energy score of an ensemble of whole fields, in mm/h.
 
     ``ES = mean_i ||x_i - y|| - sum_{i<j} ||x_i - x_j|| / D`` with D as in `crps_ensemble`, which
@@ -71,7 +87,7 @@ def energy_score(
 
 
 def _energy_of_fields(y: np.ndarray, x: np.ndarray, known: np.ndarray, fair: bool) -> np.ndarray:
-    def norm(difference):
+    def norm(difference: np.ndarray) -> np.ndarray:
         return np.sqrt(np.einsum("nyx,nyx->n", difference, difference))
 
     m = len(x)
@@ -86,6 +102,30 @@ def _energy_of_fields(y: np.ndarray, x: np.ndarray, known: np.ndarray, fair: boo
         return (near - apart / (m * (m - 1 if fair else m))) / np.sqrt(cells)
 
 
+@overload
+def variogram_score(
+    obs: Any,
+    ens: Any,
+    *,
+    p: float = 0.5,
+    max_lag: int = 3,
+    axis: int | str = 0,
+    average: Literal[True] = True,
+) -> float: ...
+
+
+@overload
+def variogram_score(
+    obs: Any,
+    ens: Any,
+    *,
+    p: float = 0.5,
+    max_lag: int = 3,
+    axis: int | str = 0,
+    average: Literal[False],
+) -> ArrayOrDataArray: ...
+
+
 def variogram_score(
     obs: Any,
     ens: Any,
@@ -94,7 +134,7 @@ def variogram_score(
     max_lag: int = 3,
     axis: int | str = 0,
     average: bool = True,
-) -> Any:
+) -> float | ArrayOrDataArray:
     """Return the variogram score of an ensemble of fields: are neighbours related as they should?
 
     ``VS = sum_ij w_ij (|y_i - y_j|^p - mean_k |x_ki - x_kj|^p)^2 / sum_ij w_ij`` over all pairs of
@@ -121,7 +161,7 @@ def variogram_score(
     if not p > 0:
         raise ValueError(f"p must be positive; got {p}.")
 
-    def score(y, x, known):
+    def score(y: np.ndarray, x: np.ndarray, known: np.ndarray) -> np.ndarray:
         ny, nx = y.shape[-2:]
         total, weights = np.zeros(len(y)), np.zeros(len(y))
         for dy in range(min(max_lag, ny - 1) + 1):
@@ -305,7 +345,7 @@ def _bias_of_ensemble(obs: Any, ens: Any) -> float:
     return _bias_of_sums(_means_of_known(obs, ens))
 
 
-def _sum_and_number(scores: Any) -> np.ndarray:
+def _sum_and_number(scores: ArrayOrDataArray) -> np.ndarray:
     return np.array([np.nansum(scores), np.count_nonzero(~np.isnan(scores))])
 
 

@@ -107,7 +107,7 @@ def return_levels(
             "20 are the least."
         )
 
-    def fit(sample, start=()):
+    def fit(sample: np.ndarray, start: tuple[float, ...] = ()) -> tuple[float, ...]:
         # Resamples resemble the data: their fits start where that of the data ended.
         shape, near = start[:1], dict(zip(("loc", "scale"), start[1:], strict=False))
         if law is genpareto:
@@ -168,8 +168,8 @@ def tail_dependence(X: Any, distance: int, *, level: float = 0.99) -> float:
         ):
             known = ~np.isnan(a) & ~np.isnan(b)
             # Either cell of a pair may be the one that is given.
-            both += 2 * np.count_nonzero((a > u) & (b > u))
-            extreme += np.count_nonzero((a > u) & known) + np.count_nonzero((b > u) & known)
+            both += 2 * int(np.count_nonzero((a > u) & (b > u)))
+            extreme += int(np.count_nonzero((a > u) & known) + np.count_nonzero((b > u) & known))
     return float(both / extreme) if extreme else float("nan")
 
 

@@ -23,9 +23,9 @@ def _at_thresholds(scores: list[Score], thresholds: tuple[float, ...], scale: in
 
     found = []
     for several, group in groupby(scores, every):
-        group = list(group)
+        alike = list(group)
         for level in thresholds if several else (max(thresholds),):
-            for score in group:
+            for score in alike:
                 given = {"threshold": level, "scale": scale}
                 if REGISTRY["ensemble"].get(score.name) is not score:
                     given = {}
@@ -38,10 +38,6 @@ class _Case(NamedTuple):
 
     truth: np.ndarray
     members: np.ndarray
-
-
-def _row(score: Score, case: _Case) -> np.ndarray:
-    return score.statistic.of(case.truth, case.members, **score.parameters)
 
 
 def forecast_scorecard(
@@ -130,7 +126,8 @@ def forecast_scorecard(
             known = ~np.isnan(truth) & ~np.isnan(members).any(axis=0)
             case = _Case(np.where(known, truth, truth.dtype.type(np.nan)), members)
             for score, found in zip(wanted, rows[name], strict=True):
-                found.append(case if score.statistic is None else _row(score, case))
+                of = None if score.statistic is None else score.statistic.of
+                found.append(case if of is None else of(*case, **score.parameters))
     options = {"paired": True, "n_resamples": n_resamples, "random_state": random_state}
     entries = []
     for name in everyone:
@@ -153,8 +150,7 @@ def _resampled(score: Score, samples: list[list[Any]], options: dict[str, Any]) 
     if score.statistic is not None:
 
         def of_means(*means: np.ndarray) -> float:
-            finished = (score.statistic.finish(mean, 0) for mean in means)
-            return compare(*(float(score.formula(mean)) for mean in finished))
+            return compare(*(score.of_means(mean, n=0) for mean in means))
 
         return bootstrap_means(of_means, *map(np.array, samples), **options)
 

@@ -40,7 +40,9 @@ class IntensityHistogram(NamedTuple):
         return np.concatenate([[self.dry_mass], self.density * np.diff(self.edges)])
 
 
-def intensity_edges(lowest: float = TRACE, highest: float = 1000.0, per_decade: int = 8):
+def intensity_edges(
+    lowest: float = TRACE, highest: float = 1000.0, per_decade: int = 8
+) -> np.ndarray:
     """Return logarithmically spaced bin edges in mm/h.
 
     Examples
@@ -185,7 +187,7 @@ def _masses(obs: Any, sim: Any, bins: Any) -> tuple[np.ndarray, np.ndarray]:
 def _jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
     middle = (p + q) / 2
 
-    def relative_entropy(a):
+    def relative_entropy(a: np.ndarray) -> float:
         positive = a > 0
         return np.sum(a[positive] * np.log2(a[positive] / middle[positive]))
 

@@ -21,7 +21,7 @@ class NearestDistance(NamedTuple):
     """
 
     distance: np.ndarray
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # hides the method of tuples
 
 
 def nearest_training_distance(sim: Any, train: Any, *, chunk: int = 256) -> NearestDistance:
@@ -58,7 +58,7 @@ def nearest_training_distance(sim: Any, train: Any, *, chunk: int = 256) -> Near
             f"{np.shape(train)[1:]}."
         )
 
-    def flat(X, name):
+    def flat(X: Any, name: str) -> np.ndarray:
         X = np.log1p(np.maximum(np.nan_to_num(to_numpy(X, name)), 0)).astype(np.float64)
         return X.reshape(len(X), -1)
 

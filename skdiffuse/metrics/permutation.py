@@ -102,7 +102,8 @@ def permutation_test(
         )
     draws = draws[~np.isnan(draws)]
     if draws.size == 0:
-        return PermutationResult(value, *[float("nan")] * 3, 1.0, min(len(a), len(b)))
+        nan = float("nan")
+        return PermutationResult(value, nan, nan, nan, 1.0, min(len(a), len(b)))
     low, expected, high = np.quantile(draws, [(1 - confidence) / 2, 0.5, (1 + confidence) / 2])
     # Equal tails, since scores are skewed: a deficit ends at 1 and has no end below. Rounding
     # must not tell equal scores apart.

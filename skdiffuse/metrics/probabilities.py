@@ -49,7 +49,7 @@ class ReliabilityCurve(NamedTuple):
 
     probability: np.ndarray
     frequency: np.ndarray
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]  # hides the method of tuples
 
 
 class RocCurve(NamedTuple):
@@ -74,12 +74,12 @@ class _Forecasts(NamedTuple):
     probability: np.ndarray
     members: np.ndarray
     seen: np.ndarray
-    count: np.ndarray
+    cells: np.ndarray
 
 
 def _forecasts(obs: Any, ens: Any, threshold: float, axis: int | str) -> _Forecasts:
     found = _counted(obs, ens, threshold, axis)
-    if found.count.size == 0:
+    if found.cells.size == 0:
         raise ValueError(NOTHING_TO_SCORE)
     return found
 
@@ -100,10 +100,10 @@ def _counted(obs: Any, ens: Any, threshold: float, axis: int | str = 0) -> _Fore
         table[0] += np.bincount(kind[known], minlength=table.shape[1])
         table[1] += np.bincount(kind[seen], minlength=table.shape[1])
     filled = np.flatnonzero(table[0])
-    members, wet = filled // (m + 1), filled % (m + 1)
-    order = np.argsort(wet / members, kind="stable")
+    size, with_event = filled // (m + 1), filled % (m + 1)
+    order = np.argsort(with_event / size, kind="stable")
     return _Forecasts(
-        (wet / members)[order], members[order], table[1, filled][order], table[0, filled][order]
+        (with_event / size)[order], size[order], table[1, filled][order], table[0, filled][order]
     )
 
 
@@ -134,7 +134,7 @@ def counts_by_probability(
     """
     f = _forecasts(obs, ens, threshold, axis)
     level, group = np.unique(f.probability, return_inverse=True)
-    seen, count = (np.bincount(group, weights=w) for w in (f.seen, f.count))
+    seen, count = (np.bincount(group, weights=w) for w in (f.seen, f.cells))
     return level, seen, count
 
 
@@ -179,13 +179,15 @@ def _brier_sums(f: _Forecasts, fair: bool) -> np.ndarray:
         f = _Forecasts(*(v[f.members > 1] for v in f))
     p = f.probability
     # (p - 1)^2 where the event was seen, p^2 where not.
-    total = np.sum(f.seen * (1 - p) ** 2 + (f.count - f.seen) * p**2)
+    total = np.sum(f.seen * (1 - p) ** 2 + (f.cells - f.seen) * p**2)
     if fair:
-        total -= np.sum(f.count * p * (1 - p) / (f.members - 1))
-    return np.array([total, f.count.sum()])
+        total -= np.sum(f.cells * p * (1 - p) / (f.members - 1))
+    return np.array([total, f.cells.sum()])
 
 
-def brier_decomposition(obs: Any, ens: Any, threshold: float, *, axis: int | str = 0) -> Any:
+def brier_decomposition(
+    obs: Any, ens: Any, threshold: float, *, axis: int | str = 0
+) -> BrierDecomposition:
     """Split the (not fair) Brier score into reliability, resolution and uncertainty.
 
     Cells are grouped by their exact forecast probability, so that the three parts add up

@@ -129,7 +129,7 @@ class Score:
     in_card: bool = True
     thresholds: Literal["each", "largest"] = "each"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, known in (
             ("kind", ("sample", "ensemble")),
             ("direction", ("greater", "less", "none")),
@@ -166,6 +166,17 @@ class Score:
     def __call__(self, obs: Any, sim: Any) -> float:
         """Return the score, by its function."""
         return float(self.function(obs, sim, **self.parameters))
+
+    def of_means(self, *means: np.ndarray, n: int) -> float:
+        """Return the score by its formula, of one mean of the statistic a sample.
+
+        `n` is the number of cells in the smallest sample, as for `Statistic.finish`.
+        """
+        if self.statistic is None or self.formula is None:
+            raise ValueError(
+                f"Score {self.name!r} has no statistic to take means of: call it with the samples."
+            )
+        return float(self.formula(*(self.statistic.finish(mean, n) for mean in means)))
 
     def at(self, **parameters: Any) -> Score:
         """Return the same score with other values of some parameters."""
@@ -310,4 +321,7 @@ def split_by_kind(
                 found["ensemble"].append(REGISTRY["ensemble"][score])
         else:
             found[getattr(score, "kind", "sample")].append(score)
-    return tuple(chosen_scores(some, kind) if some else None for kind, some in found.items())
+    return (
+        chosen_scores(found["sample"], "sample") if found["sample"] else None,
+        chosen_scores(found["ensemble"], "ensemble") if found["ensemble"] else None,
+    )

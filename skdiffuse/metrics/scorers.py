@@ -19,8 +19,10 @@ from skdiffuse.metrics.score import (
     score_of_function,
 )
 from skdiffuse.metrics.sequences import windows
+from skdiffuse.runtime.array_types import RandomStateLike
 
 Metric = Callable[..., float]
+Metrics = Metric | Score | str | Mapping[str, Any]
 Task = Literal["sample", "forecast", "interpolation"]
 
 
@@ -28,8 +30,9 @@ class _Scorer:
     """Draws from a model once, then applies one metric, or several as a dictionary."""
 
     kind: Kind = "ensemble"
+    random_state: RandomStateLike
 
-    def __init__(self, metric: Metric | Score | str | Mapping, greater_is_better: bool | None):
+    def __init__(self, metric: Metrics, greater_is_better: bool | None):
         self.parts: dict[str, _Scorer] | None = None
         if isinstance(metric, Mapping):
             self.parts = {
@@ -92,23 +95,37 @@ class _Scorer:
 class _SampleScorer(_Scorer):
     kind = "sample"
 
-    def __init__(self, metric, greater_is_better, n_samples, random_state, options):
+    def __init__(
+        self,
+        metric: Metrics,
+        greater_is_better: bool | None,
+        n_samples: int,
+        random_state: RandomStateLike,
+        options: dict[str, Any],
+    ):
         super().__init__(metric, greater_is_better)
         self.n_samples, self.random_state, self.options = n_samples, random_state, options
 
-    def _draw(self, estimator, X):
+    def _draw(self, estimator: Any, X: Any) -> tuple[Any, Any]:
         return X, self._call(estimator, "sample", self.n_samples, **self.options)
 
 
 class _ForecastScorer(_Scorer):
     def __init__(
-        self, metric, greater_is_better, n_past, horizon, n_members, random_state, options
+        self,
+        metric: Metrics,
+        greater_is_better: bool | None,
+        n_past: int,
+        horizon: int,
+        n_members: int,
+        random_state: RandomStateLike,
+        options: dict[str, Any],
     ):
         super().__init__(metric, greater_is_better)
         self.n_past, self.horizon, self.n_members = n_past, horizon, n_members
         self.random_state, self.options = random_state, options
 
-    def _draw(self, estimator, X):
+    def _draw(self, estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
         truth, members = [], []
         for window in windows(X, self.n_past + self.horizon):
             past, future = window[..., : self.n_past, :, :], window[..., self.n_past :, :, :]
@@ -122,13 +139,20 @@ class _ForecastScorer(_Scorer):
 
 class _ImputeScorer(_Scorer):
     def __init__(
-        self, metric, greater_is_better, every, n_frames, n_members, random_state, options
+        self,
+        metric: Metrics,
+        greater_is_better: bool | None,
+        every: int,
+        n_frames: int | None,
+        n_members: int,
+        random_state: RandomStateLike,
+        options: dict[str, Any],
     ):
         super().__init__(metric, greater_is_better)
         self.every, self.n_frames, self.n_members = every, n_frames, n_members
         self.random_state, self.options = random_state, options
 
-    def _draw(self, estimator, X):
+    def _draw(self, estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
         truth, members = [], []
         for window in windows(X, self.n_frames):
             hidden = np.arange(window.shape[-3]) % self.every != 0
@@ -153,7 +177,7 @@ def _frames(X: Any, leading: int) -> np.ndarray:
 
 
 def make_sample_scorer(
-    metric: Metric | Score | str | Mapping[str, Any],
+    metric: Metrics,
     *,
     n_samples: int = 64,
     greater_is_better: bool | None = None,
@@ -203,7 +227,7 @@ def make_sample_scorer(
 
 
 def make_forecast_scorer(
-    metric: Metric | Score | str | Mapping[str, Any] = "neg_crps",
+    metric: Metrics = "neg_crps",
     *,
     n_past: int,
     horizon: int,
@@ -247,7 +271,7 @@ def make_forecast_scorer(
 
 
 def make_interpolation_scorer(
-    metric: Metric | Score | str | Mapping[str, Any] = "neg_crps",
+    metric: Metrics = "neg_crps",
     *,
     every: int = 2,
     n_frames: int | None = None,
@@ -333,7 +357,7 @@ def get_scorer(name: str, *, task: Task | None = None, **options: Any) -> Callab
     >>> scorer = get_scorer("neg_quantile_error", n_samples=16)
     >>> nowcast = get_scorer("neg_brier_score", threshold=5.0, n_past=3, horizon=3)
     """
-    makers = {
+    makers: dict[Task, Callable[..., Callable[..., Any]]] = {
         "sample": make_sample_scorer,
         "forecast": make_forecast_scorer,
         "interpolation": make_interpolation_scorer,

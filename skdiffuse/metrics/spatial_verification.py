@@ -14,16 +14,18 @@ def _window_sums(x: np.ndarray, width: int, axis: int) -> np.ndarray:
     """Sums of `width` neighbours along an axis, by doubling: about 2 log2(width) additions."""
     x = np.moveaxis(x, axis, 0)
     n = len(x) - width + 1
-    total, offset, w = None, 0, 1
-    while True:
+    total: np.ndarray | None = None
+    offset, w = 0, 1
+    while 2 * w <= width:
         if width & w:
             piece = x[offset : offset + n]
             total = piece if total is None else total + piece
             offset += w
+        x = x[:-w] + x[w:]
         w *= 2
-        if w > width:
-            return np.moveaxis(total, 0, axis)
-        x = x[: -w // 2] + x[w // 2 :]
+    # The highest binary digit of the width is always a one.
+    piece = x[offset : offset + n]
+    return np.moveaxis(piece if total is None else total + piece, 0, axis)
 
 
 def _neighbourhood_counts(events: np.ndarray, scale: int, padding: str, most: int) -> np.ndarray:
@@ -123,7 +125,7 @@ def fss(
     member_axis: int | None = None,
     padding: Literal["zero", "valid"] = "zero",
     average: bool = True,
-) -> Any:
+) -> float | np.ndarray:
     """Return the fractions skill score for each threshold and neighbourhood scale.
 
     ``FSS = 1 - sum (p_sim - p_obs)^2 / (sum p_sim^2 + sum p_obs^2)``, where p is the share of
@@ -203,7 +205,7 @@ def fss(
 
 
 def _ensemble_fss(obs: Any, ens: Any, threshold: float, scale: int) -> float:
-    return fss(obs, ens, thresholds=threshold, scales=scale, member_axis=0)
+    return float(fss(obs, ens, thresholds=threshold, scales=scale, member_axis=0))
 
 
 def _case_of_fss(y: np.ndarray, x: np.ndarray, threshold: float, scale: int) -> np.ndarray:

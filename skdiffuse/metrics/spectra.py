@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 from skdiffuse.metrics.arrays import blocks, check_ndim, whole_series
 
 Missing = Literal["drop", "zero"]
+SpectrumKind = Literal["spatial", "temporal"]
 _CHUNK = 2**17  # cells transformed at once: what stays in a second-level cache
 
 

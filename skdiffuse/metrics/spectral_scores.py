@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from skdiffuse.metrics.arrays import check_same_units
 from skdiffuse.metrics.readings import more_or_less
 from skdiffuse.metrics.score import Score, Statistic, register
-from skdiffuse.metrics.spectra import PowerSpectrum, last_whole_ring, spatial_psd, temporal_psd
+from skdiffuse.metrics.spectra import (
+    PowerSpectrum,
+    SpectrumKind,
+    last_whole_ring,
+    spatial_psd,
+    temporal_psd,
+)
 
 
-def _both_spectra(obs: Any, sim: Any, kind: str, options: dict) -> tuple[np.ndarray, np.ndarray]:
+def _both_spectra(
+    obs: Any, sim: Any, kind: SpectrumKind, options: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
     """Spectra of both without their mean (k = 0), up to the last whole ring."""
     check_same_units(obs, sim)
     if kind == "spatial":
@@ -55,7 +63,7 @@ def _missing_power(P: np.ndarray, Q: np.ndarray, above: float = 0.5) -> float:
 
 
 def log_spectral_distance(
-    obs: Any, sim: Any, *, kind: Literal["spatial", "temporal"] = "spatial", **options: Any
+    obs: Any, sim: Any, *, kind: SpectrumKind = "spatial", **options: Any
 ) -> float:
     """Return the log-spectral distance of two ensembles of fields, in decibels.
 
@@ -91,7 +99,7 @@ def power_deficit(
     obs: Any,
     sim: Any,
     *,
-    kind: Literal["spatial", "temporal"] = "spatial",
+    kind: SpectrumKind = "spatial",
     above: float = 0.5,
     **options: Any,
 ) -> float:
@@ -174,7 +182,12 @@ def _deficit(where: str) -> Callable[[float], str]:
 
 
 def _register_both(
-    kind: str, prefix: str, sums: Callable, scales: str, detail: str, where: str
+    kind: SpectrumKind,
+    prefix: str,
+    sums: Callable[[np.ndarray], np.ndarray | None],
+    scales: str,
+    detail: str,
+    where: str,
 ) -> None:
     statistic = Statistic(f"{kind} spectrum", sums, _whole_or_all, _mean_spectrum)
     register(

@@ -23,7 +23,7 @@ class SpellLengths(NamedTuple):
     """
 
     length: np.ndarray
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]  # hides the method of tuples
     mean: float
 
 

@@ -177,8 +177,10 @@ def bootstrap(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a score undefined in all resamples
         error = np.nanstd(draws, axis=0, ddof=1)
-    plain = [v.item() if np.ndim(v) == 0 else v for v in (value, low, high, error)]
-    return BootstrapResult(*plain, min(map(len, units)))
+    value, low, high, error = (
+        v.item() if np.ndim(v) == 0 else v for v in (value, low, high, error)
+    )
+    return BootstrapResult(value, low, high, error, min(map(len, units)))
 
 
 def bootstrap_means(
@@ -330,7 +332,7 @@ def bootstrap_difference(
     True
     """
 
-    def difference(a, b, c):
+    def difference(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
         return np.asarray(metric(a, b)) - np.asarray(metric(a, c))
 
     return bootstrap(difference, obs, sim, baseline, paired=paired, **options)

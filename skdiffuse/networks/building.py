@@ -1,5 +1,7 @@
 """Networks by name."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from skdiffuse.networks.mixture import MixtureSkip
@@ -18,7 +20,7 @@ def build_network(
     n_covariates: int = 0,
     n_labels: int = 0,
     n_weathers: int = 0,
-    **options,
+    **options: Any,
 ) -> nn.Module:
     """Make a network of a named size.
 
@@ -65,7 +67,9 @@ def build_network(
         "n_weathers": n_weathers,
         **options,
     }
-    if power is None and prior is None:
-        return VideoUNet(**options)
-    unet = VideoUNet(**options, in_channels=2, out_channels=3 + n_covariates)
-    return WienerSkip(unet, power) if prior is None else MixtureSkip(unet, prior)
+    beside_skip: dict[str, Any] = {"in_channels": 2, "out_channels": 3 + n_covariates}
+    if prior is not None:
+        return MixtureSkip(VideoUNet(**options, **beside_skip), prior)
+    if power is not None:
+        return WienerSkip(VideoUNet(**options, **beside_skip), power)
+    return VideoUNet(**options)

@@ -1,6 +1,7 @@
 """Compiling a network where that works."""
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ def compile_network(
     covariates: Tensor | None = None,
     labels: Tensor | None = None,
     weather: Tensor | None = None,
-    **options,
+    **options: Any,
 ) -> nn.Module:
     """Compile a network in place, or leave it as it is, with a warning, where that fails.
 

@@ -59,7 +59,8 @@ class SpatialConvolution(nn.Conv2d):
     def __init__(
         self, channels_in: int, channels_out: int, *, stride: int = 1, edges: Edges
     ) -> None:
-        padding = tuple(int(edge == "zero") for edge in edges)
+        y, x = edges
+        padding = (int(y == "zero"), int(x == "zero"))
         super().__init__(channels_in, channels_out, 3, stride=stride, padding=padding)
         self.edges = edges
 

@@ -8,6 +8,7 @@ Linear maps are convolutions of one cell, which no library computes slower than 
 """
 
 import math
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +22,18 @@ __all__ = [
     "ResidualBlock",
     "TemporalConvolution",
     "channel_norm",
+    "zero_initialised",
 ]
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 # Fused kernels of GPUs count heads in 16 bits.
 MOST_HEADS = 2**15
 
 
-def _zero_initialised(module: nn.Module) -> nn.Module:
+def zero_initialised(module: Module) -> Module:
+    """A module with zeros for all its parameters."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     return module
@@ -45,6 +50,8 @@ def channel_norm(x: Tensor) -> Tensor:
 
 class LogSNREmbedding(nn.Module):
     """Fourier features of the log-SNR, then a small perceptron: ``(n,) -> (n, channels)``."""
+
+    frequencies: Tensor
 
     def __init__(self, channels: int, n_frequencies: int = 16) -> None:
         super().__init__()
@@ -66,8 +73,9 @@ class TemporalConvolution(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(channels, channels, kernel_size=(3, 1), padding=(1, 0))
-        nn.init.zeros_(self.convolution.bias)
+        self.convolution = zero_initialised(
+            nn.Conv2d(channels, channels, kernel_size=(3, 1), padding=(1, 0))
+        )
         nn.init.dirac_(self.convolution.weight)
 
     def forward(self, x: Tensor, n_frames: int) -> Tensor:
@@ -88,7 +96,7 @@ class Attention(nn.Module):
         while channels % self.n_heads:
             self.n_heads -= 1
         self.project_in = nn.Conv2d(channels, 3 * channels, 1)
-        self.project_out = _zero_initialised(nn.Conv2d(channels, channels, 1))
+        self.project_out = zero_initialised(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Tensor, n_frames: int) -> Tensor:
         folded, channels, height, width = x.shape
@@ -103,8 +111,8 @@ class Attention(nn.Module):
         # (sequence, head, position, d)
         query, key, value = sequences.permute(3, 0, 2, 1, 4)
         parts = zip(*(t.split(MOST_HEADS, dim=1) for t in (query, key, value)), strict=True)
-        attended = [F.scaled_dot_product_attention(*part) for part in parts]
-        attended = attended[0] if len(attended) == 1 else torch.cat(attended, dim=1)
+        of_parts = [F.scaled_dot_product_attention(*part) for part in parts]
+        attended = of_parts[0] if len(of_parts) == 1 else torch.cat(of_parts, dim=1)
         attended = attended.permute(0, 2, 1, 3).reshape(folded, height, width, channels)
         return x + self.project_out(attended.permute(0, 3, 1, 2))
 
@@ -125,9 +133,9 @@ class ResidualBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.convolution_in = SpatialConvolution(channels_in, channels_out, edges=edges)
-        self.modulation = _zero_initialised(nn.Linear(embedding_channels, 2 * channels_out))
+        self.modulation = zero_initialised(nn.Linear(embedding_channels, 2 * channels_out))
         self.in_time = TemporalConvolution(channels_out)
-        self.convolution_out = _zero_initialised(
+        self.convolution_out = zero_initialised(
             SpatialConvolution(channels_out, channels_out, edges=edges)
         )
         self.shortcut = (

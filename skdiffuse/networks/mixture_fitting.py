@@ -150,7 +150,9 @@ def fit_mixture(
         raise ValueError(
             f"n_parts={n_parts} needs rates, which have a zero that unevenness can be told from."
         )
-    mean, unevenness, weight, constant, spectra, bins = [], [], [], [], [], None
+    # Mean, unevenness, weight, constant mode and spectrum.
+    found: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []
+    bins: Tensor | None = None
     of_rates = () if rates is None else (rates,)
     for latent, w, *told in zip(latents, weights, *of_rates, strict=True):
         if bins is None:
@@ -161,20 +163,17 @@ def fit_mixture(
         some = (known > 0) & (w > 0)
         latent, w, known = latent[some], w[some], known[some]
         described = describe(told[0][some] if told else latent)
-        for kept, value in zip((mean, unevenness), described, strict=True):
-            kept.append(value)
         level = describe(latent)[0]
         anomaly = latent.double() - level[:, None, None, None]
         coefficients = spectral_transform(anomaly.nan_to_num(0.0), periodic).flatten(1)
         # The share of missing cells is missing from the squares too.
         square = coefficients.square() / known[:, None]
-        spectra.append(square.new_zeros(len(square), bins.max() + 1).index_add_(1, bins, square))
-        constant.append(level)
-        weight.append(w * known)
-    if not weight or not sum(w.sum() for w in weight) > 0:
+        of_bins = square.new_zeros(len(square), int(bins.max()) + 1).index_add_(1, bins, square)
+        found.append((*described, w * known, level, of_bins))
+    if bins is None or not sum(w.sum() for _, _, w, _, _ in found) > 0:
         raise ValueError("latents hold no known cell with a positive weight.")
     mean, unevenness, weight, constant, spectra = (
-        torch.cat(parts) for parts in (mean, unevenness, weight, constant, spectra)
+        torch.cat(parts) for parts in zip(*found, strict=True)
     )
     classes = WeatherClasses.fit(mean, unevenness, weight, n_classes, n_parts)
     member = torch.nn.functional.one_hot(classes.of(mean, unevenness)).double() * weight[:, None]
@@ -220,13 +219,12 @@ def _without_rare(count: Tensor) -> Tensor:
     >>> _without_rare(torch.tensor([9, 1, 0, 9, 3]))
     tensor([0, 1, 1, 1, 1])
     """
-    numbers, inside, number = [], 0, 0
+    numbers: list[int] = []
+    inside, number = 0, 0
     for n in count.tolist():
         if inside >= FEWEST_WINDOWS and n > 0:
             number, inside = number + 1, 0
         numbers.append(number)
         inside += n
-    numbers = torch.tensor(numbers)
-    if inside < FEWEST_WINDOWS:
-        numbers = numbers.clamp(max=max(number - 1, 0))
-    return numbers
+    joined = torch.tensor(numbers)
+    return joined.clamp(max=max(number - 1, 0)) if inside < FEWEST_WINDOWS else joined

@@ -67,8 +67,9 @@ class MixturePrior(nn.Module):
 
     Sequences of another size are read at the same frequencies. Along axes on which they are longer
     than the window the classes were found in, a class is a matter of place: overlapping windows of
-    that size are denoised each for itself and averaged with weights that fade towards their
+    that size have probabilities each of its own, blended with weights that fade towards their
     borders and add up to one, so that one side of a large field can be dry and the other stormy.
+    The filters see all of it.
 
     Parameters
     ----------
@@ -100,6 +101,10 @@ class MixturePrior(nn.Module):
     tensor([[0.9000, 0.1000]], dtype=torch.float64)
     """
 
+    weights: Tensor
+    mean: Tensor
+    power: Tensor
+
     def __init__(
         self,
         weights: Tensor,
@@ -122,7 +127,8 @@ class MixturePrior(nn.Module):
                 f"weights and mean must hold one number for each of the {n} classes of power, and "
                 f"weights must be positive; got {weights.tolist()} and {mean.tolist()}."
             )
-        self.periodic = tuple(periodic)
+        in_time, in_y, in_x = periodic
+        self.periodic = (in_time, in_y, in_x)
         self.register_buffer("weights", weights / weights.sum())
         self.register_buffer("mean", mean)
         self.register_buffer("power", power)
@@ -163,16 +169,25 @@ class MixturePrior(nn.Module):
                 for n, most, whole_waves in zip(z.shape[1:], longest, self.periodic, strict=True)
             ]
             windows = _Windows(z.shape[1:], size)
-            v, responsibilities = self._denoise(windows.cut(z.double()), level, weather)
-            v = windows.average(v)
-            shares = windows.shares(z.device)
+            filters = self._filters(range(self.n_classes), size, level)
+            coefficients = spectral_transform(z.double(), self.periodic).flatten(1)
+            if windows.is_whole:
+                r = self._responsibilities(coefficients[:, None], filters, level, weather)[:, 0]
+                v = self._of_one_weather(coefficients, size, filters, level, r)
+            else:
+                cut = spectral_transform(windows.cut(z.double()), self.periodic).flatten(2)
+                by_window = self._responsibilities(cut, filters, level, weather)
+                v = self._of_weather_by_place(
+                    coefficients, z.shape[1:], level, by_window, windows, z.dtype
+                )
+                r = windows.shares(z.device) @ by_window
             a, s = (f(level).reshape(-1, 1, 1, 1) for f in (alpha, sigma))
             x = a * z.double() - s * v
         return Denoised(
             x.to(z.dtype),
             v.to(z.dtype),
             self.linear(level, weather).explained.to(z.dtype),
-            shares @ responsibilities,
+            r,
         )
 
     def linear(self, log_snr: Tensor, weather: Tensor | None = None) -> Linear:
@@ -204,14 +219,12 @@ class MixturePrior(nn.Module):
         )
         return Linear(mean, explained, residual)
 
-    def _denoise(self, z: Tensor, log_snr: Tensor, weather: Tensor | None) -> tuple[Tensor, Tensor]:
-        """v of windows of shape (n, W, frames, y, x) and responsibilities (n, W, J)."""
-        shape = z.shape[2:]
-        power = power_at(self.power, shape, self.periodic).double().flatten(1)
-        mean = self.mean.double() * math.sqrt(math.prod(shape))
-        a, s = (f(log_snr)[:, None, None] for f in (alpha, sigma))
-        coefficients = spectral_transform(z, self.periodic).flatten(2)
-        precision = 1 / (a**2 * power + s**2)  # (1 or n, J, modes)
+    def _responsibilities(
+        self, coefficients: Tensor, filters: "_Filters", level: Tensor, weather: Tensor | None
+    ) -> Tensor:
+        """Probabilities (n, W, J) of the classes in W windows, of coefficients (n, W, modes)."""
+        precision, _, mean = filters
+        a = alpha(level)[:, None, None]
         first, first_precision = coefficients[..., :1], precision[..., 0][:, None]
         # Only the constant mode has a mean.
         square = torch.matmul(coefficients.square(), precision.mT) + first_precision * (
@@ -219,13 +232,64 @@ class MixturePrior(nn.Module):
         )
         log_density = 0.5 * (precision.log().sum(-1)[:, None] - square)
         r = torch.softmax(self.weights.double().log() + log_density, dim=-1)
-        if weather is not None:
-            told = nn.functional.one_hot(weather.clamp(min=0), self.n_classes).to(r)
-            r = torch.where((weather >= 0)[:, None, None], told[:, None], r)
-        v = s * a * torch.matmul(r, precision * (1 - power)) * coefficients
-        offset = s[..., 0] * (r * first_precision * mean).sum(-1)
-        v = torch.cat([v[..., :1] - offset[..., None], v[..., 1:]], dim=-1)
-        return spectral_transform(v.reshape(z.shape), self.periodic, inverse=True), r
+        if weather is None:
+            return r
+        told = nn.functional.one_hot(weather.clamp(min=0), self.n_classes).to(r)
+        return torch.where((weather >= 0)[:, None, None], told[:, None], r)
+
+    def _of_one_weather(
+        self,
+        coefficients: Tensor,
+        shape: Sequence[int],
+        filters: "_Filters",
+        level: Tensor,
+        r: Tensor,
+    ) -> Tensor:
+        """v from coefficients (n, modes) and probabilities (n, J): one filter for each sequence."""
+        precision, gain, mean = filters
+        v = torch.matmul(r[:, None], gain)[:, 0] * coefficients
+        offset = sigma(level) * (r * precision[..., 0] * mean).sum(-1)
+        return self._fields(v, offset, shape)
+
+    def _of_weather_by_place(
+        self,
+        coefficients: Tensor,
+        shape: Sequence[int],
+        level: Tensor,
+        r: Tensor,
+        windows: "_Windows",
+        dtype: torch.dtype,
+    ) -> Tensor:
+        """v from coefficients and probabilities (n, W, J) of windows: each class by its share."""
+        v = torch.zeros((), dtype=dtype, device=r.device)
+        for j, share in enumerate(r.unbind(-1)):
+            precision, gain, mean = self._filters([j], shape, level)
+            offset = sigma(level) * precision[:, 0, 0] * mean
+            # Once filtered, nothing is divided by small numbers any more.
+            filtered, offset = (gain[:, 0] * coefficients).to(dtype), offset.to(dtype)
+            v = v + windows.blend(share.to(dtype)) * self._fields(filtered, offset, shape)
+        return v
+
+    def _filters(self, classes: Iterable[int], shape: Sequence[int], level: Tensor) -> "_Filters":
+        classes = list(classes)
+        power = power_at(self.power[classes], shape, self.periodic).double().flatten(1)
+        a, s = (f(level)[:, None, None] for f in (alpha, sigma))
+        precision = 1 / (a**2 * power + s**2)
+        mean = self.mean[classes].double() * math.sqrt(math.prod(shape))
+        return _Filters(precision, s * a * (1 - power) * precision, mean)
+
+    def _fields(self, v: Tensor, offset: Tensor, shape: Sequence[int]) -> Tensor:
+        """Coefficients (n, modes), the first less offset (n,), as sequences."""
+        v = torch.cat([v[:, :1] - offset[:, None], v[:, 1:]], dim=1)
+        return spectral_transform(v.reshape(-1, *shape), self.periodic, inverse=True)
+
+
+class _Filters(NamedTuple):
+    """1 / V and the gain of v, both (n or 1, classes, modes), and means in the constant mode."""
+
+    precision: Tensor
+    gain: Tensor
+    mean: Tensor
 
 
 class _Windows:
@@ -239,19 +303,21 @@ class _Windows:
             )
         )
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether one window is all there is."""
+        return len(self.pieces) == 1
+
     def cut(self, z: Tensor) -> Tensor:
         """(n, frames, y, x) to (n, W, ...)."""
-        if len(self.pieces) == 1:
-            return z[:, None]
         return torch.stack([z[(slice(None), *_slices(piece))] for piece in self.pieces], dim=1)
 
-    def average(self, windows: Tensor) -> Tensor:
-        """(n, W, ...) to (n, frames, y, x)."""
-        if len(self.pieces) == 1:
-            return windows[:, 0]
-        result = windows.new_zeros(len(windows), *self.shape)
-        for piece, window in zip(self.pieces, windows.unbind(1), strict=True):
-            result[(slice(None), *_slices(piece))] += _weight(piece).to(window) * window
+    def blend(self, values: Tensor) -> Tensor:
+        """(n, W) to (n, frames, y, x)."""
+        result = values.new_zeros(len(values), *self.shape)
+        for piece, value in zip(self.pieces, values.unbind(1), strict=True):
+            weight = _weight(piece).to(values)
+            result[(slice(None), *_slices(piece))] += weight * value[:, None, None, None]
         return result
 
     def shares(self, device: torch.device) -> Tensor:

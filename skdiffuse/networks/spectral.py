@@ -13,7 +13,8 @@ __all__ = ["mean_power", "periodic_axes", "power_at", "spectral_transform", "wav
 
 def periodic_axes(edges: Edges) -> tuple[bool, bool, bool]:
     """Which of time, y and x go on at their other end."""
-    return (False, *(edge == "periodic" for edge in edges))
+    y, x = edges
+    return False, y == "periodic", x == "periodic"
 
 
 def spectral_transform(
@@ -64,14 +65,15 @@ def mean_power(
     >>> mean_power([torch.ones(1, 2, 2, 2)], [torch.ones(1)]).flatten().round()
     tensor([8., 0., 0., 0., 0., 0., 0., 0.])
     """
-    total, weight = 0.0, 0.0
+    total: Tensor | float = 0.0
+    weight: Tensor | float = 0.0
     for latent, w in zip(latents, weights, strict=True):
         known = torch.isfinite(latent)
         coefficients = spectral_transform(torch.where(known, latent, 0.0), periodic)
         w = w.reshape(-1, 1, 1, 1)
         total = total + (w * coefficients.square()).sum(0)
         weight = weight + (w * known.float().mean((1, 2, 3), keepdim=True)).sum()
-    power = total / weight
+    power = torch.as_tensor(total / weight)
     for axis, whole_waves in enumerate(periodic):
         if whole_waves:
             frequency = _frequencies(power.shape[axis], True, power.device)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 __all__ = ["Told"]
@@ -42,7 +43,7 @@ class Told:
         given = np.ones_like(scaled[..., :1, :, :])
         return torch.from_numpy(np.concatenate([scaled, given], axis=-3))
 
-    def asked(self, y, n: int, shape: tuple[int, int, int]) -> dict[str, Tensor]:
+    def asked(self, y: ArrayLike, n: int, shape: tuple[int, int, int]) -> dict[str, Tensor]:
         """What n generated sequences are asked to go with, as arguments of the network.
 
         Parameters

@@ -1,6 +1,7 @@
 """The video U-Net that predicts v."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,12 +10,18 @@ from torch.utils.checkpoint import checkpoint
 
 from skdiffuse.networks.classes import checked_classes
 from skdiffuse.networks.edges import Edges, SpatialConvolution, extend, resolve_edges
-from skdiffuse.networks.layers import Attention, LogSNREmbedding, ResidualBlock, channel_norm
+from skdiffuse.networks.layers import (
+    Attention,
+    LogSNREmbedding,
+    ResidualBlock,
+    channel_norm,
+    zero_initialised,
+)
 
 __all__ = ["PRESETS", "VideoUNet"]
 
 # Channels in multiples of 16 fill the vector registers of processors and the tiles of GPUs.
-PRESETS: dict[str, dict] = {
+PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {"width": 32, "multipliers": (1, 2, 4), "patch_size": 2},
     "small": {"width": 64, "multipliers": (1, 2, 4), "patch_size": 2},
     "base": {"width": 64, "multipliers": (1, 2, 4, 8)},
@@ -134,12 +141,11 @@ class VideoUNet(nn.Module):
         self.middle = nn.ModuleList(
             [stage(current, current, "space"), stage(current, current, "time")]
         )
-        self.head = SpatialConvolution(
-            width * multipliers[0], out_channels * patch_size**2, edges=edges
+        self.head = zero_initialised(
+            SpatialConvolution(width * multipliers[0], out_channels * patch_size**2, edges=edges)
         )
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
-        self.to(memory_format=torch.channels_last)
+        # torch's types leave this keyword out.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(
         self,
@@ -188,7 +194,7 @@ class VideoUNet(nn.Module):
         x = F.pixel_unshuffle(x, self.patch_size).contiguous(memory_format=torch.channels_last)
         x = self.stem(x)
         if self.location is not None:
-            x = x + self._location_features(x.shape[-2:])
+            x = x + self._location_features(self.location, x.shape[-2:])
 
         found = []
         for level in range(self.n_levels):
@@ -206,9 +212,9 @@ class VideoUNet(nn.Module):
         x = x[..., :height, :width].reshape(n, n_frames, -1, height, width)
         return x.squeeze(2)
 
-    def _through(
-        self, stages: nn.ModuleList, x: Tensor, embedding: Tensor, n_frames: int
-    ) -> Tensor:
+    def _through(self, stages: nn.Module, x: Tensor, embedding: Tensor, n_frames: int) -> Tensor:
+        # A list of lists does not tell its type.
+        assert isinstance(stages, nn.ModuleList)
         for stage in stages:
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(
@@ -252,15 +258,14 @@ class VideoUNet(nn.Module):
             )
         return covariates.to(z.dtype).expand(shape).reshape(n * n_frames, *shape[2:])
 
-    def _location_features(self, shape: Sequence[int]) -> Tensor:
+    def _location_features(self, location: Tensor, shape: Sequence[int]) -> Tensor:
         """Learnt features of each place, padded as the field is, or their mean elsewhere."""
-        height, width = self.location.shape[-2:]
+        height, width = location.shape[-2:]
         pad_y, pad_x = shape[0] - height, shape[1] - width
         limit = 2 ** (self.n_levels - 1)
         if 0 <= pad_y < limit and 0 <= pad_x < limit:
-            padded = F.pad(self.location[None], (0, pad_x, 0, pad_y), mode="replicate")
-            return padded
-        return self.location.mean(dim=(1, 2))[None, :, None, None]
+            return F.pad(location[None], (0, pad_x, 0, pad_y), mode="replicate")
+        return location.mean(dim=(1, 2))[None, :, None, None]
 
 
 class _Stage(nn.Module):
@@ -287,6 +292,4 @@ def _class_embedding(n_classes: int, channels: int) -> nn.Embedding | None:
     """Zeros; the first row is that of sequences whose class is not said."""
     if not n_classes:
         return None
-    embedding = nn.Embedding(n_classes + 1, channels)
-    nn.init.zeros_(embedding.weight)
-    return embedding
+    return zero_initialised(nn.Embedding(n_classes + 1, channels))

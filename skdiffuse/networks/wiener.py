@@ -60,6 +60,8 @@ class WienerSkip(nn.Module):
     tensor(-0.5000, grad_fn=<RoundBackward1>)
     """
 
+    power: Tensor
+
     def __init__(self, network: VideoUNet, power: Tensor) -> None:
         super().__init__()
         self.network = network

@@ -2,7 +2,8 @@
 
 from skdiffuse.plotting.colours import RAIN_LEVELS, rain_colormap, rain_norm
 from skdiffuse.plotting.distribution import IntensityHistogramDisplay, QuantileQuantileDisplay
-from skdiffuse.plotting.evaluation_page import Evaluation, evaluation_report
+from skdiffuse.plotting.evaluation_page import evaluation_report
+from skdiffuse.plotting.evaluation_result import Evaluation
 from skdiffuse.plotting.forecast_skill import FSSDisplay, LeadTimeDisplay
 from skdiffuse.plotting.frames import FramesDisplay, animate
 from skdiffuse.plotting.html_report import HtmlReport

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from skdiffuse.metrics.arrays import to_numpy
 
@@ -32,6 +34,11 @@ class FromEstimator:
     """Gives a Display `from_estimator` where it has `from_samples(obs, sim, ...)`."""
 
     @classmethod
+    def from_samples(cls, *args: Any, **options: Any) -> Self:
+        """Compare samples with observations; each Display says how."""
+        raise NotImplementedError
+
+    @classmethod
     def from_estimator(
         cls,
         estimator: Any,
@@ -41,7 +48,7 @@ class FromEstimator:
         random_state: Any = None,
         ax: Any = None,
         **options: Any,
-    ):
+    ) -> Self:
         """Draw samples from a fitted estimator and compare them with `X`.
 
         Parameters
@@ -73,7 +80,7 @@ class FromEstimator:
         return cls.from_samples(X, sims, **options)
 
 
-def get_axes(ax: Any, figsize: tuple[float, float] = (5.5, 4.0)):
+def get_axes(ax: Axes | None, figsize: tuple[float, float] = (5.5, 4.0)) -> Axes:
     """Return `ax`, or the axes of a new figure."""
     if ax is not None:
         return ax
@@ -83,7 +90,7 @@ def get_axes(ax: Any, figsize: tuple[float, float] = (5.5, 4.0)):
     return plt.subplots(figsize=figsize, layout="constrained")[1]
 
 
-def get_figure(figsize: tuple[float, float]):
+def get_figure(figsize: tuple[float, float]) -> Figure:
     """Return a new figure with constrained layout."""
     import matplotlib.pyplot as plt
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+
 import numpy as np
-from matplotlib.colors import BoundaryNorm, ListedColormap, to_hex
+from matplotlib.colors import BoundaryNorm, Colormap, ListedColormap, to_hex
 
 RAIN_LEVELS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 """Rain rates in mm/h where the colour changes: about three a decade."""
@@ -33,7 +35,7 @@ def _oklab_to_srgb(lab: np.ndarray) -> np.ndarray:
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
-def rain_colormap(n: int = 256) -> ListedColormap:
+def rain_colormap(n: int = 256) -> Colormap:
     """Return a colour map for rain: pale for drizzle, dark for downpours, white for none.
 
     Neighbouring colours are equally far apart in OKLab (perceptually uniform) and lightness
@@ -64,7 +66,7 @@ def rain_colormap(n: int = 256) -> ListedColormap:
     return colours.with_extremes(under="white", bad=MISSING_COLOUR, over="#1b0a1f")
 
 
-def rain_norm(levels=RAIN_LEVELS) -> BoundaryNorm:
+def rain_norm(levels: Sequence[float] = RAIN_LEVELS) -> BoundaryNorm:
     """Return the norm that steps through `levels` (mm/h), for use with `rain_colormap`.
 
     Examples
@@ -77,7 +79,7 @@ def rain_norm(levels=RAIN_LEVELS) -> BoundaryNorm:
     return BoundaryNorm(levels, ncolors=256, extend="max")
 
 
-def model_colours(names, given=None) -> dict[str, str]:
+def model_colours(names: Iterable[str], given: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return one colour a name: the one given, or the palette's in the order of the names."""
     names = list(names)
     palette = {name: MODEL_COLOURS[i % len(MODEL_COLOURS)] for i, name in enumerate(names)}

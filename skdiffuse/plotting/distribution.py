@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from matplotlib.ticker import FuncFormatter
@@ -89,7 +89,7 @@ class IntensityHistogramDisplay(FromEstimator):
         confidence: float | None = 0.95,
         block_length: int | None = None,
         ax: Any = None,
-    ):
+    ) -> Self:
         """Compare the rain rates of `sim` (a cube, or a dictionary of them) with `obs`.
 
         Parameters
@@ -129,11 +129,11 @@ class IntensityHistogramDisplay(FromEstimator):
         )
         return display.plot(ax)
 
-    def plot(self, ax: Any = None):
+    def plot(self, ax: Any = None) -> Self:
         """Draw the picture in `ax` (or a new figure) and return self."""
         ax = get_axes(ax)
         colours = {"observed": OBSERVED_COLOUR, **model_colours(self.simulated)}
-        highest = 1.0
+        highest, intervals = 1.0, self.intervals or {}
         for name, h in {"observed": self.observed, **self.simulated}.items():
             filled = np.flatnonzero(h.density)
             if filled.size:
@@ -145,8 +145,8 @@ class IntensityHistogramDisplay(FromEstimator):
                 linewidth=2.2 if name == "observed" else 1.5,
                 label=f"{name} ({percent(h.dry_mass)} below {plain_number(h.edges[0])} mm/h)",
             )
-            if name in (self.intervals or {}):
-                low, high = self.intervals[name]
+            if name in intervals:
+                low, high = intervals[name]
                 # What a resample may lack altogether has no lower end on a logarithmic axis.
                 floor = h.density[filled].min() / 3 if filled.size else 1.0
                 ax.stairs(
@@ -214,7 +214,7 @@ class QuantileQuantileDisplay(FromEstimator):
         confidence: float | None = 0.95,
         block_length: int | None = None,
         ax: Any = None,
-    ):
+    ) -> Self:
         """Compare the quantiles of `sim` (a cube, or a dictionary of them) with those of `obs`.
 
         Parameters
@@ -237,7 +237,7 @@ class QuantileQuantileDisplay(FromEstimator):
             if min(len(truth), len(counts)) < 2 or q.levels.size == 0:
                 continue
 
-            def log_ratio(a, b, at=q.levels):
+            def log_ratio(a: np.ndarray, b: np.ndarray, at: np.ndarray = q.levels) -> np.ndarray:
                 return np.log(quantiles_of_counts(b, at) / quantiles_of_counts(a, at))
 
             b = bootstrap_means(
@@ -249,9 +249,10 @@ class QuantileQuantileDisplay(FromEstimator):
             intervals[name] = np.exp([b.low + centre, b.high + centre])
         return cls(found, intervals).plot(ax)
 
-    def plot(self, ax: Any = None):
+    def plot(self, ax: Any = None) -> Self:
         """Draw the picture in `ax` (or a new figure) and return self."""
         ax = get_axes(ax, (4.8, 4.4))
+        intervals = self.intervals or {}
         shown = finite_positive(*(v for q in self.quantiles.values() for v in (q.obs, q.sim)))
         low, high = (shown.min(), shown.max()) if shown.size else (0.1, 1.0)
         low = max(low, 0.01) / 1.3
@@ -264,8 +265,8 @@ class QuantileQuantileDisplay(FromEstimator):
             ax.plot(
                 q.obs, q.sim, marker, ms=4, color=colour, label=name, alpha=0.85, mew=0, zorder=3
             )
-            if name in (self.intervals or {}):
-                bottom, top = self.intervals[name] * q.obs
+            if name in intervals:
+                bottom, top = intervals[name] * q.obs
                 draw_band(ax, q.obs, bottom, top, colour)
         reference = max(self.quantiles.values(), key=lambda q: q.levels.size, default=None)
         if reference is not None:

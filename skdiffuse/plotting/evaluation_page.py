@@ -13,6 +13,7 @@ from skdiffuse.metrics import Score, ScorecardEntry, forecast_scorecard, scoreca
 from skdiffuse.metrics.arrays import calendar, to_numpy
 from skdiffuse.metrics.score import split_by_kind
 from skdiffuse.metrics.sequences import sequences_of, windows
+from skdiffuse.metrics.spectra import Missing
 from skdiffuse.plotting._files import write_whole
 from skdiffuse.plotting._samples import percent
 from skdiffuse.plotting._sources import named_sources, opened
@@ -141,8 +142,10 @@ def evaluation_report(
         _pictures(page, obs, everyone, n_frames, animation)
     if cases is not None:
         add_forecasts(page, cases, of_forecasts, others, levels)
-    shown = {"observed": cases.truth if obs is None else obs, **everyone}
+    shown = {"observed": obs, **everyone}
     if cases is not None:
+        if obs is None:
+            shown["observed"] = cases.truth
         shown |= {f"forecast: {name}": e for name, e in cases.ensembles.items()}
     _data_card(page, shown)
     for name, card in (cards or {}).items():
@@ -162,7 +165,9 @@ def _differs(entry: ScorecardEntry) -> bool:
     return entry.p_value <= 0.05
 
 
-def _summary(page: HtmlReport, entries: list, sims: Mapping, rivals: Mapping) -> None:
+def _summary(
+    page: HtmlReport, entries: list[ScorecardEntry], sims: Iterable[str], rivals: Iterable[str]
+) -> None:
     for name in sims:
         own = [e for e in entries if e.simulation == name]
         caught = [e for e in own if _differs(e)]
@@ -192,7 +197,12 @@ def _number(value: float) -> str:
     return "-" if not np.isfinite(value) else f"{value:.3g}"
 
 
-def _scorecard_tables(page: HtmlReport, entries: list, everyone: Mapping, rivals: Mapping) -> None:
+def _scorecard_tables(
+    page: HtmlReport,
+    entries: list[ScorecardEntry],
+    everyone: Iterable[str],
+    rivals: Mapping[str, Any],
+) -> None:
     page.heading("Scorecard")
     page.text(
         "Interval: 95 %, by resampling whole sequences. Noise: what the score would be if both "
@@ -223,20 +233,19 @@ def _scorecard_tables(page: HtmlReport, entries: list, everyone: Mapping, rivals
 
 
 def _pictures(
-    page: HtmlReport, obs: Any, everyone: Mapping, n_frames: int | None, animation: bool
+    page: HtmlReport, obs: Any, everyone: Mapping[str, Any], n_frames: int | None, animation: bool
 ) -> None:
     page.heading("Pictures")
     figure = Figure(figsize=(10.5, 8.2), layout="constrained")
     axes = figure.subplots(2, 2)
     IntensityHistogramDisplay.from_samples(obs, dict(everyone), ax=axes[0, 0])
     QuantileQuantileDisplay.from_samples(obs, dict(everyone), ax=axes[0, 1])
-    filled = {"missing": "drop"}
-    if any(_incomplete(X) for X in (obs, *everyone.values())):
-        filled = {"missing": "zero"}
-    PowerSpectrumDisplay.from_samples(obs, dict(everyone), ax=axes[1, 0], **filled)
+    gaps = any(_incomplete(X) for X in (obs, *everyone.values()))
+    missing: Missing = "zero" if gaps else "drop"
+    PowerSpectrumDisplay.from_samples(obs, dict(everyone), ax=axes[1, 0], missing=missing)
     if min(np.shape(X)[-3] for X in (obs, *everyone.values())) > 1:
         PowerSpectrumDisplay.from_samples(
-            obs, dict(everyone), kind="temporal", ax=axes[1, 1], **filled
+            obs, dict(everyone), kind="temporal", ax=axes[1, 1], missing=missing
         )
     else:
         axes[1, 1].set_axis_off()
@@ -282,7 +291,9 @@ def _pictures(
         page.image(animate(rows, labels=labels), "image/gif", "The same sequences, moving.")
 
 
-def _return_levels(page: HtmlReport, obs: Any, everyone: Mapping, n_frames: int | None) -> None:
+def _return_levels(
+    page: HtmlReport, obs: Any, everyone: Mapping[str, Any], n_frames: int | None
+) -> None:
     """Add the return levels of the largest rate in a sequence, where there are enough."""
     maxima = {}
     for name, cube in {"observed": obs, **everyone}.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,8 +76,8 @@ def gather_cases(obs: Any, truth: Any, forecasts: Mapping[str, Any]) -> Cases:
             check_same_grid(obs, case, ("obs", name))
             place = index.get_indexer(case.indexes[case.dims[1]])
             if np.any(place < 0):
-                first = str(case.indexes[case.dims[1]][int(np.argmax(place < 0))])[:16]
-                raise ValueError(f"obs does not hold {first}, which {name} forecasts.")
+                absent = str(case.indexes[case.dims[1]][int(np.argmax(place < 0))])[:16]
+                raise ValueError(f"obs does not hold {absent}, which {name} forecasts.")
             by_start[name][int(place[0])] = case, place
     shared = sorted(set.intersection(*(set(cases) for cases in by_start.values())))
     if not shared:
@@ -99,14 +99,14 @@ def _opened(source: Any) -> list[Any]:
     if isinstance(source, (str, Path)):
         from skdiffuse.cubes import open_cube
 
-        files = sorted(glob.glob(str(source))) or [source]
+        files: list[str | Path] = [*sorted(glob.glob(str(source)))] or [source]
         return [open_cube(file) for file in files]
     if isinstance(source, (list, tuple)):
         return [case for each in source for case in _opened(each)]
     return [source]
 
 
-def add_summary(page: HtmlReport, entries: list[ScorecardEntry], names: Mapping) -> None:
+def add_summary(page: HtmlReport, entries: list[ScorecardEntry], names: Iterable[str]) -> None:
     """Say how the forecasts of each model did against each baseline."""
     for name in names:
         own = [e for e in entries if e.simulation == name]
@@ -217,15 +217,15 @@ def _draw_scores(page: HtmlReport, cases: Cases, thresholds: tuple[float, ...]) 
     event = seen[len(seen) // 2]
     figure = Figure(figsize=(11.5, 9.6), layout="constrained")
     axes = figure.subplots(2, 2)
-    style = {"colours": model_colours(ensembles)}
+    colours = model_colours(ensembles)
     RocDisplay.from_samples(truth, ensembles, threshold=event, ax=axes[0, 0])
     ReliabilityDisplay.from_samples(
-        truth, several or ensembles, threshold=event, ax=axes[0, 1], **style
+        truth, several or ensembles, threshold=event, ax=axes[0, 1], colours=colours
     )
     titles = [f"Telling events of {event:g} mm/h", f"Probabilities of {event:g} mm/h"]
     if several:
-        RankHistogramDisplay.from_samples(truth, several, ax=axes[1, 0], **style)
-        SpreadSkillDisplay.from_samples(truth, several, ax=axes[1, 1], **style)
+        RankHistogramDisplay.from_samples(truth, several, ax=axes[1, 0], colours=colours)
+        SpreadSkillDisplay.from_samples(truth, several, ax=axes[1, 1], colours=colours)
         titles += ["Ranks of the truth", "Does the spread tell the error?"]
     for ax, title in zip(axes.ravel(), titles, strict=False):
         ax.set_title("")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from matplotlib.lines import Line2D
@@ -102,7 +102,7 @@ class LeadTimeDisplay:
         unit: str = "frames",
         confidence: float | None = 0.95,
         ax: Any = None,
-    ):
+    ) -> Self:
         """Score forecasts at each lead time.
 
         Parameters
@@ -135,7 +135,7 @@ class LeadTimeDisplay:
                 curves[name] = curve_of_cases(lambda s: s[0] / s[1], table, confidence)
         return cls(lead, curves, unit).plot(ax)
 
-    def plot(self, ax: Any = None):
+    def plot(self, ax: Any = None) -> Self:
         """Draw the picture in `ax` (or a new figure) and return self."""
         ax = get_axes(ax)
         gap = np.diff(self.lead).min() if len(self.lead) > 1 else 1
@@ -213,7 +213,7 @@ class FSSDisplay:
         cell_km: float | None = None,
         confidence: float | None = 0.95,
         ax: Any = None,
-    ):
+    ) -> Self:
         """Score forecasts on each scale, cases and lead times pooled.
 
         Parameters
@@ -243,11 +243,11 @@ class FSSDisplay:
                 parts = fss_sums(y, e[:, i], levels, sides)
                 table[i] = [part[0].sum(axis=0) for part in parts]
             curves[name] = curve_of_cases(lambda s: fss_of_sums(*s), table, confidence)
-        valid = np.count_nonzero(~np.isnan(truth))
-        useful = {float(t): 0.5 + np.count_nonzero(truth >= t) / max(valid, 1) / 2 for t in levels}
+        valid = max(int(np.count_nonzero(~np.isnan(truth))), 1)
+        useful = {float(t): 0.5 + int(np.count_nonzero(truth >= t)) / valid / 2 for t in levels}
         return cls(sides, levels, curves, useful, cell_km).plot(ax)
 
-    def plot(self, ax: Any = None):
+    def plot(self, ax: Any = None) -> Self:
         """Draw the picture in `ax` (or a new figure) and return self."""
         ax = get_axes(ax, (5.8, 4.2))
         colours = model_colours(self.curves)

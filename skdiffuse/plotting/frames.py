@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, overload
 
 import numpy as np
 from matplotlib.animation import FuncAnimation, PillowWriter, writers
+from matplotlib.artist import Artist
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
@@ -93,7 +96,7 @@ class FramesDisplay:
     @classmethod
     def from_samples(
         cls, obs: Any, sim: Any, *, n_samples: int = 2, frames: Any = None, labels: Any = None
-    ):
+    ) -> Self:
         """Show sequences of `sim` under the first of `obs`.
 
         Parameters
@@ -116,7 +119,7 @@ class FramesDisplay:
                     rows[f"{name} {i + 1}"] = cube[i]
         return cls(rows, frames, labels).plot()
 
-    def plot(self, figure: Any = None, *, levels: Any = RAIN_LEVELS):
+    def plot(self, figure: Any = None, *, levels: Any = RAIN_LEVELS) -> Self:
         """Draw the frames in `figure` (or a new one) and return self."""
         sequences = _checked(self.sequences)
         n = max(len(s) for s in sequences.values())
@@ -149,9 +152,33 @@ class FramesDisplay:
         return self
 
 
+@overload
 def animate(
     sequences: Any,
-    path: Any = None,
+    path: None = None,
+    *,
+    labels: Any = None,
+    frame_ms: int = 400,
+    levels: Any = RAIN_LEVELS,
+    dpi: int = 80,
+) -> bytes: ...
+
+
+@overload
+def animate(
+    sequences: Any,
+    path: str | os.PathLike[str],
+    *,
+    labels: Any = None,
+    frame_ms: int = 400,
+    levels: Any = RAIN_LEVELS,
+    dpi: int = 80,
+) -> Path: ...
+
+
+def animate(
+    sequences: Any,
+    path: str | os.PathLike[str] | None = None,
     *,
     labels: Any = None,
     frame_ms: int = 400,
@@ -216,7 +243,7 @@ def animate(
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
 
-    def draw(t):
+    def draw(t: int) -> Iterable[Artist]:
         for image, sequence in zip(images, sequences.values(), strict=True):
             if t < len(sequence):
                 values = np.asarray(sequence[t], dtype=np.float64)
@@ -230,7 +257,10 @@ def animate(
     film = FuncAnimation(figure, draw, frames=n, interval=frame_ms, blit=False)
     if suffix == ".html":
         return write_whole(path, film.to_jshtml(default_mode="loop").encode())
-    writer = PillowWriter(fps=1000 / frame_ms) if suffix == ".gif" else "ffmpeg"
+    writer: PillowWriter | str = "ffmpeg"
+    if suffix == ".gif":
+        # It divides by the rate, and a fraction will do.
+        writer = PillowWriter(fps=1000 / frame_ms)  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"film{suffix}"
         film.save(file, writer=writer, dpi=dpi)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from matplotlib import colormaps
@@ -68,7 +68,7 @@ class BiasMapDisplay(FromEstimator):
         self.bias = bias
 
     @classmethod
-    def from_samples(cls, obs: Any, sim: Any, *, ax: Any = None):
+    def from_samples(cls, obs: Any, sim: Any, *, ax: Any = None) -> Self:
         """Map the bias of `sim` (a cube, or a dictionary of them) against `obs`.
 
         Parameters
@@ -80,7 +80,7 @@ class BiasMapDisplay(FromEstimator):
         """
         return cls({n: mean_normalised_bias(obs, cube) for n, cube in named(sim).items()}).plot(ax)
 
-    def plot(self, ax: Any = None):
+    def plot(self, ax: Any = None) -> Self:
         """Draw the maps in `ax` (one a simulation) or a new figure, and return self."""
         if ax is None:
             first = np.shape(next(iter(self.bias.values())))

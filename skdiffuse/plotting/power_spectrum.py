@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Self
 
 import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from skdiffuse.metrics import PowerSpectrum, spatial_psd, temporal_psd
-from skdiffuse.metrics.spectra import last_whole_ring
+from skdiffuse.metrics.spectra import SpectrumKind, last_whole_ring
 from skdiffuse.metrics.uncertainty import bootstrap_means
 from skdiffuse.plotting._samples import (
     FromEstimator,
@@ -22,7 +22,7 @@ from skdiffuse.plotting._samples import (
 from skdiffuse.plotting.colours import OBSERVED_COLOUR, model_colours
 
 
-def _of_each(sequences: Any, kind: str, options: dict[str, Any]) -> np.ndarray:
+def _of_each(sequences: Any, kind: SpectrumKind, options: dict[str, Any]) -> np.ndarray:
     """Spectrum of each sequence that has one."""
     found = []
     for X in () if sequences is None else sequences:
@@ -70,7 +70,7 @@ class PowerSpectrumDisplay(FromEstimator):
         self,
         observed: PowerSpectrum,
         simulated: dict[str, PowerSpectrum],
-        kind: Literal["spatial", "temporal"] = "spatial",
+        kind: SpectrumKind = "spatial",
         intervals: dict[str, np.ndarray] | None = None,
     ):
         self.observed = observed
@@ -84,12 +84,12 @@ class PowerSpectrumDisplay(FromEstimator):
         obs: Any,
         sim: Any,
         *,
-        kind: Literal["spatial", "temporal"] = "spatial",
+        kind: SpectrumKind = "spatial",
         confidence: float | None = 0.95,
         block_length: int | None = None,
         ax: Any = None,
         **options: Any,
-    ):
+    ) -> Self:
         """Compare the spectra of `sim` (a cube, or a dictionary of them) with that of `obs`.
 
         Parameters
@@ -131,11 +131,11 @@ class PowerSpectrumDisplay(FromEstimator):
                 intervals[name] = np.array([b.low, b.high])
         return cls(spectra[0], dict(zip(sims, spectra[1:], strict=True)), kind, intervals).plot(ax)
 
-    def plot(self, ax: Any = None):
+    def plot(self, ax: Any = None) -> Self:
         """Draw the picture in `ax` (or a new figure) and return self."""
         ax = get_axes(ax)
         colours = {"observed": OBSERVED_COLOUR, **model_colours(self.simulated)}
-        few = len(self.observed.k) <= 16
+        few, intervals = len(self.observed.k) <= 16, self.intervals or {}
         for name, (k, P) in {"observed": self.observed, **self.simulated}.items():
             waves = (k > 0) & (P > 0)
             ax.plot(
@@ -147,8 +147,8 @@ class PowerSpectrumDisplay(FromEstimator):
                 linewidth=2.2 if name == "observed" else 1.5,
                 label=name,
             )
-            if name in (self.intervals or {}):
-                low, high = self.intervals[name][:, waves]
+            if name in intervals:
+                low, high = intervals[name][:, waves]
                 draw_band(ax, k[waves], np.maximum(low, P[waves] / 100), high, colours[name], 0.15)
         spatial = self.kind == "spatial"
         powerful = any(len(line.get_xdata()) for line in ax.get_lines())

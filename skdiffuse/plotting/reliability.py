@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -71,7 +71,7 @@ class RankHistogramDisplay:
         confidence: float | None = 0.95,
         colours: dict[str, str] | None = None,
         ax: Any = None,
-    ):
+    ) -> Self:
         """Rank `obs` among the members of `ens`, an ensemble or a dictionary of them.
 
         Parameters
@@ -101,18 +101,18 @@ class RankHistogramDisplay:
                 intervals[name] = np.array([b.low, b.high])
         return cls(shares, intervals).plot(ax, colours=colours)
 
-    def plot(self, ax: Any = None, *, colours: dict[str, str] | None = None):
+    def plot(self, ax: Any = None, *, colours: dict[str, str] | None = None) -> Self:
         """Draw the picture in `ax` (or a new figure) and return self."""
         ax = get_axes(ax)
-        highest = 0.0
+        highest, intervals = 0.0, self.intervals or {}
         for name, colour in model_colours(self.shares, colours).items():
             share = np.asarray(self.shares[name])
             # Relative to flat, on [0, 1]: ensembles of different sizes compare.
             height = share * share.size
             edges = np.linspace(0, 1, share.size + 1)
             ax.stairs(height, edges, color=colour, lw=1.8, label=name)
-            if name in (self.intervals or {}):
-                low, high = self.intervals[name] * share.size
+            if name in intervals:
+                low, high = intervals[name] * share.size
                 ax.stairs(high, edges, baseline=low, fill=True, color=colour, alpha=0.18, lw=0)
                 highest = max(highest, min(high.max(), 2 * height.max()))
             highest = max(highest, height.max())
@@ -181,7 +181,7 @@ class ReliabilityDisplay:
         confidence: float | None = 0.95,
         colours: dict[str, str] | None = None,
         ax: Any = None,
-    ):
+    ) -> Self:
         """Compare forecasts of "at least `threshold` mm/h" with `obs`.
 
         Parameters
@@ -194,20 +194,23 @@ class ReliabilityDisplay:
             Classes of probability.
         """
 
-        def measure(y, x, axis):
+        def measure(y: Any, x: Any, axis: int) -> ReliabilityCurve:
             return reliability_curve(y, x, threshold, n_bins=n_bins, axis=axis)
 
         curves, intervals = {}, {}
         for name, e in named(ens, "ensemble").items():
             curves[name] = measure(obs, e, axis)
-            cases = _by_case(measure, obs, e, axis) if confidence else []
+            if not confidence:
+                continue
+            cases = _by_case(measure, obs, e, axis)
             if len(cases) > 1:
                 intervals[name] = _frequency_interval(curves[name], cases, n_bins, confidence)
         return cls(curves, f"at least {threshold:g} mm/h", intervals).plot(ax, colours=colours)
 
-    def plot(self, ax: Any = None, *, colours: dict[str, str] | None = None):
+    def plot(self, ax: Any = None, *, colours: dict[str, str] | None = None) -> Self:
         """Draw the picture in `ax` (or a new figure) and return self."""
         ax = get_axes(ax, (4.6, 4.4))
+        intervals = self.intervals or {}
         ax.plot([0, 1], [0, 1], color="#888888", linewidth=1, zorder=1)
         for i, (name, colour) in enumerate(model_colours(self.curves, colours).items()):
             curve = self.curves[name]
@@ -215,9 +218,10 @@ class ReliabilityDisplay:
             # Large dots carry many forecasts.
             size = 12 + 90 * np.sqrt(curve.count / curve.count.sum())
             ax.scatter(curve.probability, curve.frequency, s=size, color=colour, linewidths=0)
-            if name in (self.intervals or {}):
+            if name in intervals:
                 at = curve.probability + dodge(i, len(self.curves), 0.012)
-                draw_bars(ax, at, *self.intervals[name], colour)
+                low, high = intervals[name]
+                draw_bars(ax, at, low, high, colour)
         ax.set(
             xlim=(-0.02, 1.02),
             ylim=(-0.02, 1.02),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from matplotlib.ticker import FuncFormatter, NullFormatter
@@ -70,7 +70,7 @@ class ReturnLevelDisplay:
         unit: str = "blocks",
         ax: Any = None,
         **options: Any,
-    ):
+    ) -> Self:
         """Fit the tails of `obs` and of `sim`, an array or a dictionary of them.
 
         Parameters
@@ -106,7 +106,7 @@ class ReturnLevelDisplay:
             seen[name] = period[shown], v[shown]
         return cls(fits.pop("observed"), fits, seen, unit).plot(ax)
 
-    def plot(self, ax: Any = None):
+    def plot(self, ax: Any = None) -> Self:
         """Draw the picture in `ax` (or a new figure) and return self."""
         ax = get_axes(ax)
         colours = {"observed": OBSERVED_COLOUR, **model_colours(self.simulated)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -63,7 +63,7 @@ class RocDisplay:
         confidence: float | None = 0.95,
         n_resamples: int = 200,
         ax: Any = None,
-    ):
+    ) -> Self:
         """Compare forecasts of "at least `threshold` mm/h" with `obs`.
 
         Parameters
@@ -99,15 +99,16 @@ class RocDisplay:
                 areas[name] = (b.low, min(b.high, 1.0))
         return cls(curves, f"at least {threshold:g} mm/h", areas).plot(ax)
 
-    def plot(self, ax: Any = None):
+    def plot(self, ax: Any = None) -> Self:
         """Draw the picture in `ax` (or a new figure) and return self."""
         ax = get_axes(ax, (4.6, 4.4))
         ax.plot([0, 1], [0, 1], color="#888888", linewidth=1, zorder=1)
+        areas = self.areas or {}
         for name, colour in model_colours(self.curves).items():
             curve = self.curves[name]
             label = f"{name} (area {curve.area:.3f}"
-            if name in (self.areas or {}):
-                label += ", {:.3f} to {:.3f}".format(*self.areas[name])
+            if name in areas:
+                label += ", {:.3f} to {:.3f}".format(*areas[name])
             ax.plot(
                 curve.false_alarm_rate, curve.hit_rate, "o-", ms=3, color=colour, lw=1.5,
                 label=label + ")",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from matplotlib.ticker import FuncFormatter, NullFormatter
@@ -53,7 +53,7 @@ class SpreadSkillDisplay:
         axis: int = 0,
         colours: dict[str, str] | None = None,
         ax: Any = None,
-    ):
+    ) -> Self:
         """Compare spread with error in `n_bins` classes of cells, equally filled.
 
         Parameters
@@ -74,7 +74,7 @@ class SpreadSkillDisplay:
                 binned[name] = spread_skill(truth, members, n_bins=n_bins)
         return cls(binned, overall).plot(ax, colours=colours)
 
-    def plot(self, ax: Any = None, *, colours: dict[str, str] | None = None):
+    def plot(self, ax: Any = None, *, colours: dict[str, str] | None = None) -> Self:
         """Draw the picture in `ax` (or a new figure) and return self."""
         ax = get_axes(ax, (4.6, 4.4))
         shown = np.array([v for b in self.binned.values() for v in (*b.spread, *b.error)])

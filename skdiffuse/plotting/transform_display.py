@@ -91,7 +91,8 @@ class TransformDisplay:
             raise ValueError(f"axes: got shape {self.axes_.shape}; give 2 x 2 axes.")
         self.figure_ = self.axes_[0, 0].figure
         colours = model_colours(self.reports)
-        self._draw_curves(*self.axes_[0], colours)
+        curve, slope = self.axes_[0]
+        self._draw_curves(curve, slope, colours)
         self._draw_bands(self.axes_[1, 0], colours)
         self._draw_noise(self.axes_[1, 1], colours)
         return self

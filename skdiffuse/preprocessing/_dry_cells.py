@@ -11,6 +11,7 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from scipy import optimize, stats
+from sklearn.utils import Tags
 
 from skdiffuse.preprocessing._elementwise import (
     PHYSICAL_LIMIT,
@@ -20,6 +21,7 @@ from skdiffuse.preprocessing._elementwise import (
     own_random_state,
 )
 from skdiffuse.preprocessing._resolve import resolve_transformer
+from skdiffuse.runtime.array_types import RandomStateLike
 from skdiffuse.runtime.seeds import derived_seed
 
 __all__ = ["DryCellTransform"]
@@ -103,17 +105,17 @@ class DryCellTransform(ElementwiseTransformer):
 
     def __init__(
         self,
-        transformer="sqrt",
+        transformer: str | ElementwiseTransformer | None = "sqrt",
         treatment: str = "point",
         threshold: float = 0.01,
-        random_state=None,
-    ):
+        random_state: RandomStateLike = None,
+    ) -> None:
         self.transformer = transformer
         self.treatment = treatment
         self.threshold = threshold
         self.random_state = random_state
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         # A dry cell's draw depends on its place in the array, not on its value.
         tags.non_deterministic = self.treatment != "point"
@@ -156,21 +158,27 @@ class DryCellTransform(ElementwiseTransformer):
             generator = torch.Generator().manual_seed(seed)
         return partial(getattr(self, name), generator=generator)
 
-    def _forward(self, x: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+    def _forward(self, x: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         dry = x < self.threshold
         if self.treatment == "censored":
             wet = self._of_wet("transform", x.masked_fill(dry, self.threshold))
             return self._draw_censored(x, generator).where(dry, wet)
         return self._of_wet("transform", self._fill(x, dry, generator))
 
-    def _bounded_inverse(self, z: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+    def _bounded_inverse(
+        self, z: torch.Tensor, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
         x = self._of_wet("inverse_transform", z).clamp(max=PHYSICAL_LIMIT)
         return x.masked_fill(x < self.threshold, 0.0)
 
-    def _derivative(self, x: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+    def _derivative(
+        self, x: torch.Tensor, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
         return self._log_derivative(x, generator).exp()
 
-    def _log_derivative(self, x: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+    def _log_derivative(
+        self, x: torch.Tensor, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
         dry = x < self.threshold
         if self.treatment == "point":
             of_dry = torch.full_like(x, math.log(self._edge()))
@@ -216,7 +224,7 @@ def _checksum(X: np.ndarray | torch.Tensor) -> int:
     if isinstance(X, torch.Tensor):
         X = X.detach().cpu()
         X = (X.float() if X.dtype == torch.bfloat16 else X).numpy()
-    return zlib.crc32(np.ascontiguousarray(X))
+    return zlib.crc32(np.ascontiguousarray(X).data)
 
 
 def _fit_censored(latent: np.ndarray, n_dry: int, edge: float) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from skdiffuse.cubes import Cube
 from skdiffuse.training.companions import TOLD_NOTHING, Companions
-from skdiffuse.training.cube_blocks import reader_of
+from skdiffuse.training.cube_blocks import Block, BlockReader, WholeReader, reader_of
 
 # A cell is wet from this rate on (mm/h).
 WET = 0.1
@@ -21,6 +22,9 @@ WET_BIAS = 0.5
 MEMORY = 2**28
 
 __all__ = ["Prefetched", "WindowBatches", "wet_preference"]
+
+# Rain, weights, and what the network is told; see `WindowBatches.batch`.
+Batch: TypeAlias = tuple[Tensor, Tensor, dict[str, Tensor]]
 
 
 class WindowBatches:
@@ -90,7 +94,7 @@ class WindowBatches:
     ) -> None:
         """Draw from another cube from now on."""
         self.companions = companions
-        self.reader = reader_of(
+        self._reader: BlockReader | WholeReader | None = reader_of(
             cube, self.n_frames, self.crop_shape, self.seed, self.memory, n_jobs
         )
         height, width = cube.field_shape
@@ -99,14 +103,29 @@ class WindowBatches:
         self.steps_per_epoch = max(1, round(cells / (window_cells * self.batch_size)))
         self.steps_per_group = max(1, self.steps_per_epoch // self.reader.groups_per_epoch)
 
+    @property
+    def reader(self) -> BlockReader | WholeReader:
+        """What reads the cube.
+
+        Raises
+        ------
+        RuntimeError
+            If there is none: windows are pickled without their data.
+        """
+        if self._reader is None:
+            raise RuntimeError(
+                "windows have been pickled, which leaves out their data; call "
+                "windows.read_from(cube), with the cube that they are to be drawn from, before "
+                "they are used or a Trainer is run on them."
+            )
+        return self._reader
+
     def __call__(self, step: int, places: range | None = None) -> tuple[Tensor, Tensor]:
         """Rain and weights of batch number `step`; see `batch`."""
         rain, weights, _ = self.batch(step, places)
         return rain, weights
 
-    def batch(
-        self, step: int, places: range | None = None, group: int | None = None
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def batch(self, step: int, places: range | None = None, group: int | None = None) -> Batch:
         """Batch number `step`.
 
         Parameters
@@ -138,7 +157,7 @@ class WindowBatches:
         )
 
     def _draw(
-        self, blocks: list, step: int, place: int
+        self, blocks: list[Block], step: int, place: int
     ) -> tuple[np.ndarray, float, dict[str, Tensor]]:
         random = np.random.default_rng((self.seed, step, place, 0))
         candidates = [
@@ -174,10 +193,9 @@ class WindowBatches:
             fields = fields.swapaxes(-1, -2)
         return fields
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         # The data are the user's, and a kept model must not carry them along.
-        theirs = ("reader", "companions")
-        return {name: value for name, value in vars(self).items() if name not in theirs}
+        return vars(self) | {"_reader": None, "companions": None}
 
 
 class Prefetched:
@@ -197,14 +215,16 @@ class Prefetched:
     def __init__(
         self, windows: WindowBatches, places: range, *, pinned: bool = False, ahead: int = 2
     ) -> None:
+        # Asked for at once, so that windows without data are refused before a thread is begun.
+        self._reader = windows.reader
         self.windows = windows
         self.places = places
         self.pinned = pinned
         self.ahead = ahead
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
-        self._pending: dict[int, Future] = {}
+        self._pending: dict[int, Future[Batch]] = {}
 
-    def __call__(self, step: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def __call__(self, step: int) -> Batch:
         """Batch number `step`."""
         wanted = range(step, step + self.ahead + 1)
         self._pending = {k: f for k, f in self._pending.items() if k in wanted}
@@ -216,9 +236,9 @@ class Prefetched:
     def close(self) -> None:
         """Stop the thread and let go of the data."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-        self.windows.reader.close()
+        self._reader.close()
 
-    def _make(self, step: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def _make(self, step: int) -> Batch:
         rain, weights, told = self.windows.batch(step, self.places)
         if not self.pinned:
             return rain, weights, told

@@ -9,6 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,7 +21,9 @@ __all__ = ["read_tensors", "recover_checkpoint", "save_checkpoint", "write_tenso
 _PATTERN = re.compile(r"checkpoint-(\d+)\.safetensors")
 
 
-def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping) -> None:
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
+) -> None:
     """Write tensors and JSON-able metadata to one safetensors file, atomically.
 
     The file appears under its name only when every byte of it is on the disk, so that a crash,
@@ -64,7 +67,7 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
             os.close(folder)
 
 
-def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict]:
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `write_tensors` wrote.
 
     Returns
@@ -104,12 +107,16 @@ def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
     for name in sorted(tensors):
         value = tensors[name]
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
 def save_checkpoint(
-    folder: str | Path, step: int, tensors: Mapping[str, Tensor], metadata: Mapping, keep: int = 2
+    folder: str | Path,
+    step: int,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, Any],
+    keep: int = 2,
 ) -> Path:
     """Write the checkpoint of a step into `folder` and drop all but the newest `keep`.
 
@@ -126,7 +133,7 @@ def save_checkpoint(
     return path
 
 
-def recover_checkpoint(folder: str | Path) -> tuple[dict[str, Tensor], dict] | None:
+def recover_checkpoint(folder: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Read the newest checkpoint in `folder` that is whole, or return None if there is none.
 
     Warns about every newer one that had to be passed over.
@@ -139,7 +146,9 @@ def recover_checkpoint(folder: str | Path) -> tuple[dict[str, Tensor], dict] | N
     return None
 
 
-def refuse_another(ours: Mapping, theirs: Mapping, folder: str | Path | None) -> None:
+def refuse_another(
+    ours: Mapping[str, Any], theirs: Mapping[str, Any], folder: str | Path | None
+) -> None:
     """Raise where a checkpoint in `folder` is described as that of another training."""
     different = sorted(k for k in ours if ours[k] != theirs.get(k))
     if different:

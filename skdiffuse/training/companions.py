@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from skdiffuse.cubes import Cube
 from skdiffuse.networks import Told
+from skdiffuse.runtime.array_types import ArrayOrDataArray
 
 __all__ = ["Companions", "companions_of"]
 
@@ -61,6 +64,8 @@ class Companions:
         if self.labels is not None:
             label = self.labels[sequence, start + n_frames // 2]
             return {"labels": torch.tensor(-1 if nothing else int(label))}
+        if self.fields is None:
+            return {}
         rows, columns = crop_shape
         window = self.fields[
             sequence, start : start + n_frames, :, top : top + rows, left : left + columns
@@ -69,7 +74,9 @@ class Companions:
         return {"covariates": torch.zeros_like(covariates) if nothing else covariates}
 
 
-def companions_of(y, X, cube: Cube) -> Companions | None:
+def companions_of(
+    y: ArrayLike | xr.DataArray | None, X: ArrayOrDataArray, cube: Cube
+) -> Companions | None:
     """Check and align what `fit` is given beside the rain.
 
     Parameters
@@ -127,10 +134,15 @@ def companions_of(y, X, cube: Cube) -> Companions | None:
     return Companions(Told(means=tuple(means.tolist()), stds=tuple(stds.tolist())), fields=fields)
 
 
-def _aligned(y, X):
+def _is_array(y: object) -> TypeGuard[np.ndarray]:
+    """Whether something goes for an array, lazy or not."""
+    return hasattr(y, "dtype") and hasattr(y, "shape")
+
+
+def _aligned(y: ArrayLike | xr.DataArray, X: ArrayOrDataArray) -> np.ndarray:
     """A bare array in the order of X's dimensions."""
     if not isinstance(y, xr.DataArray):
-        return y if hasattr(y, "dtype") and hasattr(y, "shape") else np.asarray(y)
+        return y if _is_array(y) else np.asarray(y)
     if isinstance(X, xr.DataArray):
         try:
             xr.align(X, y, join="exact", copy=False)

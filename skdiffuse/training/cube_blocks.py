@@ -40,7 +40,7 @@ class Block:
 
     def draw(
         self, random: np.random.Generator, n_frames: int, crop_shape: tuple[int, int]
-    ) -> tuple[np.ndarray, tuple[int, ...]]:
+    ) -> tuple[np.ndarray, tuple[int, int, int, int]]:
         """One window of shape (n_frames, *crop_shape), all alike in probability, and its place.
 
         The place is its first sequence, frame, row and column in the cube.
@@ -51,8 +51,9 @@ class Block:
         window = self.values[
             sequence, start : start + n_frames, top : top + rows, left : left + columns
         ]
-        place = np.add(self.origin, (sequence, start, top, left))
-        return np.array(window, dtype=np.float32), tuple(int(p) for p in place)
+        place = np.add(self.origin, (sequence, start, top, left)).tolist()
+        first_sequence, first_frame, row, column = place
+        return np.array(window, dtype=np.float32), (first_sequence, first_frame, row, column)
 
 
 def reader_of(
@@ -180,8 +181,9 @@ class BlockReader:
         self.starts = cube.window_starts(n_frames)
         self._places = places = _places(cube, crop_shape)
         self.cells = self._cells(memory)
-        largest = np.prod([a + b - 1 for a, b in zip(self.cells, self.window_shape, strict=True)])
-        self.blocks_in_group = int(min(MOST_BLOCKS, max(1, memory // (4 * largest))))
+        reached = [a + b - 1 for a, b in zip(self.cells, self.window_shape, strict=True)]
+        largest = int(np.prod(reached))
+        self.blocks_in_group = min(MOST_BLOCKS, max(1, memory // (4 * largest)))
         steps = [cube.n_times, *places]
         shape = [-(-n // cell) for n, cell in zip(steps, self.cells, strict=True)]
         self._shape = (cube.n_sequences, *shape)
@@ -195,7 +197,7 @@ class BlockReader:
         self._counts = counts.ravel().astype(float)
         self.groups_per_epoch = int(-(-np.count_nonzero(self._counts) // self.blocks_in_group))
         self._order: tuple[int, np.ndarray] | None = None
-        self._pending: dict[int, Future] = {}
+        self._pending: dict[int, Future[list[Block]]] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._processes: ReadingProcesses | None = None
 
@@ -282,12 +284,12 @@ class BlockReader:
         """Where in the cube a block lies, and its windows in it."""
         sequence, *indices = (int(i) for i in np.unravel_index(number, self._shape))
         first = [i * cell for i, cell in zip(indices[1:], self.cells[1:], strict=True)]
-        places = [
+        down, across = (
             min(cell, n - a) for cell, n, a in zip(self.cells[1:], self._places, first, strict=True)
-        ]
+        )
         rows, columns = (
             slice(a, a + k + part - 1)
-            for a, k, part in zip(first, places, self.window_shape[1:], strict=True)
+            for a, k, part in zip(first, (down, across), self.window_shape[1:], strict=True)
         )
         inside = (self.starts[:, 0] == sequence) & (
             self.starts[:, 1] // self.cells[0] == indices[0]
@@ -295,4 +297,4 @@ class BlockReader:
         starts = self.starts[inside, 1]
         frames = slice(int(starts[0]), int(starts[-1]) + self.window_shape[0])
         local = np.column_stack([np.zeros_like(starts), starts - starts[0]])
-        return (sequence, frames, rows, columns), local, tuple(places)
+        return (sequence, frames, rows, columns), local, (down, across)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -19,10 +20,11 @@ __all__ = ["AverageSnapshots", "PowerAverage", "reconstruct_average"]
 SNAPSHOT_WIDTHS = (0.05, 0.1)
 # Snapshots while the number of steps doubles, and how many doublings back they are kept.
 PER_OCTAVE, OCTAVES = 8, 3
+Network = TypeVar("Network", bound=nn.Module)
 _PATTERN = re.compile(r"averages-(\d+)\.safetensors")
 
 
-class PowerAverage:
+class PowerAverage(Generic[Network]):
     """Average of a network's weights over its training, with a power-function profile.
 
     After step t the average weighs the weights of step s by (s / t)^gamma, so that its memory grows
@@ -58,7 +60,7 @@ class PowerAverage:
     True
     """
 
-    def __init__(self, network: nn.Module, relative_width: float = 0.1) -> None:
+    def __init__(self, network: Network, relative_width: float = 0.1) -> None:
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
         self.gamma = _power(relative_width)
 
@@ -110,7 +112,7 @@ class AverageSnapshots:
 
         Of processes that share a training all call this, and one writes `for_all`.
         """
-        tensors = {}
+        tensors: dict[str, Tensor] = {}
         for number, average in enumerate(self.averages):
             tensors |= flatten(f"average{number}", average.network.state_dict())
         tensors = whole_tensors(tensors, keep=for_all)
@@ -124,7 +126,7 @@ class AverageSnapshots:
 
     def state(self) -> dict[str, Tensor]:
         """For a checkpoint."""
-        state = {}
+        state: dict[str, Tensor] = {}
         for number, average in enumerate(self.averages):
             state |= flatten(str(number), average.network.state_dict())
         return state
@@ -202,7 +204,9 @@ def profile_weights(steps: list[int], relative_width: float, step: int) -> np.nd
     return (solution / solution.sum()).reshape(-1, len(SNAPSHOT_WIDTHS))
 
 
-def _inner_product(end_a, power_a, end_b, power_b):
+def _inner_product(
+    end_a: np.ndarray, power_a: np.ndarray, end_b: np.ndarray | float, power_b: np.ndarray | float
+) -> np.ndarray:
     """Integral of the product of two profiles (Karras et al. 2024, appendix C.2)."""
     shorter = np.minimum(end_a, end_b)
     return (

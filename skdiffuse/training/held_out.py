@@ -88,8 +88,8 @@ class HeldOut:
     ) -> None:
         self.batch_size = batch_size
         self.seed = seed
-        shape = tuple(min(a, b) for a, b in zip(crop_shape, cube.field_shape, strict=True))
-        tiles = cube.tiles(n_frames, shape)
+        rows, columns = (min(a, b) for a, b in zip(crop_shape, cube.field_shape, strict=True))
+        tiles = cube.tiles(n_frames, (rows, columns))
         # Evenly over the whole part, so that no month or corner stands for all.
         chosen = np.unique(np.linspace(0, len(tiles) - 1, min(len(tiles), MOST_WINDOWS)).round())
         tiles = [tiles[int(i)] for i in chosen]

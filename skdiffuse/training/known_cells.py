@@ -43,12 +43,13 @@ def random_known_cells(
     False
     """
     random = np.random.default_rng(seed)
-    window = shape[1:]
+    _, frames, rows, columns = shape
     tasks = TASKS if tasks is None else tasks
     known = np.zeros(tuple(shape), bool)
     for mask in known:
         if random.random() >= nothing:
-            mask[...] = tasks[random.integers(len(tasks))](tuple(window), random)
+            task = tasks[int(random.integers(len(tasks)))]
+            mask[...] = task((frames, rows, columns), random)
     return torch.from_numpy(known)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 __all__ = ["TrainingLog"]
 
@@ -18,7 +20,7 @@ class TrainingLog:
         Entries there are already: a resumed training's; the file is written anew from them.
     """
 
-    def __init__(self, folder: Path, history: list[dict]) -> None:
+    def __init__(self, folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "training.csv"
         self._columns: list[str] = []
@@ -32,11 +34,11 @@ class TrainingLog:
                 str(folder), purge_step=history[-1]["step"] + 1 if history else 0
             )
         self.path.unlink(missing_ok=True)
-        self._entries = []
+        self._entries: list[dict[str, Any]] = []
         for entry in history:
             self._write(flat(entry))
 
-    def write(self, entry: dict) -> None:
+    def write(self, entry: Mapping[str, Any]) -> None:
         """Add an entry of the history."""
         row = flat(entry)
         self._write(row)
@@ -50,7 +52,7 @@ class TrainingLog:
         if self._board is not None:
             self._board.close()
 
-    def _write(self, row: dict) -> None:
+    def _write(self, row: dict[str, Any]) -> None:
         self._entries.append(row)
         new = [name for name in row if name not in self._columns]
         self._columns += new
@@ -62,9 +64,9 @@ class TrainingLog:
             writer.writerows(self._entries if new else [row])
 
 
-def flat(entry: dict) -> dict:
+def flat(entry: Mapping[str, Any]) -> dict[str, Any]:
     """An entry with its inner dictionaries spread over columns of their own."""
-    row = {}
+    row: dict[str, Any] = {}
     for name, value in entry.items():
         if isinstance(value, dict):
             row |= {f"{name} {key}": inner for key, inner in value.items()}

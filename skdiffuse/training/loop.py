@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import signal
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from skdiffuse.diffusion import NoiseSchedule, known_as_covariates
 from skdiffuse.networks import compile_network
@@ -24,19 +23,19 @@ from skdiffuse.training.checkpoints import (
     refuse_another,
     save_checkpoint,
 )
-from skdiffuse.training.ema import AverageSnapshots, PowerAverage
+from skdiffuse.training.divergence import has_diverged, take_step, warn_of_skipped
 from skdiffuse.training.held_out import HeldOut
+from skdiffuse.training.learning_rates import make_optimizer, share_of_peak
 from skdiffuse.training.logs import TrainingLog
 from skdiffuse.training.objective import LatentCurve, TrainingObjective
-from skdiffuse.training.precision import LossScale, resolve_precision, tensor_cores
-from skdiffuse.training.processes import Processes, blank_copy, whole_tensors
+from skdiffuse.training.precision import resolve_precision, tensor_cores
+from skdiffuse.training.processes import Processes, whole_tensors
 from skdiffuse.training.running import Running
 from skdiffuse.training.state import TrainingState
-from skdiffuse.training.steps import add_gradients, clip_gradients, step_draws
+from skdiffuse.training.steps import add_gradients, step_draws
 
 __all__ = ["Trainer"]
 
-MAX_BAD_STEPS = 20
 LOG_EVERY = 20
 LEAST_STEPS_BETWEEN_VALIDATIONS = 100
 CHECKPOINT_SECONDS = 60.0
@@ -94,7 +93,7 @@ class Trainer:
         Training ends when so many validations in a row were no better than the best one, whose
         weights are then the result.
     seed : int
-    device : str or torch.device
+    device : torch.device
     checkpoint_dir : Path or None
     checkpoint_seconds : float
         Time between two checkpoints.
@@ -152,17 +151,18 @@ class Trainer:
     held_out: HeldOut | None = None
     patience: int | None = None
     seed: int = 0
-    device: str | torch.device = "cpu"
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     checkpoint_dir: Path | None = None
     checkpoint_seconds: float = field(default_factory=lambda: CHECKPOINT_SECONDS)
     keep_checkpoints: int = 2
     log_dir: Path | None = None
-    description: dict = field(default_factory=dict)
-    setup: dict = field(default_factory=dict)
+    description: dict[str, Any] = field(default_factory=dict)
+    setup: dict[str, Any] = field(default_factory=dict)
     setup_tensors: dict[str, Tensor] = field(default_factory=dict)
     on_epoch: Callable[[], bool] | None = None
     verbose: bool = False
-    _run: Running | None = field(default=None, init=False, repr=False)
+    # Only while it runs.
+    _run: Running = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.processes = Processes()
@@ -170,37 +170,25 @@ class Trainer:
         kind = resolve_precision(self.precision, self.device)
         self.sharded = self.sharded and self.processes.count > 1
         objective = TrainingObjective(self.network, self.encode, kind)
-        blank = blank_copy(objective, "meta")
-        average = PowerAverage(objective, self.average_width)
-        snapshots = None
-        if self.average_snapshots and self.checkpoint_dir is not None:
-            snapshots = AverageSnapshots(self.checkpoint_dir, objective)
-        kept = [average, *(snapshots.averages if snapshots else [])]
-        for module in (objective, *(one.network for one in kept)):
-            if self.sharded:
-                self.processes.shard(module, self.device)
-            else:
-                module.to(self.device)
-        self.state = TrainingState(
+        rates = self.learning_rate, self.curve_learning_rate, self.weight_decay
+        self.state = TrainingState.begin(
             objective,
-            blank,
-            average,
-            snapshots,
-            self._optimizer(objective),
-            LossScale(used=kind == torch.float16),
+            self.average_width,
+            self.checkpoint_dir if self.average_snapshots else None,
+            lambda placed: make_optimizer(placed, *rates),
+            self.device,
+            self._sharing,
         )
         self.is_together = True
 
-    def _optimizer(self, objective: TrainingObjective) -> torch.optim.Optimizer:
-        groups = [(objective.network, self.learning_rate, self.weight_decay)]
-        if objective.curve is not None:
-            # Decay would pull the curve to a shape that nothing asks for.
-            groups.append((objective.curve, self.curve_learning_rate, 0.0))
-        groups = [
-            {"params": list(module.parameters()), "peak_lr": rate, "weight_decay": decay}
-            for module, rate, decay in groups
-        ]
-        return torch.optim.AdamW(groups, lr=self.learning_rate, betas=(0.9, 0.99))
+    @property
+    def _sharing(self) -> Processes | None:
+        """Those that share the weights, if any do."""
+        return self.processes if self.sharded else None
+
+    @property
+    def _window_shape(self) -> tuple[int, int, int]:
+        return self.windows.n_frames, *self.windows.crop_shape
 
     @property
     def step(self) -> int:
@@ -213,7 +201,7 @@ class Trainer:
         return self.state.seconds
 
     @property
-    def history(self) -> list[dict]:
+    def history(self) -> list[dict[str, Any]]:
         """The course of the loss; see the class."""
         return self.state.history
 
@@ -237,9 +225,10 @@ class Trainer:
         averaged = self.state.averaged()
         return averaged if self.sharded else averaged.to(self.device)
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         # The data are the user's, and a kept model must not carry them along.
-        return vars(self) | {"held_out": None, "_run": None}
+        kept = {name: value for name, value in vars(self).items() if name != "_run"}
+        return kept | {"held_out": None}
 
     def save(self) -> None:
         """Write a checkpoint with everything that a resumed training needs.
@@ -250,7 +239,11 @@ class Trainer:
         ------
         FloatingPointError
             If training has diverged; earlier checkpoints are left as they are.
+        ValueError
+            If there is no `checkpoint_dir`.
         """
+        if self.checkpoint_dir is None:
+            raise ValueError("checkpoint_dir=None: give the Trainer a folder to save to.")
         self._refuse_divergence()
         first = self.processes.is_first
         if not (first or self.sharded):
@@ -261,7 +254,7 @@ class Trainer:
             values = self.state.values() | {"description": self.description, "setup": self.setup}
             save_checkpoint(self.checkpoint_dir, self.step, tensors, values, self.keep_checkpoints)
 
-    def resume(self, found: tuple[dict[str, Tensor], dict] | None = None) -> bool:
+    def resume(self, found: tuple[dict[str, Tensor], dict[str, Any]] | None = None) -> bool:
         """Go on from a checkpoint; False if there is none.
 
         Parameters
@@ -274,7 +267,8 @@ class Trainer:
         ValueError
             If the checkpoint belongs to a training with other data or parameters.
         """
-        found = recover_checkpoint(self.checkpoint_dir) if found is None else found
+        if found is None and self.checkpoint_dir is not None:
+            found = recover_checkpoint(self.checkpoint_dir)
         if found is None:
             return False
         tensors, values = found
@@ -295,29 +289,20 @@ class Trainer:
         """
         first, state = self.processes.is_first, self.state
         skipped_before = self.skipped_steps
-        log = TrainingLog(self.log_dir, self.history) if self.log_dir and first else None
         places = self.processes.places(self.windows.batch_size)
         batches = Prefetched(self.windows, places, pinned=self.device.type == "cuda")
+        log = TrainingLog(self.log_dir, self.history) if self.log_dir and first else None
         module = self.processes.join(state.objective, self.device)
-        run = self._run = Running(budget, batches, module, log)
         if self.compiled:
-            self._compile()
-        run.started = time.monotonic() - self.seconds
+            self._compile(*batches(self.step))
+        started = time.monotonic() - self.seconds
+        run = self._run = Running(budget, batches, module, log, started, self.verbose and first)
         last_checkpoint = self.seconds
         self.is_together = not self.sharded
-        bar = tqdm(
-            total=1.0,
-            disable=not (self.verbose and first),
-            bar_format="training {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]",
-        )
         try:
             with tensor_cores(self.device), run.termination:
                 while budget.spent(self.step, self.seconds) < 1 and not self._out_of_patience():
-                    run.recent.append(self._one_step())
-                    bar.n = min(1.0, budget.spent(self.step, self.seconds))
-                    loss = run.recent[-1]["loss"]
-                    bar.set_postfix_str(f"step {self.step}, loss {loss:.3f}", refresh=False)
-                    bar.update(0)
+                    run.did(self._one_step(), state)
                     if run.is_ending:
                         break
                     over = budget.spent(self.step, self.seconds) >= 1
@@ -339,12 +324,8 @@ class Trainer:
         finally:
             # Ctrl-C included: what has been learnt so far is kept.
             run.note(state, {})
-            bar.refresh()
-            bar.close()
-            if log:
-                log.close()
-            batches.close()
-            self._run = None
+            run.close()
+            del self._run
             keeps = self.checkpoint_dir and self.step and self.is_together
             # Not the error of `save`, which would hide the one that may be on its way.
             if keeps and not self._has_diverged():
@@ -355,17 +336,11 @@ class Trainer:
         if run.is_ending:
             raise SystemExit(128 + signal.SIGTERM)
         if self.skipped_steps > skipped_before:
-            warnings.warn(
-                f"{self.skipped_steps - skipped_before} of {self.step} training steps were skipped "
-                "because loss or gradient was not finite; if they are many, lower learning_rate="
-                f"{self.learning_rate!r} or look for absurd values in X.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            skipped = self.skipped_steps - skipped_before
+            warn_of_skipped(skipped, self.step, self.learning_rate)
 
-    def _compile(self) -> None:
+    def _compile(self, rain: Tensor, _: Tensor, told: dict[str, Tensor]) -> None:
         """Compile the network for what it will be given in training."""
-        rain, _, told = self._run.batches(self.step)
         told = {name: tensor.to(self.device) for name, tensor in told.items()}
         z = torch.zeros_like(rain, device=self.device)
         if self.amortised:
@@ -380,14 +355,9 @@ class Trainer:
         run, state, batch_size = self._run, self.state, self.windows.batch_size
         rain, weights, told = run.batches(self.step)
         places = run.batches.places
+        shape = self._window_shape
         draws = step_draws(
-            self.seed,
-            self.step,
-            places,
-            batch_size,
-            rain.shape[1:],
-            self.schedule,
-            amortised=self.amortised,
+            self.seed, self.step, places, batch_size, shape, self.schedule, amortised=self.amortised
         )
         rate = self._rate()
         for group in state.optimizer.param_groups:
@@ -403,50 +373,15 @@ class Trainer:
             processes=self.processes,
             scale=state.loss_scale.value,
         )
-        seconds = time.monotonic() - run.started if self.processes.is_first else 0.0
-        # Whoever is told to end: all do, after the same step.
-        shares = torch.tensor([*losses, seconds, run.termination.is_asked_for], dtype=torch.float64)
-        loss, stretch, state.seconds, ending = self.processes.sum(shares).tolist()
-        run.is_ending = bool(ending)
-        entry = {"loss": loss, "gradient_norm": self._update(loss + stretch)}
+        loss, stretch, state.seconds = run.share(losses, self.processes)
+        norm = take_step(state, loss + stretch, self.gradient_clip, self.learning_rate)
+        entry = {"loss": loss, "gradient_norm": norm}
         if state.objective.curve is not None:
             entry["stretch_loss"] = stretch
         return entry | {"learning_rate": self.learning_rate * rate}
 
-    def _update(self, loss: float) -> float:
-        """Take the step that the gradients ask for, unless they are not finite."""
-        state = self.state
-        norms = clip_gradients(state.optimizer, state.loss_scale, self.gradient_clip)
-        state.step += 1
-        finite = all(math.isfinite(value) for value in (loss, *norms))
-        if finite:
-            state.update()
-        elif not (math.isfinite(loss) and state.loss_scale.can_fall):
-            state.skipped_steps += 1
-            state.bad_in_a_row += 1
-            if state.bad_in_a_row >= MAX_BAD_STEPS:
-                raise FloatingPointError(
-                    f"Loss or gradient was not finite in {MAX_BAD_STEPS} steps in a row (the last "
-                    f"was step {self.step}); lower learning_rate={self.learning_rate!r} or look "
-                    "for absurd values in X."
-                )
-        state.loss_scale.update(finite)
-        return norms[0]
-
     def _has_diverged(self) -> bool:
-        """Whether averaged weights, or what they make of noise where it is dry, are not finite.
-
-        Weights can be so large that nothing finite comes of them. Of processes that share them all
-        ask at the same time.
-        """
-        shape = (1, self.windows.n_frames, *self.windows.crop_shape)
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(self.device)
-        log_snr = torch.zeros(1, dtype=torch.float64, device=self.device)
-        with torch.no_grad():
-            losses = self.state.average.network(torch.zeros_like(noise), log_snr, noise)
-        finite = self.state.is_finite() and all(bool(torch.isfinite(each)) for each in losses)
-        broken = torch.tensor([float(not finite)])
-        return bool((self.processes.sum(broken) if self.sharded else broken).any())
+        return has_diverged(self.state, self._window_shape, self.device, self._sharing)
 
     def _refuse_divergence(self) -> None:
         if self._has_diverged():
@@ -458,17 +393,16 @@ class Trainer:
 
     def _rate(self) -> float:
         """Learning rate of this step as a share of the largest."""
-        rate = min(1.0, (self.step + 1) / self.warmup_steps)
-        if self.rate_schedule == "cosine":
-            spent = self._run.budget.spent(self.step, self.seconds)
-            rate *= 0.5 * (1 + math.cos(math.pi * min(1.0, spent)))
-        return rate
+        spent = self._run.budget.spent(self.step, self.seconds)
+        return share_of_peak(self.step, spent, self.warmup_steps, self.rate_schedule)
 
     @property
     def _validation_steps(self) -> int:
         return max(self.windows.steps_per_epoch, LEAST_STEPS_BETWEEN_VALIDATIONS)
 
-    def _validate(self) -> dict:
+    def _validate(self) -> dict[str, Any]:
+        if self.held_out is None:
+            return {}
         loss, by_log_snr = self.held_out.loss(self.state.average.network, self.device)
         # One decides for all: in the last bits they may differ.
         loss = self.processes.from_first(torch.tensor([loss], dtype=torch.float64)).item()

@@ -146,7 +146,7 @@ class TrainingObjective(nn.Module):
             if isinstance(self.encode, LatentCurve)
             else (encoded, rain.new_zeros(len(rain)))
         )
-        network = self.predict_v
+        network: Callable[..., Tensor] = self.predict_v
         if known is not None:
             told = torch.where(known, latent, torch.nan)
             covariates = known_as_covariates(told, covariates)
@@ -167,7 +167,7 @@ class TrainingObjective(nn.Module):
             return self.network(z, log_snr, **told).to(z.dtype)
 
 
-def _v_beside_known(network: nn.Module, known: Tensor, z: Tensor, log_snr: Tensor) -> Tensor:
+def _v_beside_known(network: Denoiser, known: Tensor, z: Tensor, log_snr: Tensor) -> Tensor:
     """v of the network where nothing is known, and the v that follows from z elsewhere."""
     v = (like(alpha(log_snr), z) * z - known) / like(sigma(log_snr), z)
     return torch.where(torch.isfinite(known), v, network(z, log_snr))

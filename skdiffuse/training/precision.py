@@ -87,7 +87,8 @@ class LossScale:
     def restore(self, state: list[float]) -> None:
         """Take back what `state` gave."""
         if self.used:
-            self.value, self.good_steps = state
+            value, good_steps = state
+            self.value, self.good_steps = value, int(good_steps)
 
 
 @contextlib.contextmanager

@@ -7,10 +7,15 @@ import copy
 import datetime
 import os
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+
+if TYPE_CHECKING:
+    from torch.distributed.fsdp import FSDPModule
+    from torch.distributed.tensor import DTensor
 
 __all__ = [
     "Processes",
@@ -22,6 +27,7 @@ __all__ = [
     "whole_tensors",
 ]
 
+Module = TypeVar("Module", bound=nn.Module)
 # A process that waits longer than this for another takes it for dead.
 PATIENCE = datetime.timedelta(minutes=5)
 
@@ -96,9 +102,11 @@ class Processes:
         if _is_sharded(module):
             module.set_requires_gradient_sync(not keep)
             yield
-        else:
-            with module.no_sync() if keep and self.count > 1 else contextlib.nullcontext():
+        elif keep and isinstance(module, nn.parallel.DistributedDataParallel):
+            with module.no_sync():
                 yield
+        else:
+            yield
 
     def places(self, batch_size: int) -> range:
         """Which windows of a batch are this process's."""
@@ -145,11 +153,11 @@ class Processes:
             dist.init_process_group(backend, timeout=PATIENCE)
 
 
-def _is_sharded(module: nn.Module) -> bool:
+def _is_sharded(module: nn.Module) -> TypeGuard[FSDPModule]:
     return hasattr(module, "set_requires_gradient_sync")
 
 
-def _is_shared(tensor: Tensor) -> bool:
+def _is_shared(tensor: Tensor) -> TypeGuard[DTensor]:
     return hasattr(tensor, "full_tensor")
 
 
@@ -193,7 +201,7 @@ def load_shared(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     )
 
 
-def blank_copy(module: nn.Module, device: str) -> nn.Module:
+def blank_copy(module: Module, device: str) -> Module:
     """A copy of a module, to be loaded: its parameters hold nothing and are not trained."""
     blanks = {
         id(p): nn.Parameter(torch.empty_like(p, device=device), requires_grad=False)

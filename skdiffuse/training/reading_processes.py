@@ -44,7 +44,7 @@ class ReadingProcesses:
             initializer=signal.signal,
             initargs=(signal.SIGINT, signal.SIG_IGN),
         )
-        self._waiting: list[Future] = []
+        self._waiting: list[Future[tuple[np.ndarray]]] = []
 
     def read(self, parts: Sequence[da.Array]) -> Iterator[np.ndarray]:
         """Their values, in order.
@@ -56,12 +56,12 @@ class ReadingProcesses:
         RuntimeError
             If a process ends before it has read its part.
         """
-        import dask
+        from dask.base import compute, optimize
 
         try:
             # Optimised, a part carries along what it is made of and nothing else of the cube.
-            for part in dask.optimize(*parts):
-                future = self._pool.submit(dask.compute, part, scheduler="synchronous")
+            for part in optimize(*parts):
+                future = self._pool.submit(compute, part, scheduler="synchronous")
                 self._waiting.append(future)
             while self._waiting:
                 [values] = self._waiting[0].result()

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from skdiffuse.training.checkpoints import flatten, unflatten
 from skdiffuse.training.ema import AverageSnapshots, PowerAverage
 from skdiffuse.training.objective import TrainingObjective
 from skdiffuse.training.precision import LossScale
 from skdiffuse.training.processes import (
+    Processes,
     blank_copy,
     load_shared,
     own_share,
@@ -59,7 +62,7 @@ class TrainingState:
 
     objective: TrainingObjective
     blank: TrainingObjective
-    average: PowerAverage
+    average: PowerAverage[TrainingObjective]
     snapshots: AverageSnapshots | None
     optimizer: torch.optim.Optimizer
     loss_scale: LossScale
@@ -67,10 +70,52 @@ class TrainingState:
     seconds: float = 0.0
     skipped_steps: int = 0
     bad_in_a_row: int = 0
-    history: list[dict] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Tensor] | None = None
     best_loss: float = math.inf
     validations_since_best: int = 0
+
+    @classmethod
+    def begin(
+        cls,
+        objective: TrainingObjective,
+        average_width: float,
+        snapshot_folder: Path | None,
+        make_optimizer: Callable[[TrainingObjective], torch.optim.Optimizer],
+        device: torch.device,
+        processes: Processes | None = None,
+    ) -> TrainingState:
+        """The state before the first step.
+
+        Parameters
+        ----------
+        objective : TrainingObjective
+            Trained in place.
+        average_width : float
+            See `PowerAverage`.
+        snapshot_folder : Path or None
+            For `AverageSnapshots`.
+        make_optimizer : callable
+            Gives the optimiser of the objective, once that is where it is trained.
+        device : torch.device
+        processes : Processes, optional
+            Those that share the weights.
+        """
+        blank = blank_copy(objective, "meta")
+        average = PowerAverage(objective, average_width)
+        modules: list[nn.Module] = [objective, average.network]
+        snapshots = None
+        if snapshot_folder is not None:
+            snapshots = AverageSnapshots(snapshot_folder, objective)
+            modules += [one.network for one in snapshots.averages]
+        for module in modules:
+            if processes is not None:
+                processes.shard(module, device)
+            else:
+                module.to(device)
+        loss_scale = LossScale(used=objective.precision == torch.float16)
+        optimizer = make_optimizer(objective)
+        return cls(objective, blank, average, snapshots, optimizer, loss_scale)
 
     def update(self) -> None:
         """Take the step, the number `step`, that the gradients ask for."""
@@ -115,7 +160,7 @@ class TrainingState:
             tensors |= flatten("best", self.best)
         return tensors
 
-    def values(self) -> dict:
+    def values(self) -> dict[str, Any]:
         """What JSON can hold."""
         return {name: getattr(self, name) for name in _COUNTS} | {
             "loss_scale": self.loss_scale.state(),
@@ -125,7 +170,7 @@ class TrainingState:
         }
 
     def restore(
-        self, tensors: Mapping[str, Tensor], values: Mapping, *, with_best: bool = True
+        self, tensors: Mapping[str, Tensor], values: Mapping[str, Any], *, with_best: bool = True
     ) -> None:
         """Take back what `tensors` and `values` gave; the best weights if they are wanted."""
         load_shared(self.objective, unflatten("objective", tensors))

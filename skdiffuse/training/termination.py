@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
-from typing import Self
+from typing import Any, Self, TypeAlias
 
 __all__ = ["Termination"]
+
+# What `signal.signal` gives.
+Handler: TypeAlias = Callable[[int, FrameType | None], Any] | int | None
 
 
 class Termination:
@@ -30,7 +34,7 @@ class Termination:
 
     def __init__(self) -> None:
         self.is_asked_for = False
-        self._before = None
+        self._before: Handler = None
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():

@@ -380,3 +380,11 @@ def test_scorers_of_ensembles_rank_models(name):
     scorer = metrics.get_scorer(name, n_past=1, horizon=4)
     X = np.concatenate([truth[:, :1], truth], axis=1)
     assert scorer(Fixed(good), X) > scorer(Fixed(bad), X)
+
+
+def test_a_score_of_means_is_that_of_the_samples_or_says_why_not(rain):
+    obs, sim = (np.nan_to_num(X) for X in rain)
+    means = [np.mean([QUICK.statistic.of(X) for X in cube], axis=0) for cube in (obs, sim)]
+    assert QUICK.of_means(*means, n=1) == pytest.approx(np.mean(sim >= 3) - np.mean(obs >= 3))
+    with pytest.raises(ValueError, match="'hard_share' has no statistic"):
+        SLOW.of_means(*means, n=1)

@@ -19,7 +19,8 @@ from skdiffuse.diffusion import (
     sigma,
 )
 from skdiffuse.networks import MixturePrior, VideoUNet, WienerSkip
-from skdiffuse.networks.spectral import spectral_transform
+from skdiffuse.networks.mixture_prior import _Windows
+from skdiffuse.networks.spectral import power_at, spectral_transform
 
 SHAPE = (2, 3, 4)
 N_CELLS = math.prod(SHAPE)
@@ -251,8 +252,8 @@ def test_one_side_may_be_dry_and_the_other_stormy(log_snr):
     z = alpha(log_snr) * x + sigma(log_snr) * noise
     level = torch.tensor([log_snr], dtype=torch.float64)
     local = prior.denoise(z, level)
-    v_of_all, _ = prior._denoise(z[:, None], level, None)
-    of_all = alpha(log_snr) * z - sigma(log_snr) * v_of_all[:, 0]
+    # One class for all of the field: a prior whose window is as large.
+    of_all = MixturePrior(prior.weights, prior.mean, power_at(prior.power, x.shape[1:]))(z, level)
     dry, stormy = slice(0, 12), slice(20, 32)
     for side in (dry, stormy):
         local_error, global_error = (
@@ -263,18 +264,34 @@ def test_one_side_may_be_dry_and_the_other_stormy(log_snr):
     assert 0.3 < local.responsibilities[:, 1].mean() < 0.7
 
 
-def test_windows_are_seamless_and_leave_the_training_size_alone():
-    prior = storms_and_dry()
-    z = torch.randn(2, 2, 8, 8, generator=torch.Generator().manual_seed(0))
-    level = torch.tensor([0.5])
-    v, r = prior._denoise(z.double()[:, None], level.double(), None)
-    found = prior.denoise(z, level)
-    assert torch.equal(found.v, v[:, 0].float())
-    assert torch.equal(found.responsibilities, r[:, 0])
-    # A class without correlations leaves no room for a seam.
-    white = MixturePrior(torch.ones(1), torch.zeros(1), torch.full((1, 2, 8, 8), 3.0))
+def test_windows_leave_no_trace_where_there_is_one_class():
+    """At any size: the filter of all of the field, as `WienerSkip` has it."""
+    power = storms_and_dry().power[1]
+    with torch.random.fork_rng(devices=[]):
+        wiener = WienerSkip(VideoUNet(8, (1, 2), in_channels=2, out_channels=3), power)
+    prior = MixturePrior(torch.ones(1), torch.zeros(1), power[None])
     z = torch.randn(2, 5, 19, 30, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(white.denoise(z, torch.tensor(0.0)).v, -0.5 * z)
+    v = wiener(z, torch.tensor(0.0)).detach()
+    torch.testing.assert_close(prior.denoise(z, torch.tensor(0.0)).v, v, atol=1e-5, rtol=1e-5)
+    twice = MixturePrior(torch.ones(2), torch.zeros(2), power.expand(2, -1, -1, -1))
+    torch.testing.assert_close(twice.denoise(z, torch.tensor(0.0)).v, v, atol=1e-5, rtol=1e-5)
+
+
+def test_windows_of_one_size_are_the_plain_mixture_to_the_bit():
+    """A window of all there is, cut and blended by the way of larger fields."""
+    prior = storms_and_dry()
+    z = torch.randn(2, 2, 8, 8, generator=torch.Generator().manual_seed(0)).double()
+    level = torch.tensor([0.5], dtype=torch.float64)
+    found = prior.denoise(z, level)
+    windows = _Windows(z.shape[1:], z.shape[1:])
+    assert windows.is_whole
+    assert torch.equal(windows.cut(z)[:, 0], z)
+    cut = spectral_transform(windows.cut(z)).flatten(2)
+    filters = prior._filters(range(2), z.shape[1:], level)
+    r = prior._responsibilities(cut, filters, level, None)
+    assert torch.equal(windows.shares(z.device) @ r, found.responsibilities)
+    v = prior._of_weather_by_place(cut[:, 0], z.shape[1:], level, r, windows, z.dtype)
+    torch.testing.assert_close(v, found.v, atol=1e-12, rtol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 4), (2, 2, 9), (5, 7, 4), (1, 1, 1)])

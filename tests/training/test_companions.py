@@ -3,7 +3,7 @@ import pytest
 import torch
 import xarray as xr
 
-from skdiffuse import PrecipDiffusion
+from skdiffuse import NetworkSettings, PrecipDiffusion, SamplerSettings, TrainingSettings
 from skdiffuse.cubes import validate_cube
 from skdiffuse.datasets import make_precipitation
 from skdiffuse.training import WindowBatches, companions_of
@@ -76,7 +76,13 @@ def test_what_does_not_fit(cube, y, message):
         companions_of(y, cube, validate_cube(cube))
 
 
-OPTIONS = {"n_frames": 2, "n_steps": 12, "random_state": 0, "verbose": False, "batch_size": 16}
+OPTIONS = {
+    "n_frames": 2,
+    "sampler": SamplerSettings(n_steps=12),
+    "random_state": 0,
+    "verbose": False,
+    "batch_size": 16,
+}
 
 
 def test_classes_are_learnt(tmp_path):
@@ -85,8 +91,12 @@ def test_classes_are_learnt(tmp_path):
     labels = random.integers(0, 2, 60)
     rates = np.where(labels, 9.0, 1.0)[:, None, None, None]
     rain = rates * random.uniform(0.8, 1.2, (60, 2, 8, 8))
-    training = {"max_steps": 60, "learning_rate": 1e-2, "wiener_skip": False}
-    model = PrecipDiffusion(**OPTIONS, **training).fit(rain, labels)
+    model = PrecipDiffusion(
+        **OPTIONS,
+        max_steps=60,
+        network=NetworkSettings(skip=None),
+        training=TrainingSettings(learning_rate=1e-2),
+    ).fit(rain, labels)
     # The seeds are the same: a network that did not listen would give the same rain twice.
     weak, strong = (model.sample(6, y=label).mean() for label in (0, 1))
     assert strong > weak + 2

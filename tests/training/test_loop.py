@@ -169,6 +169,27 @@ def test_data_are_not_pickled_with_a_trainer(make_trainer, weights_of):
     assert torch.equal(weights_of(again), weights_of(trainer))
 
 
+def test_a_pickled_trainer_asks_for_its_data(tmp_path, make_trainer):
+    trainer = make_trainer()
+    trainer.run(Budget(1))
+    again = pickle.loads(pickle.dumps(trainer))
+    again.log_dir = tmp_path / "log"
+    with pytest.raises(RuntimeError, match=r"call windows\.read_from\(cube\)"):
+        again.run(Budget(2))
+    # Refused before anything is begun.
+    assert not again.log_dir.exists()
+    again.windows.read_from(trainer.windows.reader.cube)
+    again.run(Budget(2))
+    assert again.step == 2
+
+
+def test_there_is_no_checkpoint_without_a_folder(make_trainer):
+    trainer = make_trainer()
+    assert not trainer.resume()
+    with pytest.raises(ValueError, match="checkpoint_dir=None"):
+        trainer.save()
+
+
 def test_missing_cells_teach_nothing():
     """The loss and its gradient do not depend on what the network says where rain is missing."""
     generator = torch.Generator().manual_seed(0)

@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import distributed
 
-from skdiffuse import PrecipDiffusion
+from skdiffuse import PrecipDiffusion, TrainingSettings
 from skdiffuse.cubes import validate_cube
 from skdiffuse.diffusion import TruncatedCosineSchedule
 from skdiffuse.networks import VideoUNet
@@ -109,8 +109,7 @@ def fit(folder, environment, sharded):
         "learnt",
         n_frames=3,
         batch_size=2,
-        max_epochs=5,
-        sharded=sharded,
+        training=TrainingSettings(max_epochs=5, sharded=sharded),
         random_state=0,
         verbose=False,
     )
@@ -250,6 +249,8 @@ def test_callbacks_run_in_the_first_process_and_stop_all(tmp_path, sharded):
 def test_sharding_says_what_it_needs():
     rain = np.ones((12, 8, 8))
     with pytest.raises(ValueError, match="sharded=True and compile=True"):
-        PrecipDiffusion(n_frames=3, sharded=True, compile=True).fit(rain)
+        PrecipDiffusion(n_frames=3, training=TrainingSettings(sharded=True, compile=True)).fit(rain)
     with pytest.raises(ValueError, match="set checkpoint_dir"):
-        PrecipDiffusion(n_frames=3, sharded=True, warm_start=True).fit(rain)
+        PrecipDiffusion(n_frames=3, training=TrainingSettings(sharded=True), warm_start=True).fit(
+            rain
+        )
