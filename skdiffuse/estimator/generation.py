@@ -61,7 +61,7 @@ def sample(
     def dressed(values: np.ndarray) -> ArrayOrDataArray:
         history = history_of("sample")
         rain = dress(values, model.template, time="elapsed", first=first, history=history)
-        if rare and isinstance(rain, xr.DataArray):
+        if rare and not isinstance(rain, np.ndarray):
             _, weights = weather_of(model, request, first, n_samples, storm, rare)
             rain = rain.assign_coords(weight=(rain.dims[0], weights))
         return rain

@@ -63,7 +63,8 @@ class WeatherLaw:
 
         Examples
         --------
-        >>> classes = WeatherClasses(torch.tensor([0.1]), torch.empty(2, 0), torch.arange(2)[:, None])
+        >>> classes = WeatherClasses(
+        ...     torch.tensor([0.1]), torch.empty(2, 0), torch.arange(2)[:, None])
         >>> law = WeatherLaw(classes, torch.tensor([0.75, 0.25]))
         >>> drawn, weights = law.draw(seed=0, first=0, n=8)
         >>> int((drawn == 1).sum()), weights.tolist() == [1.0] * 8
@@ -81,6 +82,23 @@ class WeatherLaw:
         drawn = torch.searchsorted(probabilities.cumsum(0), place, right=True)
         drawn = drawn.clamp(max=len(frequencies) - 1)
         return drawn, (frequencies / probabilities)[drawn]
+
+    def class_of(self, mean: float, unevenness: float | None = None) -> int:
+        """Class of windows with a mean rain in mm/h.
+
+        Parameters
+        ----------
+        mean : float
+        unevenness : float or None
+            Root mean square over mean; None: in the middle of what windows of that mean have.
+        """
+        by_mean = torch.searchsorted(
+            self.classes.edges, torch.tensor([mean]).to(self.classes.edges)
+        )
+        numbers = self.classes.numbers[by_mean][0]
+        if unevenness is None:
+            return int(numbers[len(numbers) // 2])
+        return int(self.classes.of(torch.tensor([mean]), torch.tensor([unevenness]))[0])
 
     def tensors(self) -> dict[str, Tensor]:
         """For a file."""
@@ -100,4 +118,4 @@ class WeatherLaw:
 
 def prior_of(tensors: Mapping[str, Tensor], periodic: tuple[bool, bool, bool]) -> MixturePrior:
     """A prior from its tensors in a file."""
-    return MixturePrior(*(tensors[name] for name in ("weights", "mean", "power")), periodic)
+    return MixturePrior(tensors["weights"], tensors["mean"], tensors["power"], periodic)
