@@ -1,6 +1,7 @@
 """Pictures of rain and of how well it is simulated, as scikit-learn Displays."""
 
 from skdiffuse.plotting.colours import RAIN_LEVELS, rain_colormap, rain_norm
+from skdiffuse.plotting.denoising_display import DenoisingDisplay
 from skdiffuse.plotting.distribution import IntensityHistogramDisplay, QuantileQuantileDisplay
 from skdiffuse.plotting.evaluation_page import Evaluation, evaluation_report
 from skdiffuse.plotting.forecast_skill import FSSDisplay, LeadTimeDisplay
@@ -17,6 +18,7 @@ from skdiffuse.plotting.transform_display import TransformDisplay
 __all__ = [
     "RAIN_LEVELS",
     "BiasMapDisplay",
+    "DenoisingDisplay",
     "Evaluation",
     "FSSDisplay",
     "FramesDisplay",
