@@ -38,7 +38,7 @@ from skdiffuse.runtime.seeds import derived_seed
 __all__ = ["denoising_report"]
 
 LOG_SNRS = (-12.0, -10.0, -9.0, -8.0, -7.0, -6.0, -5.0, -4.0, -2.0, 0.0, 4.0)
-PAIRED_LOG_SNRS = (-10.0, -9.0, -8.0, -7.0, -6.0, -5.0)
+PAIRED_LOG_SNRS = (-10.0, -8.0, -6.0, -5.0)
 WET = 0.1  # mm/h
 TAILS = (1e-2, 1e-3, 1e-4)
 
@@ -70,7 +70,7 @@ def denoising_report(
         Rain in mm/h, NaN where missing; best some that was not trained on.
     log_snrs : sequence of float, default=(-12, -10, -9, -8, -7, -6, -5, -4, -2, 0, 4)
         Where denoising is measured.
-    paired_log_snrs : sequence of float or None, default=(-10, -9, -8, -7, -6, -5)
+    paired_log_snrs : sequence of float or None, default=(-10, -8, -6, -5)
         Where the sampler starts; None leaves the paired start out, which takes most of the time.
     n_windows : int, default=64
         Windows of the model's size, spread evenly over those of `X` side by side; all of them where
@@ -241,7 +241,11 @@ def _bands(
 
 
 def _denoising(
-    model: RainModel, windows: _Windows, levels: np.ndarray, n_draws: int, tick: Callable[[int], Any]
+    model: RainModel,
+    windows: _Windows,
+    levels: np.ndarray,
+    n_draws: int,
+    tick: Callable[[int], Any],
 ) -> DenoisingReport:
     device = windows.request.device
     denoisers = [VDenoiser(model.network.to(device))]

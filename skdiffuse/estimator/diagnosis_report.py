@@ -16,6 +16,8 @@ __all__ = ["DenoisingReport", "Estimate"]
 
 # What is off by less than this is left unsaid, however sure it is.
 TOLERATED = 0.05
+# And harm that is less than this share of the error at its log-SNR.
+HARMLESS = 0.01
 
 
 class Estimate(NamedTuple):
@@ -90,8 +92,7 @@ class DenoisingReport:
     def verdict(self) -> str:
         """Where the model is weak, in a sentence."""
         found = []
-        if self._worse.any():
-            found.append(f"{_spans(self._worse, self.log_snrs)} the network is worse than its skip")
+        found += self._of_denoising()
         if self.paired is not None and self.paired_log_snrs is not None:
             found += self._of_paired_start(self.paired, self.paired_log_snrs)
         if not found:
@@ -161,6 +162,25 @@ class DenoisingReport:
             return np.zeros(len(self.log_snrs), dtype=bool)
         return self.excess.value[:, 0] > 2 * self.excess.standard_error[:, 0]
 
+    def _of_denoising(self) -> list[str]:
+        """Where the network does harm: all in all, or else in the band where it does most."""
+        if self._worse.any():
+            return [f"{_spans(self._worse, self.log_snrs)} the network is worse than its skip"]
+        if self.excess is None or self.error_ratio is None:
+            return []
+        sure = self.excess.value > 2 * self.excess.standard_error
+        # A band that is all but known may be many times worse without any harm.
+        harm = np.where(sure, self.excess.value, 0.0) / self.error.value[:, :1]
+        level, band = np.unravel_index(harm.argmax(), harm.shape)
+        if harm[level, band] < HARMLESS:
+            return []
+        name = self.bands[band]
+        where = "the mean of windows" if name == "mean" else f"structure of {name} waves"
+        return [
+            f"at log-SNR {self.log_snrs[level]:g} the network makes "
+            f"{self.error_ratio.value[level, band]:.2f} times the error of its skip in {where}"
+        ]
+
     def _of_paired_start(self, paired: Estimate, starts: np.ndarray) -> list[str]:
         """What goes wrong on the way from noise to rain."""
         found = []
@@ -196,7 +216,7 @@ def _table(
 ) -> list[str]:
     """Lines of numbers by log-SNR; column names may have two lines."""
     names = [(*name.split("\n", 1), "")[:2] for name in columns]
-    width = max(7, *(len(part) + 1 for name in names for part in name))
+    width = max(8, *(len(part) + 1 for name in names for part in name))
     lines = ["", title]
     heads = [["", *(name[0] for name in names)], ["log-SNR", *(name[1] for name in names)]]
     if not any(heads[1][1:]):
@@ -205,7 +225,8 @@ def _table(
               for head in heads]  # fmt: skip
     for level, values, off in zip(levels, estimate.value, estimate.is_off, strict=True):
         numbers = [
-            f"{value:.2f}".rjust(width - 1) + ("*" if mark and is_off else " ")
+            f"{value:.2f}".rjust(width - 1)
+            + ("*" if mark and is_off and f"{value:.2f}" != "1.00" else " ")
             for value, is_off in zip(values, off, strict=True)
         ]
         lines.append(f"{level:7g}{''.join(numbers)}".rstrip())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
 from skdiffuse.plotting._samples import dodge, get_figure, plain_number, tidy
 
@@ -57,7 +57,7 @@ class DenoisingDisplay:
         self : DenoisingDisplay
         """
         if axes is None:
-            axes = get_figure((11.0, 4.4)).subplots(1, 2)
+            axes = get_figure((12.0, 4.4)).subplots(1, 2)
         self.axes_ = np.asarray(axes, dtype=object)
         if self.axes_.shape != (2,):
             raise ValueError(f"axes: got shape {self.axes_.shape}; give a pair of axes.")
@@ -79,7 +79,7 @@ class DenoisingDisplay:
         ax.set_yscale("log")
         ax.set_ylabel("error of the network / of its skip" if has_skip else "error per cell")
         ax.set_title("Denoising: below 1 it has learnt" if has_skip else "Denoising")
-        ax.legend(frameon=False, fontsize="small", loc="lower left")
+        ax.legend(frameon=False, fontsize="small", loc="best")
         self._finish(ax)
 
     def _draw_paired(self, ax: Any) -> None:
@@ -105,7 +105,8 @@ class DenoisingDisplay:
         ax.set_ylabel("sampled / real")
         ax.set_title("Sampling from noisy windows: 1 is right")
         ax.set_ylim(bottom=0)
-        ax.legend(frameon=False, fontsize="small", loc="lower right")
+        # Beside the panel: curves of a weak model fill it.
+        ax.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
         self._finish(ax)
 
     def _draw(
@@ -122,6 +123,8 @@ class DenoisingDisplay:
         ax.set_xlabel("log-SNR")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if ax.get_yscale() == "log":
+            ticks = [digits * 10.0**n for n in range(-4, 3) for digits in (1, 1.5, 2, 3, 5, 7)]
+            ax.yaxis.set_major_locator(FixedLocator(ticks))
             ax.yaxis.set_major_formatter(FuncFormatter(plain_number))
             ax.yaxis.set_minor_formatter(NullFormatter())
 
