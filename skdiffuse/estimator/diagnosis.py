@@ -295,10 +295,11 @@ def _denoising(
 
 def _skip_of(model: RainModel) -> MixturePrior | None:
     """The closed form that the network starts from; a Wiener filter is a mixture of one."""
-    if model.prior is not None or not isinstance(model.network, WienerSkip):
+    network = model.network
+    if model.prior is not None or not isinstance(network, WienerSkip):
         return model.prior
-    power = model.network.power[None].clamp(min=torch.finfo(torch.float32).tiny)
-    return MixturePrior(torch.ones(1), torch.zeros(1), power, model.network.periodic)
+    power = network.get_buffer("power")[None].cpu().clamp(min=torch.finfo(torch.float32).tiny)
+    return MixturePrior(torch.ones(1), torch.zeros(1), power, network.periodic)
 
 
 def _grid_from(grid: Tensor, start: float) -> Tensor:

@@ -130,7 +130,8 @@ class DenoisingReport:
 
         denoising = ("error", "skip_error", "error_ratio", "excess", "response", "calibration")
         parts = [(name, self.log_snrs, self.bands) for name in denoising]
-        parts.append(("paired", self.paired_log_snrs, self.statistics))
+        if self.paired_log_snrs is not None:
+            parts.append(("paired", self.paired_log_snrs, self.statistics))
         rows = [
             (name, level, of, estimate.value[i, j], estimate.standard_error[i, j])
             for name, levels, columns in parts

@@ -1,6 +1,8 @@
 """The diagnosis of networks of which it is known how good they are."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +31,7 @@ LAGS = np.arange(FRAMES)
 COVARIANCE = CORRELATION ** np.abs(LAGS[:, None] - LAGS)
 COSINES = dct(np.eye(FRAMES), axis=0, norm="ortho")
 COSINE_VARIANCES = np.diag(COSINES @ COVARIANCE @ COSINES.T)
+PAGE = Path(__file__).parents[2] / "docs" / "training.md"
 QUICK = {"log_snrs": [-4, 0], "paired_log_snrs": [-4], "n_windows": 6}
 
 
@@ -287,6 +290,14 @@ def test_dataframe_and_picture(model, cube):
     np.testing.assert_array_equal(curves["mean rain"].get_ydata(), report.paired.value[:, 0])
     with pytest.raises(ValueError, match="pair of axes"):
         report.plot(axes[:1])
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="needs the documentation")
+def test_the_page_does_what_it_says(model, cube, capsys):
+    section = PAGE.read_text().split("## Is it learning?")[1]
+    found = {"model": model, "rain": cube}
+    exec(re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0], found)
+    assert capsys.readouterr().out.endswith(found["report"].verdict + "\n")
 
 
 def test_errors(model, cube):
