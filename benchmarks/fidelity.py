@@ -72,7 +72,7 @@ class Trial:
     crop: int
     n_samples: int
     n_windows: int = 2048
-    n_judged: int = 256
+    n_judged: int = 128
     weighted: bool = True
 
     @property
@@ -105,7 +105,7 @@ def rain_of(name: str, folder: Path) -> tuple[xr.DataArray, xr.DataArray, int]:
         half = len(cube) // 2
         return cube[:half], cube[half:], 32
     parts = (
-        make_precipitation(960, (96, 96), correlation_length=6.0, random_state=s) for s in (0, 1)
+        make_precipitation(2000, (96, 96), correlation_length=6.0, random_state=s) for s in (0, 1)
     )
     return *parts, 32
 
@@ -277,7 +277,8 @@ class Result:
         if kind == "ratios":
             print(printed(f"{row['rain']}, {row['n']}", row["ratios"]), flush=True)
         elif kind == "losses":
-            print(f"v-loss {row['model']} at {row['minutes']:g} min: {row['loss']:.4f}", flush=True)
+            after = f"{row['minutes']:g} min, {row['steps']} steps"
+            print(f"v-loss of {row['model']} after {after}: {row['loss']:.4f}", flush=True)
         if self.path is not None:
             self.path.write_text(json.dumps(self.found) + "\n")
 
@@ -315,8 +316,11 @@ def judge(
             if name == "new":
                 result.add("denoising", seed=seed, rows=denoising(model, judged))
                 alone = without_network(model)
-                loss = alone.denoising_loss(judged, random_state=0)
-                result.add("losses", model="mixture alone", loss=loss, seed=seed, minutes=0)
+                loss, nothing = (
+                    alone.denoising_loss(judged, random_state=0),
+                    {"minutes": 0, "steps": 0},
+                )
+                result.add("losses", model="mixture alone", loss=loss, seed=seed, **nothing)
                 drawn = generated(alone, trial.n_samples, 0, seed)
                 compare("mixture alone", *drawn, seed=seed)
                 both = (("new default", model), ("mixture alone", alone))
@@ -329,7 +333,7 @@ def quick() -> None:
     """Small windows of synthetic rain, one minute of training each."""
     start = time.process_time()
     learnt, held_out = (
-        make_precipitation(480, (48, 48), correlation_length=4.0, random_state=s) for s in (0, 1)
+        make_precipitation(1500, (64, 64), correlation_length=4.0, random_state=s) for s in (0, 1)
     )
     trial = Trial(learnt, held_out, crop=16, n_samples=320, n_judged=96, weighted=False)
     result = Result(None)
