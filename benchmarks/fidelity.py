@@ -71,7 +71,7 @@ class Trial:
     held_out: xr.DataArray
     crop: int
     n_samples: int
-    n_windows: int = 2048
+    n_windows: int = 8192
     n_judged: int = 128
     weighted: bool = True
 
@@ -112,14 +112,19 @@ def rain_of(name: str, folder: Path) -> tuple[xr.DataArray, xr.DataArray, int]:
 
 def windows_of(
     rain: xr.DataArray, trial: Trial, n: int, **options: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Windows as training draws them, whole ones only, and what each stands for."""
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Windows as training draws them and what each stands for, some at a time, only whole ones."""
     batches = WindowBatches(validate_cube(rain), FRAMES, trial.shape, 64, seed=1, **options)
-    drawn = [batches(k) for k in range(-(-n // 64))]
+    for k in range(-(-n // 64)):
+        windows, weights = (part.numpy() for part in batches(k))
+        whole = np.isfinite(windows).all((1, 2, 3))
+        yield windows[whole], weights[whole]
     batches.reader.close()
-    windows, weights = (torch.cat(part).numpy() for part in zip(*drawn, strict=True))
-    whole = np.isfinite(windows).all((1, 2, 3))
-    return windows[whole], weights[whole]
+
+
+def table_of(rain: xr.DataArray, trial: Trial) -> np.ndarray:
+    """What `fidelity_ratios` needs of windows of real rain."""
+    return np.concatenate([table(*part) for part in windows_of(rain, trial, trial.n_windows)])
 
 
 # Training
@@ -130,8 +135,7 @@ def untrained(skip: str, trial: Trial, seed: int, folder: Path | None) -> Precip
     return PrecipDiffusion(
         n_frames=FRAMES,
         crop_size=trial.crop,
-        # Fields are crops of a climate, not places, also where they are as large as the crop.
-        network=NetworkSettings(skip=skip, geography=False),
+        network=NetworkSettings(skip=skip),
         checkpoint_dir=folder,
         warm_start=True,
         random_state=seed,
@@ -294,15 +298,20 @@ def judge(
     resume: bool = False,
 ) -> None:
     """Train each model for up to ``minutes[-1]`` of CPU time, draw from it and compare."""
-    real = table(*windows_of(trial.learnt, trial, trial.n_windows))
-    judged, _ = windows_of(trial.held_out, trial, trial.n_judged, n_candidates=1)
+    real = table_of(trial.learnt, trial)
+    even = windows_of(trial.held_out, trial, trial.n_judged, n_candidates=1)
+    judged = np.concatenate([windows for windows, _ in even])
 
-    def compare(name: str, rain: np.ndarray, weights: np.ndarray, **facts) -> None:
-        found = ratios(real, table(rain, weights), trial.side)
-        result.add("ratios", rain=name, n=len(rain), ratios=found, **facts)
+    def compare(name: str, rows: np.ndarray, **facts) -> None:
+        found = ratios(real, rows, trial.side)
+        result.add("ratios", rain=name, n=len(rows), ratios=found, **facts)
+
+    def loss(model: PrecipDiffusion, name: str, **facts) -> None:
+        found = model.denoising_loss(judged, random_state=0)
+        result.add("losses", model=name, loss=found, **facts)
 
     print(" " * 34 + "  ".join(names_of(trial.side)))
-    compare("held-out rain", *windows_of(trial.held_out, trial, trial.n_windows))
+    compare("held-out rain", table_of(trial.held_out, trial))
     for seed in seeds:
         for name in models:
             folder = None if checkpoints is None else checkpoints / f"{name}_{seed}"
@@ -310,23 +319,19 @@ def judge(
             facts = {"seed": seed}
             for minute, spent in train(model, trial.learnt, minutes, resume=resume):
                 facts |= {"minutes": minute, "steps": model.n_iter_, "cpu_seconds": round(spent, 1)}
-                loss = model.denoising_loss(judged, random_state=0)
-                result.add("losses", model=f"{name} default", loss=loss, **facts)
-            compare(f"{name} default", *generated(model, trial.n_samples, 0, seed), **facts)
-            if name == "new":
-                result.add("denoising", seed=seed, rows=denoising(model, judged))
-                alone = without_network(model)
-                loss, nothing = (
-                    alone.denoising_loss(judged, random_state=0),
-                    {"minutes": 0, "steps": 0},
-                )
-                result.add("losses", model="mixture alone", loss=loss, seed=seed, **nothing)
-                drawn = generated(alone, trial.n_samples, 0, seed)
-                compare("mixture alone", *drawn, seed=seed)
-                both = (("new default", model), ("mixture alone", alone))
-                for title, one in both if trial.weighted else ():
-                    drawn = generated(one, trial.n_samples, RARE, seed)
-                    compare(f"{title}, weighted", *drawn, **facts)
+                loss(model, f"{name} default", **facts)
+            drawn = generated(model, trial.n_samples, 0, seed)
+            compare(f"{name} default", table(*drawn), **facts)
+            if name != "new":
+                continue
+            result.add("denoising", seed=seed, rows=denoising(model, judged))
+            alone = without_network(model)
+            loss(alone, "mixture alone", seed=seed, minutes=0, steps=0)
+            drawn = generated(alone, trial.n_samples, 0, seed)
+            compare("mixture alone", table(*drawn), seed=seed)
+            if trial.weighted:
+                drawn = generated(model, trial.n_samples, RARE, seed)
+                compare("new default, weighted", table(*drawn), **facts)
 
 
 def quick() -> None:
@@ -364,6 +369,7 @@ def main() -> None:
     parser.add_argument("--cpu-minutes", type=float, default=10.0, help="of training, each model")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--models", nargs="+", choices=list(SKIPS), default=list(SKIPS))
+    parser.add_argument("--crop", type=int, help="cells; whole fields learn their geography too")
     parser.add_argument("--samples", type=int, default=384, help="sequences drawn of each model")
     parser.add_argument("--checkpoints", type=Path, help="folder that makes a run resumable")
     parser.add_argument("--resume", action="store_true", help="go on with --checkpoints")
@@ -373,7 +379,7 @@ def main() -> None:
         quick()
         return
     learnt, held_out, crop = rain_of(arguments.data, arguments.folder)
-    trial = Trial(learnt, held_out, crop, arguments.samples)
+    trial = Trial(learnt, held_out, arguments.crop or crop, arguments.samples)
     minutes = arguments.cpu_minutes
     path = HERE / "results" / f"fidelity_{arguments.data}_{minutes:g}.json"
     result = Result(

@@ -15,8 +15,8 @@ WET = 0.1
 LEVELS = (1e-2, 1e-3, 1e-4)
 # Waves across the longest side; the last only where fields are larger than 32 cells.
 BANDS = ((1, 1), (2, 3), (4, 7), (8, 16), (17, 32))
-# 1.2 % from one to the next, within which quantiles are interpolated.
-EDGES = np.geomspace(0.01, 1000, 1001)
+# 3 % from one to the next, within which quantiles are interpolated.
+EDGES = np.geomspace(0.01, 1000, 401)
 SIZE_OF_PART = 256
 
 
@@ -67,7 +67,7 @@ def ratios(real: np.ndarray, made: np.ndarray, side: int, seed: int = 0) -> dict
         real_ones = statistics(real_row)
         return statistics(made_row) / np.where(real_ones > 0, real_ones, np.nan)
 
-    found = bootstrap_means(ratio, real, made, n_resamples=1000, random_state=seed)
+    found = bootstrap_means(ratio, real, made, n_resamples=500, random_state=seed)
     rows = np.stack([found.value, found.low, found.high], axis=1)
     return dict(zip(names_of(side), rows.round(4).tolist(), strict=True))
 
