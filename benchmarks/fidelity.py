@@ -329,9 +329,10 @@ def judge(
             loss(alone, "mixture alone", seed=seed, minutes=0, steps=0)
             drawn = generated(alone, trial.n_samples, 0, seed)
             compare("mixture alone", table(*drawn), seed=seed)
-            if trial.weighted:
-                drawn = generated(model, trial.n_samples, RARE, seed)
-                compare("new default, weighted", table(*drawn), **facts)
+            both = {"new default": model, "mixture alone": alone} if trial.weighted else {}
+            for title, one in both.items():
+                drawn = generated(one, trial.n_samples, RARE, seed)
+                compare(f"{title}, weighted", table(*drawn), **facts)
 
 
 def quick() -> None:

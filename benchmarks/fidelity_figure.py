@@ -3,7 +3,7 @@
 python benchmarks/fidelity_figure.py RESULT.json FIGURE.png
 
 Bars are means over seeds, intervals those of all seeds together. Grey: held-out rain, which says
-how far rain of other hours is from the rain that was learnt.
+how far rain of other hours is from the rain that was learnt; it may lie above the picture.
 """
 
 import json
@@ -16,6 +16,7 @@ import numpy as np
 COLOURS = {
     "old default": "#999999",
     "mixture alone": "#e69f00",
+    "mixture alone, weighted": "#f0e442",
     "new default": "#0072b2",
     "new default, weighted": "#56b4e9",
 }
@@ -48,7 +49,8 @@ def draw(axis: plt.Axes, result: dict, names: list[str]) -> None:
         axis.bar(x, value, WIDTH / len(found), yerr=sides, color=COLOURS[rain], label=rain,
                  capsize=2, error_kw={"lw": 0.8})  # fmt: skip
     axis.axhline(1, color="black", lw=0.8)
-    axis.set_xticks(places, [name.removeprefix("power ") for name in names])
+    short = [name.removeprefix("power ").replace("quantile ", "quantile\n") for name in names]
+    axis.set_xticks(places, short)
     axis.set_ylim(0, 1.8)
     axis.spines[["top", "right"]].set_visible(False)
 
