@@ -174,9 +174,9 @@ def check_values(values: np.ndarray, name: str) -> bool:
         raise ValueError(f"{name} holds infinite values; mark missing cells with NaN.")
     if low < 0:
         raise ValueError(
-            f"Negative values in data: {name} holds negative precipitation (smallest value "
-            f"{low:g}); mark missing cells with NaN, e.g. X.where(X >= 0), and clip packing noise, "
-            "e.g. X.clip(min=0)."
+            f"{name} holds negative precipitation (smallest value {low:g}). Negative values in "
+            "data: mark missing cells with NaN, e.g. X.where(X >= 0), and clip packing noise, e.g. "
+            "X.clip(min=0)."
         )
     if high > LARGEST_RATE:
         raise ValueError(

@@ -71,7 +71,9 @@ def output_law():
     def law(denoiser, step, grid, *, last_mean=False, dim=6):
         sampler = run_sampler if last_mean else integrate
         counted = CountingStreams()
-        sampler(denoiser, torch.zeros(1, dim, dtype=torch.float64), grid, step, streams=counted)
+        if step.stochastic:
+            at_rest = torch.zeros(1, dim, dtype=torch.float64)
+            sampler(denoiser, at_rest, grid, step, streams=counted)
         n = 1 + dim + counted.n_draws * dim
         z = torch.zeros(n, dim, dtype=torch.float64)
         z[1 : 1 + dim] = torch.eye(dim, dtype=torch.float64)

@@ -203,7 +203,11 @@ def sampled(step):
     return run_sampler(MIXTURE, z, GRID, step, streams=streams)[:, 0].numpy()
 
 
-@pytest.mark.parametrize(("step", "book"), BY_THE_BOOK, ids=lambda step: repr(step)[:40])
+@pytest.mark.parametrize(
+    ("step", "book"),
+    BY_THE_BOOK,
+    ids=lambda each: getattr(each, "__qualname__", repr(each)[:40]),
+)
 def test_a_step_is_that_of_its_paper(step, book):
     z, streams = noise_and_streams()
     grid = GRID.numpy()

@@ -262,8 +262,8 @@ def test_a_network_is_compiled_once_for_what_it_is_told(cube, monkeypatch):
     monkeypatch.setattr(loop, "compile_network", partial(compile_it, backend=backend))
     tried = []
 
-    def after_trial(trainer):
-        compiled(trainer)
+    def after_trial(trainer, *batch):
+        compiled(trainer, *batch)
         tried.append(len(graphs))
 
     compiled = loop.Trainer._compile

@@ -49,7 +49,7 @@ BAD = {
     "network__weathers": [8, (8,), (0, 3), (8, 3, 1), None],
     "schedule": ["linear", 3, None],
     "sampler": ["euler", 4, None, NetworkSettings()],
-    "sampler__step": ["euler", SAMPLERS["adams"].__class__],
+    "sampler__step": ["euler", type(SAMPLERS["adams"])],
     "sampler__n_steps": [0, 1.5],
     "sampler__spacing": ["even", 2],
     "training": ["fast", NetworkSettings()],
@@ -116,7 +116,7 @@ def test_transformers_are_checked_as_early():
         {"random_state": np.random.RandomState(0), "n_jobs": -1, "device": "cuda:3"},
         {"training__validation_fraction": 0, "keeping__log_dir": "run"},
     ],
-    ids=str,
+    ids=lambda params: ",".join(params),
 )
 def test_what_is_right_passes(params):
     check_parameters(PrecipDiffusion().set_params(**params))
