@@ -43,11 +43,7 @@ from skdiffuse import NetworkSettings, PrecipDiffusion
 from skdiffuse.cubes import open_cube, validate_cube
 from skdiffuse.datasets import make_precipitation
 from skdiffuse.diffusion import v_loss
-from skdiffuse.estimator.drawing import draw
-from skdiffuse.estimator.parameters import check_parameters
-from skdiffuse.estimator.request import SamplingRequest
 from skdiffuse.networks import MixturePrior
-from skdiffuse.runtime.seeds import derived_seed
 from skdiffuse.training import WindowBatches
 
 HERE = Path(__file__).parent
@@ -197,17 +193,8 @@ def generated(
     model: PrecipDiffusion, n: int, rare: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sequences and weights; `sample`, and with `rare` heavier weather oftener."""
-    if not rare:
-        rain = model.sample(n, batch_size=SAMPLES_AT_A_TIME, random_state=seed)
-        return np.asarray(rain), np.ones(n)
-    parts = model.model_
-    request = SamplingRequest.of(
-        parts, check_parameters(model), batch_size=SAMPLES_AT_A_TIME, random_state=seed
-    )
-    classes, weights = parts.weathers.draw(request.seed, 0, n, rare)
-    seeds = [derived_seed(request.seed, i) for i in range(n)]
-    shape = (parts.n_frames, *parts.field_shape)
-    return draw(parts, request, shape, seeds, weather=classes).numpy(), weights.numpy()
+    rain = model.sample(n, rare=rare, batch_size=SAMPLES_AT_A_TIME, random_state=seed)
+    return np.asarray(rain), model.sample_weights(n, rare=rare, random_state=seed)
 
 
 # Denoising

@@ -61,7 +61,7 @@ def write_model(learnt: Learnt, params: Mapping[str, Any], path: str | Path) -> 
     write_tensors(
         path,
         flatten("network", model.network.state_dict())
-        | ({} if model.prior is None else flatten("prior", model.prior.state_dict()))
+        | flatten("prior", {} if model.prior is None else model.prior.state_dict())
         | flatten("transformer", {k: torch.as_tensor(v) for k, v in transformer_arrays.items()})
         | flatten("weathers", {} if model.weathers is None else model.weathers.tensors()),
         {
@@ -151,6 +151,7 @@ def read_model(path: str | Path, **own: Any) -> tuple[Learnt, dict[str, Any]]:
         tuple(content["field_shape"]),
         None if template is None else GridMetadata.from_json(template),
         WeatherLaw.from_tensors(law) if (law := unflatten("weathers", tensors)) else None,
+        start if isinstance(start, MixturePrior) else None,
     )
     return Learnt(model, content["history"], content["n_iter"], content["n_skipped"]), params
 

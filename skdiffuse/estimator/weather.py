@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -78,10 +78,13 @@ class WeatherLaw:
         probabilities = probabilities / probabilities.sum()
         start = derived_seed(seed, 0) / 2**63
         number = torch.arange(first, first + n, dtype=torch.float64)
-        place = (start + number * _GOLDEN) % 1
-        drawn = torch.searchsorted(probabilities.cumsum(0), place, right=True)
-        drawn = drawn.clamp(max=len(frequencies) - 1)
+        drawn = _inverse(probabilities, (start + number * _GOLDEN) % 1)
         return drawn, (frequencies / probabilities)[drawn]
+
+    def of_seeds(self, seeds: Sequence[int]) -> Tensor:
+        """A class for each of some seeds, by chance and not stratified."""
+        place = torch.tensor([derived_seed(seed, 0) / 2**63 for seed in seeds], dtype=torch.float64)
+        return _inverse(self.frequencies.double(), place)
 
     def class_of(self, mean: float, unevenness: float | None = None) -> int:
         """Class of windows with a mean rain in mm/h.
@@ -114,6 +117,12 @@ class WeatherLaw:
         """What `tensors` gave."""
         names = ("edges", "unevenness_edges", "numbers")
         return cls(WeatherClasses(*(tensors[name] for name in names)), tensors["frequencies"])
+
+
+def _inverse(probabilities: Tensor, place: Tensor) -> Tensor:
+    """Classes at places in [0, 1) of the cumulative distribution."""
+    found = torch.searchsorted(probabilities.cumsum(0), place, right=True)
+    return found.clamp(max=len(probabilities) - 1)
 
 
 def prior_of(tensors: Mapping[str, Tensor], periodic: tuple[bool, bool, bool]) -> MixturePrior:
