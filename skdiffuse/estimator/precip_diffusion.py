@@ -387,7 +387,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         rare : float, default=0.0
             How much rare weather is preferred, up to 1, where all classes are drawn alike. What a
             sequence then stands for is its weight, the coordinate ``weight`` of a DataArray and in
-            any case `sample_weights`, for the ``weights`` of scores.
+            any case `sample_weights`: a mean of ``rain * rain.weight`` is that of plain sampling.
         first : int, default=0
             Number of the first sequence: ``sample(100)`` is ``sample(60)`` followed by
             ``sample(40, first=60)``, wherever these are made.
