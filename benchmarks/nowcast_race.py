@@ -26,7 +26,7 @@ import torch
 from scipy.interpolate import griddata
 from scipy.ndimage import zoom
 
-from skdiffuse import PrecipDiffusion, SamplerSettings, TrainingSettings
+from skdiffuse import NetworkSettings, PrecipDiffusion, SamplerSettings, TrainingSettings
 from skdiffuse.baselines import Advection, LinearInterpolation, Persistence, Steps
 from skdiffuse.cubes import open_cube, validate_cube
 from skdiffuse.datasets import make_precipitation
@@ -64,7 +64,7 @@ def rain_of(name):
     return cube[:480], cube[480:]
 
 
-def race_network(*, power, n_frames, n_covariates, **options):
+def race_network(*, power, prior, n_frames, n_covariates, **options):
     """A U-Net of 1.3 million parameters, small enough to be stored."""
     size = {"width": 24, "multipliers": (1, 2, 4), "patch_size": 2, "n_covariates": n_covariates}
     unet = VideoUNet(**size, **options, in_channels=2, out_channels=3 + n_covariates)
@@ -81,7 +81,7 @@ def trained(name, minutes):
     model = PrecipDiffusion(
         n_frames=FRAMES,
         crop_size=CROP,
-        network=race_network,
+        network=NetworkSettings(race_network, skip="wiener"),
         sampler=SamplerSettings(n_steps=16),
         training=TrainingSettings(learning_rate_schedule="cosine", max_epochs=10**6),
         amortised=True,

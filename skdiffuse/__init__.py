@@ -25,6 +25,7 @@ _HOMES = {
     "PrecipDiffusion": "skdiffuse.estimator.precip_diffusion",
     "SeasonSplit": "skdiffuse.model_selection",
     "SqrtTransform": "skdiffuse.preprocessing",
+    "denoising_report": "skdiffuse.estimator.diagnosis",
     "dissertation_model": "skdiffuse.presets",
     "make_precipitation": "skdiffuse.datasets",
     "open_cube": "skdiffuse.cubes",
@@ -48,6 +49,7 @@ __all__ = [
     "SqrtTransform",
     "TrainingSettings",
     "__version__",
+    "denoising_report",
     "dissertation_model",
     "make_precipitation",
     "open_cube",
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
         write_cube,
     )
     from skdiffuse.datasets import make_precipitation
+    from skdiffuse.estimator.diagnosis import denoising_report
     from skdiffuse.estimator.precip_diffusion import PrecipDiffusion
     from skdiffuse.estimator.settings import (
         KeepingSettings,

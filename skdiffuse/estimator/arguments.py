@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_scalar
 
 from skdiffuse.cubes import align_like
+from skdiffuse.estimator.weather import WeatherLaw
 from skdiffuse.runtime.array_types import ArrayOrDataArray
 
-__all__ = ["check_number", "checked_mask", "checked_sizes"]
+__all__ = ["check_number", "checked_mask", "checked_sizes", "checked_storm"]
 
 
 def checked_sizes(shape: Any, names: tuple[str, ...]) -> list[int]:
@@ -42,3 +44,34 @@ def checked_mask(mask: ArrayOrDataArray, X: ArrayOrDataArray, shape: tuple[int, 
     if values.dtype.kind != "b":
         raise ValueError(f"mask must be boolean, True where X is known; got dtype {values.dtype}.")
     return align_like(mask, X, "mask").reshape(shape)
+
+
+def checked_storm(
+    storm: int | Mapping[str, float] | None, rare: float, weathers: WeatherLaw | None
+) -> int | None:
+    """The class of weather that is asked for, None for whatever comes."""
+    check_scalar(rare, "rare", Real, min_val=0, max_val=1)
+    if storm is None and rare == 0:
+        return None
+    if weathers is None:
+        raise ValueError(
+            f"storm={storm!r} and rare={rare!r} need a model that knows the weather of its "
+            'windows: fit with network="tiny" or NetworkSettings(skip="mixture").'
+        )
+    if storm is None:
+        return None
+    if rare != 0:
+        raise ValueError(
+            f"rare={rare!r} chooses among weathers, and storm={storm!r} has chosen: give one."
+        )
+    n = len(weathers.frequencies)
+    if isinstance(storm, Mapping) and "mean" in storm and set(storm) <= {"mean", "unevenness"}:
+        for name, value in storm.items():
+            check_scalar(value, f"storm[{name!r}]", Real, min_val=0)
+        return weathers.class_of(**storm)
+    if isinstance(storm, Integral) and not isinstance(storm, bool) and 0 <= int(storm) < n:
+        return int(storm)
+    raise ValueError(
+        f"storm={storm!r} must be a class from 0 to {n - 1}, or a dict with 'mean' in mm/h and, if "
+        "you like, 'unevenness'."
+    )

@@ -128,7 +128,10 @@ def fill_window(
     known = torch.isfinite(rain)
     observation = KnownCells(rain) if known.any() else None
     _, frames, rows, columns = rain.shape
-    drawn = draw(model, request, (frames, rows, columns), seeds, observation)
+    # With nothing known this is sampling, whose weather is drawn first.
+    law = model.weathers if observation is None else None
+    weather = None if law is None else law.of_seeds(seeds)
+    drawn = draw(model, request, (frames, rows, columns), seeds, observation, weather=weather)
     return torch.where(known, rain, drawn)
 
 

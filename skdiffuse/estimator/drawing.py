@@ -51,6 +51,7 @@ def draw(
     seeds: Sequence[int],
     observation: Observation | None = None,
     *,
+    weather: Tensor | None = None,
     overlap: int | None = None,
     compose: bool = False,
 ) -> Tensor:
@@ -65,6 +66,8 @@ def draw(
     seeds : sequence of int
     observation : Observation, optional
         What is known, in mm/h. Sequence k of its n goes with the seeds k, k + n, ...
+    weather : int64 Tensor, optional
+        Class of weather of each sequence; told where the shape is that of the training windows.
     overlap : int, optional
         Frames that windows share where sequences are longer than the network's; None: half.
     compose : bool
@@ -83,6 +86,8 @@ def draw(
     if observation is not None:
         observation = observation.through(latent.decode_smoothly, latent.encode)
     told = {} if request.y is None else model.told.asked(request.y, len(seeds), shape)
+    if weather is not None and shape == (model.n_frames, *model.field_shape):
+        told["weather"] = weather
     evaluations = request.n_steps * step.evaluations + 1
     total = len(seeds) * evaluations
     with tqdm(total=total, desc="sampling", disable=not request.verbose) as bar:
@@ -120,8 +125,9 @@ def _denoiser(
     """The network as a denoiser that knows what it is told and is guided by the rest."""
     is_told_cells = seen is not None and request.method == "amortised"
     denoiser = _informed(model, network, told, seen if is_told_cells else None)
-    if told and request.guidance_weight != 0:
-        ignorant = _informed(model, network, {}, seen if is_told_cells else None)
+    if request.guidance_weight != 0:
+        still = {name: each for name, each in told.items() if name == "weather"}
+        ignorant = _informed(model, network, still, seen if is_told_cells else None)
         denoiser = ClassifierFreeGuidance(denoiser, ignorant, request.guidance_weight)
     if seen is not None and not (is_told_cells and is_told_in_full(seen)):
         denoiser = _guided(denoiser, request, seen)

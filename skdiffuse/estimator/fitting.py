@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import tee
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,7 +20,15 @@ from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.network_plan import NetworkPlan
 from skdiffuse.estimator.parameters import Parameters, device_of
 from skdiffuse.estimator.rain_model import RainModel
-from skdiffuse.networks import Told, mean_power, periodic_axes, resolve_edges
+from skdiffuse.estimator.weather import WeatherLaw, prior_of
+from skdiffuse.networks import (
+    MixturePrior,
+    Told,
+    fit_mixture,
+    mean_power,
+    periodic_axes,
+    resolve_edges,
+)
 from skdiffuse.preprocessing import (
     ElementwiseTransformer,
     resolve_transformer,
@@ -35,13 +45,15 @@ from skdiffuse.training import (
     hold_out,
     recover_checkpoint,
 )
-from skdiffuse.training.checkpoints import unflatten
+from skdiffuse.training.checkpoints import flatten, unflatten
 from skdiffuse.training.processes import Processes
 
 __all__ = ["Preparation", "prepare"]
 
 CELLS_FOR_STATISTICS = 10_000_000
-BATCHES_FOR_SPECTRUM = 64
+# For the spectrum: enough for a class of one window in a thousand, where there are as many.
+MOST_WINDOWS, MOST_CELLS = 4096, 2**27
+REPEATS = 4
 # What a training must agree in with the one that goes on with it, by name, as JSON has it.
 Description: TypeAlias = dict[str, Any]
 # Tensors and what JSON holds beside them.
@@ -131,12 +143,9 @@ def prepare(
     )
     try:
         latent = _latent_space(parameters, windows, seed, found)
-        power = None
-        if plan.skip is not None:
-            shape = (parameters.n_frames, *crop)
-            power = torch.ones(shape) if found else _mean_power(windows, latent, plan.edges)
+        start, weathers = _start(parameters, windows, latent, plan, found)
         network = plan.build(
-            power,
+            start,
             seed=seed,
             gradient_checkpointing=parameters.network.gradient_checkpointing,
         )
@@ -150,7 +159,11 @@ def prepare(
             parameters.n_frames,
             crop,
             cube.template,
+            weathers,
+            start if isinstance(start, MixturePrior) else None,
         )
+        if weathers is not None:
+            windows.weathers = weathers.classes
         trainer = _trainer(parameters, model, windows, description | {"seed": seed})
         trainer.held_out = _held_out(parameters, validation, crop, seed)
         if found is not None:
@@ -195,7 +208,7 @@ def _trainer(
             "transformer": config,
             "latent": model.latent.numbers,
         },
-        setup_tensors=arrays,
+        setup_tensors=flatten("transformer", arrays) | _start_tensors(model),
         verbose=parameters.verbose,
     )
 
@@ -248,6 +261,7 @@ def _description(
         "n_frames": parameters.n_frames,
         "network": to_json(plan.architecture),
         "skip": plan.skip,
+        "weathers": to_json(parameters.network.weathers),
         "edges": to_json(parameters.network.edges),
         "geography": plan.field_shape is not None,
         "amortised": parameters.amortised,
@@ -295,7 +309,8 @@ def _latent_space(
     """Transform and scaling: of a checkpoint, or fitted to a sample of the rain."""
     if found is not None and found[1]["setup"]["transformer"] is not None:
         setup = found[1]["setup"]
-        arrays = {k: v.numpy() for k, v in unflatten("setup", found[0]).items()}
+        tensors = unflatten("transformer", unflatten("setup", found[0]))
+        arrays = {k: v.numpy() for k, v in tensors.items()}
         transformer = transformer_from_arrays(setup["transformer"], arrays)
         return LatentSpace(transformer, **setup["latent"])
     statistics = torch.from_numpy(_sample_of_rain(windows, seed))
@@ -358,12 +373,51 @@ def _sample_of_rain(windows: WindowBatches, seed: int) -> np.ndarray:
     return sample
 
 
-def _mean_power(windows: WindowBatches, latent: LatentSpace, edges: tuple[str, str]) -> Tensor:
-    """Spectrum of training windows, from batches of a number that no training reaches."""
+def _start(
+    parameters: Parameters,
+    windows: WindowBatches,
+    latent: LatentSpace,
+    plan: NetworkPlan,
+    found: Checkpoint | None,
+) -> tuple[MixturePrior | Tensor | None, WeatherLaw | None]:
+    """What the network's skip knows of the windows, and the law of their weather.
+
+    From batches of numbers that no training reaches, or of a checkpoint.
+    """
+    if plan.skip is None:
+        return None, None
+    periodic = periodic_axes(plan.edges)
+    if found is not None:
+        setup = unflatten("setup", found[0])
+        if plan.skip == "wiener":
+            return torch.ones(parameters.n_frames, *windows.crop_shape), None
+        law = WeatherLaw.from_tensors(unflatten("weathers", setup)) if plan.tells_weather else None
+        return prior_of(unflatten("prior", setup), periodic), law
     # The first group of blocks: it is needed next.
-    batches = [windows.batch(2**40 + k, group=0)[:2] for k in range(BATCHES_FOR_SPECTRUM)]
-    return mean_power(
-        (latent.encode(rain) for rain, _ in batches),
-        [w for _, w in batches],
-        periodic_axes(edges),
-    )
+    numbers = range(_batches_for_spectrum(windows))
+    batches = tee((windows.batch(2**40 + k, group=0)[:2] for k in numbers), 3)
+    latents = (latent.encode(rain) for rain, _ in batches[0])
+    weights = (w for _, w in batches[1])
+    if plan.skip == "wiener":
+        return mean_power(latents, weights, periodic), None
+    n_classes, n_parts = parameters.network.weathers
+    rates = (rain for rain, _ in batches[2])
+    prior, classes = fit_mixture(latents, weights, n_classes, periodic, rates, n_parts)
+    law = WeatherLaw(classes, prior.weights.double())
+    return prior, law if plan.tells_weather else None
+
+
+def _batches_for_spectrum(windows: WindowBatches) -> int:
+    cube, crop = windows.reader.cube, windows.crop_shape
+    places = [n - c + 1 for n, c in zip(cube.field_shape, crop, strict=True)]
+    there_are = len(cube.window_starts(windows.n_frames)) * math.prod(places)
+    cells = windows.n_frames * math.prod(crop)
+    n = min(MOST_WINDOWS, MOST_CELLS // cells, REPEATS * there_are)
+    return max(1, -(-n // windows.batch_size))
+
+
+def _start_tensors(model: RainModel) -> dict[str, Tensor]:
+    """For checkpoints, what `_start` made of a mixture."""
+    prior = {} if model.prior is None else model.prior.state_dict()
+    law = {} if model.weathers is None else model.weathers.tensors()
+    return flatten("prior", prior) | flatten("weathers", law)

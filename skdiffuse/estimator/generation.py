@@ -22,7 +22,7 @@ from skdiffuse.runtime.array_types import ArrayOrDataArray
 from skdiffuse.runtime.seeds import derived_seed
 from skdiffuse.runtime.streaming import spans, streamed
 
-__all__ = ["condition", "history_of", "sample", "simulate"]
+__all__ = ["condition", "history_of", "sample", "simulate", "weather_of"]
 
 
 def sample(
@@ -32,6 +32,8 @@ def sample(
     *,
     shape: tuple[int, int],
     first: int = 0,
+    storm: int | None = None,
+    rare: float = 0.0,
     n_jobs: int | None = None,
     out: str | Path | None = None,
 ) -> ArrayOrDataArray:
@@ -44,7 +46,8 @@ def sample(
     def draw_some(start: int, stop: int) -> np.ndarray:
         seeds = [derived_seed(request.seed, first + i) for i in range(start, stop)]
         y = request.y if y_for_all else np.asarray(request.y)[start:stop]
-        return draw(model, replace(request, y=y), window, seeds).numpy()
+        weather, _ = weather_of(model, request, first + start, stop - start, storm, rare)
+        return draw(model, replace(request, y=y), window, seeds, weather=weather).numpy()
 
     workers = 1 if n_jobs is None else effective_n_jobs(n_jobs)
 
@@ -57,13 +60,34 @@ def sample(
 
     def dressed(values: np.ndarray) -> ArrayOrDataArray:
         history = history_of("sample")
-        return dress(values, model.template, time="elapsed", first=first, history=history)
+        rain = dress(values, model.template, time="elapsed", first=first, history=history)
+        if rare and not isinstance(rain, np.ndarray):
+            _, weights = weather_of(model, request, first, n_samples, storm, rare)
+            rain = rain.assign_coords(weight=(rain.dims[0], weights))
+        return rain
 
     if out is None:
         return dressed(draw_shared(0, n_samples))
     cuts = spans(n_samples, request.batch_size * workers)
     parts = (draw_shared(*cut) for cut in cuts)
     return streamed(parts, [(b - a, *window) for a, b in cuts], 0, dressed, out, write_cube)
+
+
+def weather_of(
+    model: RainModel,
+    request: SamplingRequest,
+    first: int,
+    n: int,
+    storm: int | None,
+    rare: float,
+) -> tuple[Tensor | None, np.ndarray]:
+    """Class of weather of samples by their numbers, and what each stands for."""
+    if model.weathers is None:
+        return None, np.ones(n)
+    if storm is not None:
+        return torch.full((n,), storm), np.ones(n)
+    weather, weights = model.weathers.draw(request.seed, first, n, rare)
+    return weather, weights.numpy()
 
 
 def condition(

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from skdiffuse.networks import build_network
+from skdiffuse.networks import MixturePrior, build_network
 
 __all__ = ["NetworkPlan"]
 
@@ -42,23 +42,36 @@ class NetworkPlan:
     edges: tuple[str, str]
     skip: str | None
 
+    @property
+    def tells_weather(self) -> bool:
+        """Whether the network is told the class of weather; one of a user's own is not."""
+        return self.skip == "mixture" and isinstance(self.architecture, str)
+
     def build(
-        self, power: Tensor | None, *, seed: int = 0, gradient_checkpointing: bool = False
+        self,
+        start: MixturePrior | Tensor | None,
+        *,
+        seed: int = 0,
+        gradient_checkpointing: bool = False,
     ) -> nn.Module:
         """Make the network with new weights, drawn from a stream of their own.
 
         Parameters
         ----------
-        power : Tensor of shape (frames, y, x), or None
-            Spectrum of the training windows, for the skip.
+        start : MixturePrior, Tensor of shape (frames, y, x), or None
+            What the skip knows of training windows: their mixture, or their spectrum.
         seed : int
         gradient_checkpointing : bool
             See `NetworkSettings`.
         """
         make: Callable[..., nn.Module]
+        prior = start if isinstance(start, MixturePrior) else None
         if isinstance(self.architecture, str):
             make = partial(
-                build_network, self.architecture, gradient_checkpointing=gradient_checkpointing
+                build_network,
+                self.architecture,
+                n_weathers=0 if prior is None else prior.n_classes,
+                gradient_checkpointing=gradient_checkpointing,
             )
         else:
             make = partial(self.architecture, n_frames=self.n_frames)
@@ -70,7 +83,8 @@ class NetworkPlan:
                 n_labels=self.n_labels,
                 field_shape=self.field_shape,
                 edges=self.edges,
-                power=power,
+                power=None if prior is not None else start,
+                prior=prior,
             )
         if not isinstance(network, nn.Module):
             raise TypeError(

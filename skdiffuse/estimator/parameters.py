@@ -172,6 +172,14 @@ _architecture = one_of(
 )
 _none = one_of(None)
 
+
+def _two_counts(value: object) -> None:
+    """Complain of what is no pair of counts."""
+    wrong = [whole_number(1)(count) for count in value]  # type: ignore[attr-defined]
+    if len(wrong) != 2 or any(wrong):
+        raise ValueError(value)
+
+
 CONSTRAINTS: dict[type, dict[str, Constraint]] = {
     NetworkSettings: {
         "architecture": _architecture,
@@ -179,7 +187,8 @@ CONSTRAINTS: dict[type, dict[str, Constraint]] = {
             resolve_edges, "one of ('zero', 'reflect', 'periodic'), or a pair of them for y and x"
         ),
         "geography": flag(optional=True),
-        "skip": one_of("wiener", None),
+        "skip": one_of("mixture", "wiener", None),
+        "weathers": raises(_two_counts, "a pair of integers of at least 1"),
         "gradient_checkpointing": flag(),
     },
     SamplerSettings: {

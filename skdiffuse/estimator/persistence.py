@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from skdiffuse._version import __version__
 from skdiffuse.cubes import GridMetadata
@@ -18,7 +19,8 @@ from skdiffuse.estimator.learning import Learnt
 from skdiffuse.estimator.network_plan import NetworkPlan
 from skdiffuse.estimator.parameters import SHORTCUTS, network_settings
 from skdiffuse.estimator.rain_model import RainModel
-from skdiffuse.networks import Told
+from skdiffuse.estimator.weather import WeatherLaw, prior_of
+from skdiffuse.networks import MixturePrior, Told, periodic_axes
 from skdiffuse.preprocessing import transformer_from_arrays, transformer_to_arrays
 from skdiffuse.training.checkpoints import flatten, read_tensors, unflatten, write_tensors
 
@@ -59,7 +61,9 @@ def write_model(learnt: Learnt, params: Mapping[str, Any], path: str | Path) -> 
     write_tensors(
         path,
         flatten("network", model.network.state_dict())
-        | flatten("transformer", {k: torch.as_tensor(v) for k, v in transformer_arrays.items()}),
+        | flatten("prior", {} if model.prior is None else model.prior.state_dict())
+        | flatten("transformer", {k: torch.as_tensor(v) for k, v in transformer_arrays.items()})
+        | flatten("weathers", {} if model.weathers is None else model.weathers.tensors()),
         {
             "format": FORMAT,
             "version": __version__,
@@ -123,8 +127,10 @@ def read_model(path: str | Path, **own: Any) -> tuple[Learnt, dict[str, Any]]:
     weights = unflatten("network", tensors)
     # The weights and the spectrum of the skip are overwritten at once.
     window = (content["n_frames"], *content["field_shape"])
-    power = None if plan.skip is None else torch.ones(window)
-    module = plan.build(power, gradient_checkpointing=network.gradient_checkpointing)
+    start: MixturePrior | Tensor | None = None if plan.skip is None else torch.ones(window)
+    if plan.skip == "mixture":
+        start = prior_of(unflatten("prior", tensors), periodic_axes(plan.edges))
+    module = plan.build(start, gradient_checkpointing=network.gradient_checkpointing)
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
@@ -144,6 +150,8 @@ def read_model(path: str | Path, **own: Any) -> tuple[Learnt, dict[str, Any]]:
         content["n_frames"],
         tuple(content["field_shape"]),
         None if template is None else GridMetadata.from_json(template),
+        WeatherLaw.from_tensors(law) if (law := unflatten("weathers", tensors)) else None,
+        start if isinstance(start, MixturePrior) else None,
     )
     return Learnt(model, content["history"], content["n_iter"], content["n_skipped"]), params
 

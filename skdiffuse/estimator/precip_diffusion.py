@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Self, TypeAlias
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from skdiffuse.cubes import Cube, GridMetadata, validate_cube
 from skdiffuse.diffusion import ArealMean, KnownCells, NoiseSchedule, Observation, Step
 from skdiffuse.estimator import density, generation, learning, persistence, verbs
-from skdiffuse.estimator.arguments import check_number, checked_mask, checked_sizes
+from skdiffuse.estimator.arguments import check_number, checked_mask, checked_sizes, checked_storm
 from skdiffuse.estimator.callbacks import FitCallbacks, with_callbacks
 from skdiffuse.estimator.fitting import prepare
 from skdiffuse.estimator.latent import LatentSpace
@@ -351,6 +351,8 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         log_likelihood: Callable[[Tensor], Tensor] | None = None,
         likelihood_scale: float = 1.0,
         shape: tuple[int, int] | None = None,
+        storm: int | Mapping[str, float] | None = None,
+        rare: float = 0.0,
         first: int = 0,
         n_steps: int | None = None,
         batch_size: int | None = None,
@@ -378,6 +380,14 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             By which the score is multiplied. 1 is Bayes' rule for a log-likelihood.
         shape : tuple of int or None, default=None
             Rows and columns; None: those of a training window.
+        storm : int, dict or None, default=None
+            Weather by order: a class of `model_.weathers`, or ``{"mean": 2.0}`` in mm/h, with
+            ``"unevenness"``, root mean square over mean, if you like. None: as often as in the
+            training rain, stratified. Told where `shape` is that of a training window.
+        rare : float, default=0.0
+            How much rare weather is preferred, up to 1, where all classes are drawn alike. What a
+            sequence then stands for is its weight, the coordinate ``weight`` of a DataArray and in
+            any case `sample_weights`: a mean of ``rain * rain.weight`` is that of plain sampling.
         first : int, default=0
             Number of the first sequence: ``sample(100)`` is ``sample(60)`` followed by
             ``sample(40, first=60)``, wherever these are made.
@@ -421,10 +431,38 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             request,
             n_samples,
             shape=self._field(shape),
+            storm=checked_storm(storm, rare, self.model_.weathers),
+            rare=rare,
             first=first,
             n_jobs=n_jobs,
             out=out,
         )
+
+    def sample_weights(
+        self,
+        n_samples: int = 1,
+        *,
+        rare: float = 0.0,
+        first: int = 0,
+        random_state: RandomStateLike = None,
+    ) -> np.ndarray:
+        """What each sequence of a call of `sample` stands for.
+
+        Parameters
+        ----------
+        n_samples, rare, first, random_state
+            Those of that call of `sample`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Frequency of a sequence's weather over the probability with which it was drawn; 1 with
+            ``rare=0``. Means weighted with these are those of plain sampling.
+        """
+        check_is_fitted(self)
+        checked_storm(None, rare, self.model_.weathers)
+        request = self._request(random_state=random_state)
+        return generation.weather_of(self.model_, request, first, n_samples, None, rare)[1]
 
     def simulate(
         self,

@@ -11,7 +11,8 @@ from skdiffuse.cubes.cube import Tile
 from skdiffuse.diffusion import NoiseSchedule
 from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.network_plan import NetworkPlan
-from skdiffuse.networks import Told
+from skdiffuse.estimator.weather import WeatherLaw
+from skdiffuse.networks import MixturePrior, Told
 
 __all__ = ["RainModel"]
 
@@ -42,6 +43,10 @@ class RainModel:
         Rows and columns of a field, likewise.
     template : GridMetadata or None
         Names and coordinates of the training cube; None for numpy.
+    weathers : WeatherLaw or None
+        Classes of weather that the network can be told, and how often each is.
+    prior : MixturePrior or None
+        The closed form that the network starts from, if it is a mixture's.
     """
 
     latent: LatentSpace
@@ -53,6 +58,8 @@ class RainModel:
     n_frames: int
     field_shape: tuple[int, int]
     template: GridMetadata | None = None
+    weathers: WeatherLaw | None = None
+    prior: MixturePrior | None = None
 
     def tiles(self, cube: Cube) -> list[Tile]:
         """Places of windows of the model's size, side by side; smaller where the cube is."""

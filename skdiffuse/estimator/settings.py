@@ -28,7 +28,7 @@ class NetworkSettings(BaseEstimator):
     architecture : {"tiny", "small", "base", "large"} or callable, default="tiny"
         Size of the video U-Net: 2.4, 9.5, 37 or 124 million parameters. "tiny" is for a laptop's
         CPU, the others are for GPUs. Or a network of your own: a function (or class) that is called
-        with the keywords ``n_frames, n_covariates, n_labels, field_shape, edges, power`` and
+        with the keywords ``n_frames, n_covariates, n_labels, field_shape, edges, power, prior`` and
         returns a `torch.nn.Module` that predicts v, of the shape of z, from ``(z, log_snr)`` and,
         where the model is told something, ``covariates`` or ``labels``; see
         `skdiffuse.networks.VideoUNet.forward`.
@@ -39,9 +39,14 @@ class NetworkSettings(BaseEstimator):
     geography : bool or None, default=None
         Learn where it rains. None: do so if whole fields are trained on; it needs that, and makes
         no sense for data that are the same everywhere.
-    skip : {"wiener", None}, default="wiener"
-        Start from the best linear filter for the spectrum of the training windows; see
-        `skdiffuse.networks.WienerSkip`. Saves most of the training. None: from nothing.
+    skip : {"mixture", "wiener", None}, default="mixture"
+        What the network starts from. "mixture": the exact denoiser of a mixture of Gaussians, one
+        for each class of weather, fitted to the training windows in seconds (see
+        `skdiffuse.networks.MixtureSkip`); saves most of the training. The network is told the class
+        of a window, and `sample` draws it first. "wiener": the best linear filter. None: nothing.
+    weathers : tuple of int, default=(8, 3)
+        With "mixture", classes of windows by their mean rain, from the driest two fifths to the
+        wettest 0.4 %, and parts of each by how unevenly it rains.
     gradient_checkpointing : bool, default=False
         Compute parts of the network twice in training rather than keep what they found: about half
         the memory, a third more time, the same result.
@@ -58,13 +63,15 @@ class NetworkSettings(BaseEstimator):
         *,
         edges: str | tuple[str, str] = "zero",
         geography: bool | None = None,
-        skip: str | None = "wiener",
+        skip: str | None = "mixture",
+        weathers: tuple[int, int] = (8, 3),
         gradient_checkpointing: bool = False,
     ) -> None:
         self.architecture = architecture
         self.edges = edges
         self.geography = geography
         self.skip = skip
+        self.weathers = weathers
         self.gradient_checkpointing = gradient_checkpointing
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from skdiffuse.diffusion import sigma
 from skdiffuse.networks.mixture_prior import MixturePrior
-from skdiffuse.networks.spectral import periodic_axes
+from skdiffuse.networks.spectral import periodic_axes, spectral_transform
 from skdiffuse.networks.video_unet import VideoUNet
 
 __all__ = ["MixtureSkip"]
@@ -26,13 +26,20 @@ class MixtureSkip(nn.Module):
     be known::
 
         R^2 = e^2 / (e^2 + r^2),    c = R^2 r / (sigma sqrt(2))
-        v_hat = v + c (addition + gain_z z) + R^2 gain_x x
+        v_hat = v + U [c (addition + gain_z z) + R^2 gain_x x]
 
     Here e and r are the standard deviations of what the best linear filter says and of its error
     (`MixturePrior.linear`; r / sigma is its error in v). At high log-SNR R^2 is 1 and outputs of
     size 1 are errors of the filter; at low log-SNR, where all that can be said is small, so is what
     the network can add, and one that has learnt nothing there does next to no harm. With outputs of
     0 it is the mixture's denoiser to the bit.
+
+    U weighs each mode of the basis by how little the filter knows of it (`MixturePrior.unknown`).
+    The mean of a window and its longest waves are known from z to a precision that a network
+    reaches last: without U one of 160 steps had 27 times the filter's error of the mean at
+    log-SNR 0, and samples of 1200 steps kept .81 of the mean rain and .54 .60 .69 .60 of the power
+    of hourly radar rain (waves 1 / 2-3 / 4-7 / 8-16), with U .87 and .62 .71 .80 .74 (one seed, the
+    same noise).
 
     Parameters
     ----------
@@ -104,7 +111,13 @@ class MixtureSkip(nn.Module):
             torch.stack([z, shown], dim=2), log_snr, covariates, labels, weather
         ).unbind(2)
         scale = (known * error_of_v / math.sqrt(2)).to(z.dtype)
-        v_hat = v + scale * (addition + gain_z * z) + known.to(z.dtype) * gain_x * x
+        added = scale * (addition + gain_z * z) + known.to(z.dtype) * gain_x * x
+        # The mean of a window and its longest waves are known best from z itself, to a precision
+        # that a network reaches last.
+        with torch.autocast(z.device.type, enabled=False):
+            unknown = self.prior.unknown(z.shape[1:], log_snr, weather).to(z.dtype)
+            modes = unknown * spectral_transform(added.to(z.dtype), self.prior.periodic)
+            v_hat = v + spectral_transform(modes, self.prior.periodic, inverse=True)
         if covariates is not None:
             for gain, covariate in zip(gains, covariates.to(z.dtype).unbind(2), strict=True):
                 v_hat = v_hat + gain * covariate

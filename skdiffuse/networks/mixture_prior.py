@@ -203,6 +203,40 @@ class MixturePrior(nn.Module):
         -------
         Linear
         """
+        mean, power = self._moments(weather)
+        a2, s2 = (f(log_snr).square().reshape(-1, 1, 1, 1) for f in (alpha, sigma))
+        share = power / (a2 * power + s2)
+        explained, residual = (
+            (factor * share).mean((1, 2, 3), keepdim=True).sqrt() for factor in (a2 * power, s2)
+        )
+        return Linear(mean, explained, residual)
+
+    def unknown(
+        self, shape: Sequence[int], log_snr: Tensor, weather: Tensor | None = None
+    ) -> Tensor:
+        r"""How little the best linear filter knows of each mode, relative to the least known one.
+
+        Parameters
+        ----------
+        shape : sequence of int
+            Frames, rows and columns.
+        log_snr : Tensor of shape () or (n,)
+        weather : int64 Tensor of shape (n,), optional
+            As in `denoise`.
+
+        Returns
+        -------
+        Tensor of float64, shape (n or 1, frames, y, x)
+            ``sigma / sqrt(alpha^2 S_k + sigma^2)``, over the largest of them.
+        """
+        _, power = self._moments(weather)
+        power = power_at(power, shape, self.periodic)
+        a2, s2 = (f(log_snr).square().reshape(-1, 1, 1, 1) for f in (alpha, sigma))
+        left = (s2 / (a2 * power + s2)).sqrt()
+        return left / left.amax((1, 2, 3), keepdim=True)
+
+    def _moments(self, weather: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mean and power of a window of any class, or of the one that is told; float64."""
         weights, means = self.weights.double(), self.mean.double()
         mean = weights @ means
         power = torch.tensordot(weights, self.power.double(), dims=1)
@@ -212,12 +246,7 @@ class MixturePrior(nn.Module):
             told, index = (weather >= 0).reshape(-1, 1, 1, 1), weather.clamp(min=0)
             power = torch.where(told, self.power.double()[index], power)
             mean = torch.where(told, means[index].reshape(-1, 1, 1, 1), mean)
-        a2, s2 = (f(log_snr).square().reshape(-1, 1, 1, 1) for f in (alpha, sigma))
-        share = power / (a2 * power + s2)
-        explained, residual = (
-            (factor * share).mean((1, 2, 3), keepdim=True).sqrt() for factor in (a2 * power, s2)
-        )
-        return Linear(mean, explained, residual)
+        return mean, power
 
     def _responsibilities(
         self, coefficients: Tensor, filters: "_Filters", level: Tensor, weather: Tensor | None

@@ -1,6 +1,7 @@
 """Pictures of rain and of how well it is simulated, as scikit-learn Displays."""
 
 from skdiffuse.plotting.colours import RAIN_LEVELS, rain_colormap, rain_norm
+from skdiffuse.plotting.denoising_display import DenoisingDisplay
 from skdiffuse.plotting.distribution import IntensityHistogramDisplay, QuantileQuantileDisplay
 from skdiffuse.plotting.evaluation_page import evaluation_report
 from skdiffuse.plotting.evaluation_result import Evaluation
@@ -18,6 +19,7 @@ from skdiffuse.plotting.transform_display import TransformDisplay
 __all__ = [
     "RAIN_LEVELS",
     "BiasMapDisplay",
+    "DenoisingDisplay",
     "Evaluation",
     "FSSDisplay",
     "FramesDisplay",

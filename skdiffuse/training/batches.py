@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeAlias
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from skdiffuse.cubes import Cube
-from skdiffuse.training.companions import Companions
+from skdiffuse.training.companions import TOLD_NOTHING, Companions
 from skdiffuse.training.cube_blocks import Block, BlockReader, WholeReader, reader_of
 
 # A cell is wet from this rate on (mm/h).
@@ -59,6 +60,8 @@ class WindowBatches:
 
     Attributes
     ----------
+    weathers : callable or None
+        Class of the weather of windows in mm/h, if the network is to be told it.
     steps_per_epoch : int
         Batches that hold as many cells as the cube.
     """
@@ -83,6 +86,7 @@ class WindowBatches:
         self.n_candidates = n_candidates
         self.symmetries = symmetries
         self.memory = MEMORY if memory is None else memory
+        self.weathers: Callable[[Tensor], Tensor] | None = None
         self.read_from(cube, companions, n_jobs)
 
     def read_from(
@@ -140,7 +144,7 @@ class WindowBatches:
         weights : Tensor of shape (batch,)
             Their expectation is 1.
         told : dict of Tensor
-            ``labels`` or ``covariates`` of each window, for the network.
+            ``labels`` or ``covariates`` of each window, and its ``weather``, for the network.
         """
         places = range(self.batch_size) if places is None else places
         blocks = self.reader.group(step // self.steps_per_group if group is None else group)
@@ -170,6 +174,10 @@ class WindowBatches:
         told: dict[str, Tensor] = {}
         if self.companions is not None:
             told = self.companions.of_window(where, self.n_frames, self.crop_shape, random)
+        if self.weathers is not None:
+            nothing = random.random() < TOLD_NOTHING
+            [weather] = self.weathers(torch.from_numpy(chosen[None]))
+            told["weather"] = torch.full_like(weather, -1) if nothing else weather
         if self.symmetries:
             mirrored = random.random(3) < 0.5
             chosen = self._mirrored(chosen, mirrored)

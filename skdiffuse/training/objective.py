@@ -118,6 +118,7 @@ class TrainingObjective(nn.Module):
         known: Tensor | None = None,
         covariates: Tensor | None = None,
         labels: Tensor | None = None,
+        weather: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Losses of each sequence.
 
@@ -131,7 +132,7 @@ class TrainingObjective(nn.Module):
         known : Tensor of bool, shape of rain, optional
             Cells that the network is told, as `known_as_covariates` says; of these it has nothing
             to learn, and their error counts as 0.
-        covariates, labels : Tensor, optional
+        covariates, labels, weather : Tensor, optional
             What else the network is told.
 
         Returns
@@ -151,8 +152,9 @@ class TrainingObjective(nn.Module):
             covariates = known_as_covariates(told, covariates)
         if covariates is not None:
             network = partial(network, covariates=covariates)
-        if labels is not None:
-            network = partial(network, labels=labels)
+        for name, classes in ("labels", labels), ("weather", weather):
+            if classes is not None:
+                network = partial(network, **{name: classes})
         if known is not None:
             network = partial(_v_beside_known, network, told)
         return masked_v_loss(network, latent, log_snr, noise), stretch

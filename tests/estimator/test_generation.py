@@ -70,7 +70,9 @@ def exact():
     model = PrecipDiffusion(**options).fit(rain)
     # The latent of the process itself, not of the few values that were fitted to.
     latent = LatentSpace(model.transformer_, MEAN, STD, 0.01)
-    model.model_ = replace(model.model_, latent=latent, network=ExactNetwork())
+    model.model_ = replace(
+        model.model_, latent=latent, network=ExactNetwork(), weathers=None, prior=None
+    )
     return model
 
 

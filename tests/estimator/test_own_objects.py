@@ -37,10 +37,11 @@ class Scaled(torch.nn.Module):
         return self.factor * z
 
 
-def scaled(*, n_frames, n_covariates, n_labels, field_shape, edges, power):
+def scaled(*, n_frames, n_covariates, n_labels, field_shape, edges, power, prior):
     assert (n_frames, n_covariates, n_labels) == (2, 0, 0)
     assert (field_shape, edges) == ((8, 8), ("zero", "zero"))
-    assert power.shape == (2, 8, 8)
+    assert power is None
+    assert prior.power.shape[1:] == (2, 8, 8)
     return Scaled()
 
 
@@ -100,6 +101,7 @@ def test_own_network_with_settings(cube):
     assert seen["field_shape"] is None
     assert seen["edges"] == ("periodic", "periodic")
     assert seen["power"] is None
+    assert seen["prior"] is None
 
 
 def test_a_function_that_makes_no_network(cube):

@@ -46,6 +46,7 @@ BAD = {
     "network__geography": ["yes", 2],
     "network__skip": ["kalman", True],
     "network__gradient_checkpointing": [1, None],
+    "network__weathers": [8, (8,), (0, 3), (8, 3, 1), None],
     "schedule": ["linear", 3, None],
     "sampler": ["euler", 4, None, NetworkSettings()],
     "sampler__step": ["euler", type(SAMPLERS["adams"])],

@@ -37,6 +37,8 @@ def model(cube):
         ("network__edges", "periodic"),
         ("network__geography", False),
         ("network__skip", None),
+        ("network__skip", "wiener"),
+        ("network__weathers", (4, 1)),
         ("schedule", LinearLogSNRSchedule(-10.0, 10.0)),
         ("transformer", "log"),
         ("amortised", True),
@@ -82,7 +84,7 @@ def test_a_refit_that_fails_half_way_leaves_the_model_as_it_was(model, cube, mon
     def fails(*arguments):
         raise MemoryError("no room for a spectrum")
 
-    monkeypatch.setattr(fitting, "_mean_power", fails)
+    monkeypatch.setattr(fitting, "_start", fails)
     with pytest.raises(MemoryError, match="no room"):
         model.fit(cube[:, :4])
     np.testing.assert_array_equal(model.sample(1), drawn)
@@ -94,7 +96,7 @@ def test_a_first_fit_that_fails_leaves_nothing(cube, monkeypatch):
     def fails(*arguments):
         raise MemoryError("no room for a spectrum")
 
-    monkeypatch.setattr(fitting, "_mean_power", fails)
+    monkeypatch.setattr(fitting, "_start", fails)
     model = PrecipDiffusion(**OPTIONS)
     with pytest.raises(MemoryError):
         model.fit(cube)

@@ -15,7 +15,7 @@ from skdiffuse.networks import VideoUNet, WienerSkip
 DATA = Path(__file__).parent / "data"
 
 
-def small_network(*, power, n_frames, n_covariates, **options):
+def small_network(*, power, prior, n_frames, n_covariates, **options):
     size = {"width": 16, "multipliers": (1, 2), "patch_size": 2}
     return WienerSkip(VideoUNet(**size, **options, in_channels=2, out_channels=3), power)
 

@@ -1,0 +1,130 @@
+"""The weather of a window: dry, drizzle or storm, and how often each is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from skdiffuse.networks import MixturePrior, WeatherClasses
+from skdiffuse.runtime.seeds import derived_seed
+
+__all__ = ["WeatherLaw", "prior_of"]
+
+# Fractional part of the golden ratio: its multiples are spread over the circle as evenly as
+# multiples of one number can be, however many are taken.
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class WeatherLaw:
+    """Classes of windows by how much and how unevenly it rains, and their frequencies.
+
+    Whether a window is dry or a storm is decided at noise where a network learns last, and the
+    rarest class rules every mean: so it is drawn first, from its own law, and the network is told.
+
+    Attributes
+    ----------
+    classes : WeatherClasses
+        Tells the class of a window of rain in mm/h.
+    frequencies : Tensor of float64, shape (J,)
+        Of each class among training windows; their sum is 1.
+
+    References
+    ----------
+    Neyman (1934): strata. Niederreiter (1992), chapter 3: multiples of the golden ratio.
+    """
+
+    classes: WeatherClasses
+    frequencies: Tensor
+
+    def draw(self, seed: int, first: int, n: int, rare: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Classes of samples number `first` to ``first + n - 1`` of a call, and their weights.
+
+        They are stratified: of any run of samples each class has its share but for rounding, and a
+        sample's class depends on nothing but its number.
+
+        Parameters
+        ----------
+        seed : int
+        first, n : int
+        rare : float, default=0.0
+            How much rarer classes are preferred, from 0, not at all, to 1, all alike: class j is
+            drawn with a probability in proportion to ``frequency_j ** (1 - rare)``.
+
+        Returns
+        -------
+        classes : int64 Tensor of shape (n,)
+        weights : Tensor of float64, shape (n,)
+            Frequency over probability, whose expectation is 1.
+
+        Examples
+        --------
+        >>> classes = WeatherClasses(
+        ...     torch.tensor([0.1]), torch.empty(2, 0), torch.arange(2)[:, None])
+        >>> law = WeatherLaw(classes, torch.tensor([0.75, 0.25]))
+        >>> drawn, weights = law.draw(seed=0, first=0, n=8)
+        >>> int((drawn == 1).sum()), weights.tolist() == [1.0] * 8
+        (2, True)
+        >>> drawn, weights = law.draw(seed=0, first=0, n=8, rare=1.0)
+        >>> int((drawn == 1).sum()), float(weights.mean())
+        (4, 1.0)
+        """
+        frequencies = self.frequencies.double()
+        probabilities = frequencies ** (1 - rare)
+        probabilities = probabilities / probabilities.sum()
+        start = derived_seed(seed, 0) / 2**63
+        number = torch.arange(first, first + n, dtype=torch.float64)
+        drawn = _inverse(probabilities, (start + number * _GOLDEN) % 1)
+        return drawn, (frequencies / probabilities)[drawn]
+
+    def of_seeds(self, seeds: Sequence[int]) -> Tensor:
+        """A class for each of some seeds, by chance and not stratified."""
+        place = torch.tensor([derived_seed(seed, 0) / 2**63 for seed in seeds], dtype=torch.float64)
+        return _inverse(self.frequencies.double(), place)
+
+    def class_of(self, mean: float, unevenness: float | None = None) -> int:
+        """Class of windows with a mean rain in mm/h.
+
+        Parameters
+        ----------
+        mean : float
+        unevenness : float or None
+            Root mean square over mean; None: in the middle of what windows of that mean have.
+        """
+        by_mean = torch.searchsorted(
+            self.classes.edges, torch.tensor([mean]).to(self.classes.edges)
+        )
+        numbers = self.classes.numbers[by_mean][0]
+        if unevenness is None:
+            return int(numbers[len(numbers) // 2])
+        return int(self.classes.of(torch.tensor([mean]), torch.tensor([unevenness]))[0])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """For a file."""
+        return {
+            "edges": self.classes.edges,
+            "unevenness_edges": self.classes.unevenness_edges,
+            "numbers": self.classes.numbers,
+            "frequencies": self.frequencies,
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> WeatherLaw:
+        """What `tensors` gave."""
+        names = ("edges", "unevenness_edges", "numbers")
+        return cls(WeatherClasses(*(tensors[name] for name in names)), tensors["frequencies"])
+
+
+def _inverse(probabilities: Tensor, place: Tensor) -> Tensor:
+    """Classes at places in [0, 1) of the cumulative distribution."""
+    found = torch.searchsorted(probabilities.cumsum(0), place, right=True)
+    return found.clamp(max=len(probabilities) - 1)
+
+
+def prior_of(tensors: Mapping[str, Tensor], periodic: tuple[bool, bool, bool]) -> MixturePrior:
+    """A prior from its tensors in a file."""
+    return MixturePrior(tensors["weights"], tensors["mean"], tensors["power"], periodic)

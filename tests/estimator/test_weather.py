@@ -1,0 +1,218 @@
+"""The weather of a window: its law, storms by order, rare events with weights."""
+
+import numpy as np
+import pytest
+import torch
+
+from skdiffuse import NetworkSettings, PrecipDiffusion, SamplerSettings, make_precipitation
+from skdiffuse.cubes import validate_cube
+from skdiffuse.estimator.weather import WeatherLaw
+from skdiffuse.networks import WeatherClasses
+from skdiffuse.training import WindowBatches
+
+OPTIONS = {"n_frames": 2, "random_state": 0, "verbose": False}
+
+
+def law_of(*frequencies):
+    n = len(frequencies)
+    edges = torch.arange(1.0, n, dtype=torch.float64)
+    classes = WeatherClasses(edges, torch.empty(n, 0), torch.arange(n)[:, None])
+    return WeatherLaw(classes, torch.tensor(frequencies, dtype=torch.float64))
+
+
+class TestLaw:
+    @pytest.mark.parametrize("n", [10, 100, 1000])
+    def test_shares_are_even_but_for_rounding(self, n):
+        """Far closer than chance would bring them, whose error is sqrt(p (1 - p) n)."""
+        law = law_of(0.6, 0.3, 0.09, 0.01)
+        for seed in range(5):
+            drawn, weights = law.draw(seed, 0, n)
+            counts = torch.bincount(drawn, minlength=4)
+            assert (counts - n * law.frequencies).abs().max() < 3
+            np.testing.assert_allclose(weights, 1.0)
+
+    def test_a_class_depends_on_the_number_alone(self):
+        law = law_of(0.5, 0.4, 0.1)
+        whole, weights = law.draw(3, 0, 50, rare=0.5)
+        for first, n in ((0, 20), (20, 1), (21, 29)):
+            part, some = law.draw(3, first, n, rare=0.5)
+            assert torch.equal(part, whole[first : first + n])
+            assert torch.equal(some, weights[first : first + n])
+
+    @pytest.mark.parametrize("rare", [0.0, 0.3, 1.0])
+    def test_weights_undo_the_preference(self, rare):
+        """The weighted frequency of each class is its own."""
+        law = law_of(0.7, 0.25, 0.05)
+        drawn, weights = law.draw(0, 0, 20_000, rare)
+        for k, frequency in enumerate(law.frequencies):
+            found = weights[drawn == k].sum() / len(drawn)
+            assert float(found) == pytest.approx(float(frequency), rel=0.01)
+        shares = torch.bincount(drawn, minlength=3) / len(drawn)
+        expected = law.frequencies ** (1 - rare)
+        torch.testing.assert_close(shares.double(), expected / expected.sum(), rtol=0.01, atol=1e-4)
+
+    def test_seeds_give_the_frequencies(self):
+        law = law_of(0.7, 0.3)
+        drawn = law.of_seeds(range(4000))
+        assert float((drawn == 1).double().mean()) == pytest.approx(0.3, abs=4 * 0.0072)
+        assert torch.equal(law.of_seeds([7, 8]), drawn[7:9])
+
+    def test_class_of_a_mean(self):
+        numbers = torch.arange(6).reshape(2, 3)
+        edges = torch.tensor([[1.5, 2.5], [1.2, 3.0]], dtype=torch.float64)
+        classes = WeatherClasses(torch.tensor([1.0], dtype=torch.float64), edges, numbers)
+        law = WeatherLaw(classes, torch.full((6,), 1 / 6, dtype=torch.float64))
+        assert law.class_of(0.5) == 1
+        assert law.class_of(4.0) == 4
+        assert law.class_of(4.0, unevenness=1.0) == 3
+        assert law.class_of(0.5, unevenness=9.0) == 2
+
+    def test_file_form(self):
+        law = law_of(0.7, 0.3)
+        back = WeatherLaw.from_tensors(law.tensors())
+        assert torch.equal(back.draw(0, 0, 9)[0], law.draw(0, 0, 9)[0])
+        assert torch.equal(back.classes.edges, law.classes.edges)
+
+
+@pytest.fixture(scope="module")
+def cube():
+    return make_precipitation(300, (8, 8), random_state=0)
+
+
+@pytest.fixture(scope="module")
+def untrained(cube):
+    """Whose network is its mixture still: what it draws is known in closed form."""
+    sampler = SamplerSettings(n_steps=24)
+    model = PrecipDiffusion(**OPTIONS, max_steps=1, sampler=sampler).fit(cube)
+    zero = model.network_.network.head
+    torch.nn.init.zeros_(zero.weight)
+    torch.nn.init.zeros_(zero.bias)
+    return model
+
+
+def latent_means(model, rain):
+    return model.latent_.encode(torch.as_tensor(np.asarray(rain))).mean((1, 2, 3)).double()
+
+
+class TestGeneration:
+    def test_weather_is_that_of_the_training_rain(self, untrained, cube):
+        """Against the means of windows of the cube, of which they were learnt."""
+        drawn = np.asarray(untrained.sample(400)).mean((1, 2, 3))
+        real = np.asarray(cube.values[: 2 * 150]).reshape(150, 2, 8, 8).mean((1, 2, 3))
+        error = np.hypot(drawn.std() / 20, real.std() / np.sqrt(150))
+        assert abs(drawn.mean() - real.mean()) < 4 * error
+        assert drawn.mean() == pytest.approx(real.mean(), rel=0.2)
+
+    def test_storms_by_order(self, untrained):
+        """The mean latent of a class is that of its Gaussian."""
+        prior = untrained.model_.prior
+        for storm in (0, prior.n_classes // 2, prior.n_classes - 1):
+            with torch.no_grad():
+                rain = untrained.sample(64, storm=storm, random_state=1)
+            spread = (prior.power[storm, 0, 0, 0] / prior.power[storm].numel()).sqrt()
+            wanted = prior.mean[storm]
+            # Rain below 0 is cut off, which lifts the mean of dry classes.
+            found = latent_means(untrained, rain).mean()
+            assert found > wanted - 4 * spread / 8
+            if storm == prior.n_classes - 1:
+                assert abs(found - wanted) < 4 * spread / 8 + 0.15
+        means = [float(untrained.sample(32, storm={"mean": m}).mean()) for m in (0.05, 0.5, 2.0)]
+        assert means[0] < means[1] < means[2]
+
+    def test_rare_weather_weighs_what_it_is_worth(self, untrained, cube):
+        plain = untrained.sample(400, random_state=2)
+        rare = untrained.sample(400, rare=0.7, random_state=3)
+        weights = rare.weight.values
+        np.testing.assert_array_equal(
+            weights, untrained.sample_weights(400, rare=0.7, random_state=3)
+        )
+        assert weights.std() > 0.5
+        assert weights.mean() == pytest.approx(1.0, abs=0.05)
+        assert float(rare.mean()) > 1.3 * float(plain.mean())
+        weighted = float((rare * rare.weight).mean())
+        error = np.hypot(
+            float(plain.mean(("time", "y", "x")).std()) / 20,
+            float((rare * rare.weight).mean(("time", "y", "x")).std()) / 20,
+        )
+        assert abs(weighted - float(plain.mean())) < 4 * error
+
+    def test_numbers_and_seeds(self, untrained):
+        whole = np.asarray(untrained.sample(6, rare=0.5, random_state=1))
+        part = np.asarray(untrained.sample(2, rare=0.5, first=4, random_state=1))
+        np.testing.assert_allclose(part, whole[4:], atol=1e-4)
+        weights = untrained.sample_weights(6, rare=0.5, random_state=1)
+        np.testing.assert_array_equal(
+            untrained.sample_weights(2, rare=0.5, first=4, random_state=1), weights[4:]
+        )
+
+    def test_nothing_known_is_sampling_here_too(self, untrained):
+        """Long series and gaps of everything have the weather's frequencies as well."""
+        nothing = np.full((120, 2, 8, 8), np.nan, np.float32)
+        nothing[0, 0, 0, 0] = 0.0
+        mask = np.zeros(nothing.shape, bool)
+        filled = np.asarray(untrained.impute(nothing, mask, random_state=4))[0]
+        drawn = np.asarray(untrained.sample(120, random_state=5))
+        error = np.hypot(filled.mean((1, 2, 3)).std(), drawn.mean((1, 2, 3)).std()) / np.sqrt(120)
+        assert abs(filled.mean() - drawn.mean()) < 4 * error
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"storm": 99}, r"storm=99 must be a class from 0 to \d+, or a dict with 'mean'"),
+            ({"storm": True}, "storm=True must be a class"),
+            ({"storm": {"peak": 3}}, r"storm=\{'peak': 3\} must be"),
+            ({"storm": {"mean": -1.0}}, "mean"),
+            ({"rare": 1.5}, "rare"),
+            ({"storm": 1, "rare": 0.5}, "rare=0.5 chooses among weathers, and storm=1 has chosen"),
+        ],
+    )
+    def test_errors(self, untrained, options, message):
+        with pytest.raises((ValueError, TypeError), match=message):
+            untrained.sample(1, **options)
+
+    def test_a_model_without_weather_says_so(self, cube):
+        model = PrecipDiffusion(**OPTIONS, max_steps=1, network=NetworkSettings(skip="wiener"))
+        model.fit(cube)
+        for options in ({"storm": 1}, {"rare": 0.5}):
+            with pytest.raises(ValueError, match="need a model that knows the weather"):
+                model.sample(1, **options)
+
+
+class TestKeeping:
+    def test_file(self, untrained, tmp_path):
+        untrained.save(tmp_path / "m")
+        back = PrecipDiffusion.load(tmp_path / "m")
+        np.testing.assert_array_equal(
+            back.sample(3, rare=0.5, random_state=1), untrained.sample(3, rare=0.5, random_state=1)
+        )
+        assert torch.equal(back.model_.prior.power, untrained.model_.prior.power)
+
+    def test_resumed_training_ends_with_the_same_bits(self, cube, tmp_path):
+        straight = PrecipDiffusion(**OPTIONS, max_steps=4).fit(cube)
+        kept = {**OPTIONS, "checkpoint_dir": tmp_path, "warm_start": True}
+        PrecipDiffusion(**kept, max_steps=2).fit(cube)
+        resumed = PrecipDiffusion(**kept, max_steps=4).fit(cube)
+        assert resumed.n_iter_ == 4
+        for name, weights in straight.network_.state_dict().items():
+            assert torch.equal(weights, resumed.network_.state_dict()[name]), name
+        assert torch.equal(
+            straight.model_.weathers.frequencies, resumed.model_.weathers.frequencies
+        )
+
+
+def test_training_windows_are_told_their_class_most_of_the_time(cube, untrained):
+    """Against the classes of the windows themselves; 15 % are told nothing."""
+    windows = WindowBatches(validate_cube(cube), 2, (8, 8), 64, seed=1)
+    without = windows.batch(0)
+    windows.weathers = classes = untrained.model_.weathers.classes
+    told = []
+    for step in range(20):
+        rain, _, also = windows.batch(step)
+        known = also["weather"] >= 0
+        assert torch.equal(also["weather"][known], classes(rain)[known])
+        told.append(known)
+    share = torch.cat(told).double().mean()
+    assert float(share) == pytest.approx(0.85, abs=4 * 0.01)
+    # The windows are those that are drawn without.
+    assert torch.equal(windows.batch(0)[0], without[0])
+    assert "weather" not in without[2]
