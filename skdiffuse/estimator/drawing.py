@@ -67,7 +67,8 @@ def draw(
     observation : Observation, optional
         What is known, in mm/h. Sequence k of its n goes with the seeds k, k + n, ...
     weather : int64 Tensor, optional
-        Class of weather of each sequence; told where the shape is that of the training windows.
+        Class of weather of each sequence; told where the shape is that of the training windows
+        and the network sees it as a whole.
     overlap : int, optional
         Frames that windows share where sequences are longer than the network's; None: half.
     compose : bool
@@ -86,7 +87,8 @@ def draw(
     if observation is not None:
         observation = observation.through(latent.decode_smoothly, latent.encode)
     told = {} if request.y is None else model.told.asked(request.y, len(seeds), shape)
-    if weather is not None and shape == (model.n_frames, *model.field_shape):
+    is_window = shape == (model.n_frames, *model.field_shape)
+    if weather is not None and is_window and network is model.network:
         told["weather"] = weather
     evaluations = request.n_steps * step.evaluations + 1
     total = len(seeds) * evaluations

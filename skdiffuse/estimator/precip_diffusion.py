@@ -426,11 +426,18 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             log_likelihood=log_likelihood,
             likelihood_scale=likelihood_scale,
         )
+        field = self._field(shape)
+        is_window = field == self.model_.field_shape and (tile_size or max(field)) >= max(field)
+        if (storm is not None or rare) and not is_window:
+            raise ValueError(
+                f"storm={storm!r} and rare={rare!r} speak of windows of the trained size "
+                f"{self.model_.field_shape}, seen as a whole: leave out shape and tile_size."
+            )
         return generation.sample(
             self.model_,
             request,
             n_samples,
-            shape=self._field(shape),
+            shape=field,
             storm=checked_storm(storm, rare, self.model_.weathers),
             rare=rare,
             first=first,

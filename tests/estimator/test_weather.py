@@ -170,6 +170,21 @@ class TestGeneration:
         with pytest.raises((ValueError, TypeError), match=message):
             untrained.sample(1, **options)
 
+    @pytest.mark.parametrize("asked", [{"storm": 1}, {"rare": 0.5}])
+    @pytest.mark.parametrize("size", [{"shape": (8, 16)}, {"shape": (16, 16)}])
+    def test_weather_is_that_of_one_window(self, untrained, asked, size):
+        """On other fields nothing could be told, and weights would be of nothing."""
+        with pytest.raises(ValueError, match=r"windows of the trained size \(8, 8\)"):
+            untrained.sample(1, **asked, **size)
+        assert untrained.sample(1, **size).shape[-2:] == size["shape"]
+
+    def test_tiles_are_told_nothing(self, cube):
+        model = PrecipDiffusion(**OPTIONS, max_steps=1, sampler=SamplerSettings(n_steps=2))
+        model.fit(make_precipitation(20, (16, 16), random_state=0))
+        assert model.sample(1, tile_size=8).shape == (1, 2, 16, 16)
+        with pytest.raises(ValueError, match="leave out shape and tile_size"):
+            model.sample(1, tile_size=8, rare=0.5)
+
     def test_a_model_without_weather_says_so(self, cube):
         model = PrecipDiffusion(**OPTIONS, max_steps=1, network=NetworkSettings(skip="wiener"))
         model.fit(cube)
