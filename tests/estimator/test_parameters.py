@@ -141,8 +141,8 @@ def test_settings_are_reached_through_shortcuts():
 
 def test_grid_search_over_a_setting():
     """The better of two learning rates is found, as if each had been fitted by hand."""
-    rain = make_precipitation(4 * 24, (8, 8), random_state=0).values.reshape(24, 4, 8, 8)
-    model = PrecipDiffusion(n_frames=4, max_steps=30, random_state=0, verbose=False)
+    rain = make_precipitation(4 * 12, (8, 8), random_state=0).values.reshape(12, 4, 8, 8)
+    model = PrecipDiffusion(n_frames=4, max_steps=5, random_state=0, verbose=False)
     rates = [1e-3, 1e-8]
     search = GridSearchCV(model, {"training__learning_rate": rates}, cv=KFold(2)).fit(rain)
     by_hand = [
