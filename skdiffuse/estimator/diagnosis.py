@@ -105,9 +105,7 @@ def denoising_report(
     parts, parameters = _parts_of(model)
     check_scalar(n_windows, "n_windows", Integral, min_val=2)
     check_scalar(n_draws, "n_draws", Integral, min_val=1)
-    request = SamplingRequest.of(
-        parts, parameters, batch_size=batch_size, random_state=random_state
-    )
+    request = SamplingRequest.of(parameters, batch_size=batch_size, random_state=random_state)
     levels = _checked_levels(log_snrs, "log_snrs", parts)
     starts = np.empty(0)
     if paired_log_snrs is not None:

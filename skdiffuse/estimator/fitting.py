@@ -395,13 +395,16 @@ def _start(
         return prior_of(unflatten("prior", setup), periodic), law
     # The first group of blocks: it is needed next.
     numbers = range(_batches_for_spectrum(windows))
-    batches = tee((windows.batch(2**40 + k, group=0)[:2] for k in numbers), 3)
-    latents = (latent.encode(rain) for rain, _ in batches[0])
-    weights = (w for _, w in batches[1])
+    batches = (windows.batch(2**40 + k, group=0)[:2] for k in numbers)
+    # Read in step with each other, so that no more than a batch is held; one that was left unread
+    # would hold them all.
+    for_latents, for_weights, *rest = tee(batches, 2 if plan.skip == "wiener" else 3)
+    latents = (latent.encode(rain) for rain, _ in for_latents)
+    weights = (w for _, w in for_weights)
     if plan.skip == "wiener":
         return mean_power(latents, weights, periodic), None
     n_classes, n_parts = parameters.network.weathers
-    rates = (rain for rain, _ in batches[2])
+    rates = (rain for rain, _ in rest[0])
     prior, classes = fit_mixture(latents, weights, n_classes, periodic, rates, n_parts)
     law = WeatherLaw(classes, prior.weights.double())
     return prior, law if plan.tells_weather else None

@@ -989,7 +989,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         return getattr(self.model_, name)
 
     def _request(self, **asked: Any) -> SamplingRequest:
-        return SamplingRequest.of(self.model_, check_parameters(self), **asked)
+        return SamplingRequest.of(check_parameters(self), **asked)
 
     def _conditional_request(
         self,

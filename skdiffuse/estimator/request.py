@@ -76,7 +76,6 @@ class SamplingRequest:
     @classmethod
     def of(
         cls,
-        model: RainModel,
         parameters: Parameters,
         *,
         n_steps: int | None = None,
