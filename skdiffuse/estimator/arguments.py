@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils import check_scalar
 
 from skdiffuse.cubes import align_like
-from skdiffuse.estimator.weather import WeatherLaw
+from skdiffuse.estimator.weather import Storm, WeatherLaw
 from skdiffuse.runtime.array_types import ArrayOrDataArray
 
 __all__ = ["check_number", "checked_mask", "checked_sizes", "checked_storm"]
@@ -48,8 +48,8 @@ def checked_mask(mask: ArrayOrDataArray, X: ArrayOrDataArray, shape: tuple[int, 
 
 def checked_storm(
     storm: int | Mapping[str, float] | None, rare: float, weathers: WeatherLaw | None
-) -> int | None:
-    """The class of weather that is asked for, None for whatever comes."""
+) -> Storm | None:
+    """The weather that is asked for, None for whatever comes."""
     check_scalar(rare, "rare", Real, min_val=0, max_val=1)
     if storm is None and rare == 0:
         return None
@@ -68,9 +68,9 @@ def checked_storm(
     if isinstance(storm, Mapping) and "mean" in storm and set(storm) <= {"mean", "unevenness"}:
         for name, value in storm.items():
             check_scalar(value, f"storm[{name!r}]", Real, min_val=0)
-        return weathers.class_of(**storm)
+        return Storm(weathers.class_of(**storm), float(storm["mean"]))
     if isinstance(storm, Integral) and not isinstance(storm, bool) and 0 <= int(storm) < n:
-        return int(storm)
+        return Storm(int(storm))
     raise ValueError(
         f"storm={storm!r} must be a class from 0 to {n - 1}, or a dict with 'mean' in mm/h and, if "
         "you like, 'unevenness'."

@@ -381,9 +381,10 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         shape : tuple of int or None, default=None
             Rows and columns; None: those of a training window.
         storm : int, dict or None, default=None
-            Weather by order: a class of `model_.weathers`, or ``{"mean": 2.0}`` in mm/h, with
-            ``"unevenness"``, root mean square over mean, if you like. None: as often as in the
-            training rain, stratified. Told where `shape` is that of a training window.
+            Weather by order: a class of `model_.weathers`, or ``{"mean": 2.0}``, the mean rain of a
+            sequence in mm/h, with ``"unevenness"``, root mean square over mean, if you like. None:
+            as often as in the training rain, stratified, or, where `y` or `log_likelihood` ask for
+            something, whatever comes. Only where `shape` is that of a training window.
         rare : float, default=0.0
             How much rare weather is preferred, up to 1, where all classes are drawn alike. What a
             sequence then stands for is its weight, the coordinate ``weight`` of a DataArray and in
@@ -433,6 +434,11 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
                 f"storm={storm!r} and rare={rare!r} speak of windows of the trained size "
                 f"{self.model_.field_shape}, seen as a whole: leave out shape and tile_size."
             )
+        if rare and not (y is None and log_likelihood is None):
+            raise ValueError(
+                f"rare={rare!r} prefers weather by how often it is, which y and log_likelihood "
+                "change by an unknown amount: leave rare out, or order a storm instead."
+            )
         return generation.sample(
             self.model_,
             request,
@@ -469,7 +475,8 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         check_is_fitted(self)
         checked_storm(None, rare, self.model_.weathers)
         request = self._request(random_state=random_state)
-        return generation.weather_of(self.model_, request, first, n_samples, None, rare)[1]
+        drawn = generation.weather_of(self.model_, request, first, n_samples, None, rare)
+        return np.ones(n_samples) if drawn is None else drawn.weights.numpy()
 
     def simulate(
         self,
