@@ -13,7 +13,7 @@ from torch import Tensor
 from skdiffuse.networks import MixturePrior, WeatherClasses
 from skdiffuse.runtime.seeds import derived_seed
 
-__all__ = ["DrawnWeather", "Storm", "WeatherLaw", "prior_of", "with_means"]
+__all__ = ["DrawnWeather", "Storm", "WeatherLaw", "prior_of", "prior_tensors", "with_means"]
 
 # Fractional part of the golden ratio: its multiples are spread over the circle as evenly as
 # multiples of one number can be, however many are taken.
@@ -211,6 +211,19 @@ def _inverse(probabilities: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
     return found, inside.clamp(0, 1)
 
 
+def prior_tensors(prior: MixturePrior) -> dict[str, Tensor]:
+    """A prior for a file: spectra that were averaged over rings are kept once for each ring."""
+    power, mode = torch.unique(prior.power.flatten(1), dim=1, return_inverse=True)
+    small = torch.int16 if power.shape[1] < 2**15 else torch.int32
+    return {
+        "weights": prior.weights,
+        "mean": prior.mean,
+        "power": power,
+        "mode": mode.reshape(prior.power.shape[1:]).to(small),
+    }
+
+
 def prior_of(tensors: Mapping[str, Tensor], periodic: tuple[bool, bool, bool]) -> MixturePrior:
-    """A prior from its tensors in a file."""
-    return MixturePrior(tensors["weights"], tensors["mean"], tensors["power"], periodic)
+    """What `prior_tensors` gave."""
+    power = tensors["power"][:, tensors["mode"].long()]
+    return MixturePrior(tensors["weights"], tensors["mean"], power, periodic)
