@@ -10,6 +10,7 @@ import numpy as np
 from scipy import fft
 
 from skdiffuse.metrics.arrays import check_ndim, frames_with_next
+from skdiffuse.metrics.by_name import samples_by_name
 
 
 def _pair_correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -41,6 +42,7 @@ def _mean_valid(pairs: list[float]) -> float:
     return float(known.mean()) if known.size else float("nan")
 
 
+@samples_by_name(axes=("time", "y", "x"))
 def autocorrelation(X: Any, max_lag: int = 1) -> np.ndarray:
     """Return the mean correlation between frames some steps apart, of ``log(1 + r)``.
 
@@ -97,6 +99,7 @@ def _moved(a: np.ndarray, dy: int, dx: int) -> np.ndarray:
     return out
 
 
+@samples_by_name(axes=("time", "y", "x"))
 def lagrangian_autocorrelation(X: Any, max_lag: int = 1) -> np.ndarray:
     """Return the correlation between frames some steps apart, moving with the rain.
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, overload
 
 import numpy as np
 
+from skdiffuse.cubes.alignment import align_cases
 from skdiffuse.metrics.arrays import like, paired_blocks
 from skdiffuse.metrics.bias import relative_bias
 from skdiffuse.metrics.crps import NOTHING_TO_SCORE, check_ensemble, mean_of_valid, ratio
@@ -22,7 +23,8 @@ def _score_fields(
     obs: Any, ens: Any, axis: int | str, average: bool, name: str, units: str, score: _FieldScore
 ) -> float | ArrayOrDataArray:
     """Apply ``score(fields, members, known)`` to blocks of fields (n, y, x), gaps set to 0."""
-    y, x = check_ensemble(obs, ens, axis)
+    obs, ens, place = align_cases(obs, ens, axis, ("y", "x"))
+    y, x = check_ensemble(obs, ens, place)
     if y.ndim < 2:
         raise ValueError(f"obs must have shape (..., y, x); got {y.shape}.")
     out = np.empty(y.shape[:-2])

@@ -9,6 +9,7 @@ from scipy.stats import genextreme, genpareto
 from sklearn.utils import check_random_state
 
 from skdiffuse.metrics.arrays import blocks, check_ndim, valid_values
+from skdiffuse.metrics.by_name import samples_by_name
 from skdiffuse.metrics.quantiles import _quantiles
 
 
@@ -131,6 +132,7 @@ def return_levels(
     return ReturnLevels(T, level, base + low, base + high, float(shape), int(data.size))
 
 
+@samples_by_name()
 def tail_dependence(X: Any, distance: int, *, level: float = 0.99) -> float:
     """Return how often a cell is extreme given that another some cells away is.
 
@@ -173,6 +175,7 @@ def tail_dependence(X: Any, distance: int, *, level: float = 0.99) -> float:
     return float(both / extreme) if extreme else float("nan")
 
 
+@samples_by_name()
 def areal_reduction_factor(X: Any, size: int, *, level: float = 0.999) -> float:
     """Return how much less extreme the mean over an area is than rain at a point.
 

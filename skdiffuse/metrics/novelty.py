@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skdiffuse.metrics.arrays import check_same_grid, to_numpy
+from skdiffuse.metrics.by_name import samples_by_name
 
 
 class NearestDistance(NamedTuple):
@@ -24,6 +25,7 @@ class NearestDistance(NamedTuple):
     index: np.ndarray  # type: ignore[assignment]  # hides the method of tuples
 
 
+@samples_by_name("train", axes=("time", "y", "x"))
 def nearest_training_distance(sim: Any, train: Any, *, chunk: int = 256) -> NearestDistance:
     """Find the training sequence nearest to each sample: is the model copying?
 

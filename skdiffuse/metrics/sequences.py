@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from skdiffuse.cubes.layout import ordered
 from skdiffuse.metrics.arrays import blocks, to_numpy
 
 
@@ -32,6 +34,8 @@ def windows(X: Any, n_frames: int | None) -> Iterator[Any]:
     >>> [w[:, 0, 0].tolist() for w in windows(np.arange(5.0).reshape(5, 1, 1), 2)]
     [[0.0, 1.0], [2.0, 3.0]]
     """
+    _check_length(n_frames)
+    X = ordered(X)
     if np.ndim(X) == 4:
         if n_frames is not None and np.shape(X)[1] < n_frames:
             raise ValueError(
@@ -59,6 +63,14 @@ def windows(X: Any, n_frames: int | None) -> Iterator[Any]:
         raise ValueError(f"X has no {n} frames in a row (of {len(X)}) to score.")
 
 
+def _check_length(n_frames: int | None) -> None:
+    if n_frames is not None and not (isinstance(n_frames, Integral) and n_frames >= 1):
+        raise ValueError(
+            f"n_frames={n_frames!r} must be a whole number of at least 1, the frames of a "
+            "sequence, or None."
+        )
+
+
 def sequences_of(X: Any, n_frames: int | None) -> np.ndarray:
     """Return a cube as sequences (n, time, y, x) in memory; a series is cut where it has no gap.
 
@@ -74,6 +86,7 @@ def sequences_of(X: Any, n_frames: int | None) -> np.ndarray:
     >>> sequences_of(np.zeros((7, 4, 4)), 3).shape
     (2, 3, 4, 4)
     """
+    X = ordered(X)
     if np.ndim(X) == 4:
         return to_numpy(X if n_frames is None else X[:, :n_frames])
     return np.concatenate(
@@ -83,6 +96,8 @@ def sequences_of(X: Any, n_frames: int | None) -> np.ndarray:
 
 def each_sequence(X: Any, n_frames: int) -> Iterator[np.ndarray]:
     """Yield the sequences (time, y, x) one by one; of a lazy cube a block is loaded at a time."""
+    _check_length(n_frames)
+    X = ordered(X)
     if np.ndim(X) == 4:
         for block in blocks(X[:, :n_frames], item_ndim=3):
             yield from block

@@ -12,6 +12,7 @@ from scipy.signal import get_window
 from scipy.sparse import csr_array
 
 from skdiffuse.metrics.arrays import blocks, check_ndim, whole_series
+from skdiffuse.metrics.by_name import samples_by_name
 
 Missing = Literal["drop", "zero"]
 SpectrumKind = Literal["spatial", "temporal"]
@@ -84,6 +85,7 @@ def _frames(X: Any, missing: Missing) -> Iterator[tuple[np.ndarray, np.ndarray]]
         )
 
 
+@samples_by_name()
 def spatial_psd(
     X: Any,
     *,
@@ -187,6 +189,7 @@ def spatial_psd(
     return PowerSpectrum(k, P.reshape((*np.shape(X)[:-2], k.size)))
 
 
+@samples_by_name(axes=("time", "y", "x"))
 def temporal_psd(
     X: Any,
     *,

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from skdiffuse.metrics.arrays import check_same_units
+from skdiffuse.cubes.layout import ordered
+from skdiffuse.metrics.arrays import check_same_grid, check_same_units
+from skdiffuse.metrics.by_name import samples_by_name
 from skdiffuse.metrics.readings import more_or_less
 from skdiffuse.metrics.score import Score, Statistic, register
 from skdiffuse.metrics.spectra import (
@@ -31,9 +33,11 @@ def _both_spectra(
                 "obs and sim need fields of one size to compare spatial spectra; got "
                 f"{np.shape(obs)[-2:]} and {np.shape(sim)[-2:]}."
             )
+        check_same_grid(obs, sim)
         last = last_whole_ring(*np.shape(obs)[-2:])
         P, Q = (spatial_psd(X, **options).P for X in (obs, sim))
     elif kind == "temporal":
+        obs, sim = ordered(obs, name="obs"), ordered(sim, name="sim")
         lengths = [np.shape(X)[-3] for X in (obs, sim) if np.ndim(X) >= 3]
         options = {"n_frames": min(lengths, default=None), **options}
         P, Q = (temporal_psd(X, **options).P for X in (obs, sim))
@@ -62,6 +66,7 @@ def _missing_power(P: np.ndarray, Q: np.ndarray, above: float = 0.5) -> float:
     return float(1 - Q[start:].sum() / power) if power > 0 else float("nan")
 
 
+@samples_by_name("sim")
 def log_spectral_distance(
     obs: Any, sim: Any, *, kind: SpectrumKind = "spatial", **options: Any
 ) -> float:
@@ -95,6 +100,7 @@ def log_spectral_distance(
     return distance
 
 
+@samples_by_name("sim")
 def power_deficit(
     obs: Any,
     sim: Any,

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import fft
 
 from skdiffuse.metrics.arrays import blocks, check_ndim, frames_with_next
+from skdiffuse.metrics.by_name import samples_by_name
 from skdiffuse.metrics.spectra import PowerSpectrum, _folded, _rings
 
 
@@ -27,6 +28,7 @@ class Anisotropy(NamedTuple):
     orientation: float
 
 
+@samples_by_name()
 def anisotropy(X: Any) -> Anisotropy:
     """Measure how elongated rain patterns are, and along which direction.
 
@@ -75,6 +77,7 @@ def anisotropy(X: Any) -> Anisotropy:
     )
 
 
+@samples_by_name(axes=("time", "y", "x"))
 def coherence(X: Any, lag: int = 1) -> PowerSpectrum:
     """Return how far frames some steps apart agree in phase, by scale.
 
