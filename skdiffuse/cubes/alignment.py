@@ -11,7 +11,14 @@ import xarray as xr
 
 from skdiffuse.cubes.layout import has_names, kind_of, ordered
 
-__all__ = ["align_cases", "align_grid", "align_like", "label_places", "same_labels"]
+__all__ = [
+    "align_cases",
+    "align_grid",
+    "align_labels",
+    "align_like",
+    "label_places",
+    "same_labels",
+]
 
 
 def align_like(mask: object, X: np.ndarray | xr.DataArray, name: str = "mask") -> np.ndarray:
@@ -171,8 +178,17 @@ def label_places(theirs: pd.Index, ours: pd.Index) -> np.ndarray | None:
     return found if (found >= 0).all() else None
 
 
-def _in_labels_of(X: xr.DataArray, like: xr.DataArray, dims: Any) -> xr.DataArray:
-    """Bring labels to the order of those of another array, where they are the same set."""
+def align_labels(X: xr.DataArray, like: xr.DataArray, dims: Any) -> xr.DataArray:
+    """Bring labels along some dimensions to the order of another array, where they are the same.
+
+    Where they are not, `X` stays as it is.
+
+    Examples
+    --------
+    >>> X = xr.DataArray([1.0, 2.0], dims="y", coords={"y": [10, 20]})
+    >>> align_labels(X, X.isel(y=[1, 0]), ["y"]).values.tolist()
+    [2.0, 1.0]
+    """
     order: dict[Hashable, Any] = {}
     for dim in dims:
         if dim not in X.indexes or dim not in like.indexes:
@@ -215,7 +231,7 @@ def align_grid(
     """
     obs, sim = ordered(obs, axes, names[0]), ordered(sim, axes, names[1])
     if has_names(obs) and has_names(sim):
-        sim = _in_labels_of(sim, obs, [d for d in obs.dims[-2:] if d in sim.dims[-2:]])
+        sim = align_labels(sim, obs, [d for d in obs.dims[-2:] if d in sim.dims[-2:]])
     return obs, sim
 
 
@@ -290,7 +306,7 @@ def align_cases(
                 f"well: give the dimension of the members, one of {further}, by its name."
             )
         front = [member, *(dim for dim in further if dim != member)]
-    sim = _in_labels_of(sim.transpose(*front, *obs.dims), obs, obs.dims)
+    sim = align_labels(sim.transpose(*front, *obs.dims), obs, obs.dims)
     return obs, sim, None if axis is None else 0
 
 

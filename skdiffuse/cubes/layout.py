@@ -151,7 +151,7 @@ def _check_frames(
     if here in placed.values() or kinds[here] is not None:
         return
     raise _unclear(
-        X, name, axes, f"{here!r} stands where frames are looked for, and {placed['time']!r} is time"
+        X, name, axes, f"{here!r} stands where frames should, and {placed['time']!r} is time"
     )
 
 

@@ -176,6 +176,13 @@ def place_of(axis: Any, parameter: str, X: Any, name: str) -> int:
     )
 
 
+def check_whole(value: Any, name: str, lowest: int = 1) -> int:
+    """Return a whole number of at least `lowest`, or say what is wrong with it."""
+    if isinstance(value, Integral) and not isinstance(value, bool) and value >= lowest:
+        return int(value)
+    raise ValueError(f"{name}={value!r} must be a whole number of at least {lowest}.")
+
+
 def check_same_grid(obs: Any, sim: Any, names: tuple[str, str] = ("obs", "sim")) -> None:
     """Raise unless two cubes share their grid, and their calendar and units where they say.
 
@@ -245,15 +252,19 @@ def check_same_cases(obs: Any, sim: Any, names: tuple[str, str] = ("obs", "sim")
     check_same_units(obs, sim, names)
     if not (hasattr(obs, "dims") and hasattr(sim, "dims")):
         return
-    a, b = names
     _check_same_calendar(obs, sim, names)
-    shared = [d for d in obs.dims if d in sim.dims]
-    _check_same_places(obs, sim, shared, names)
-    for dim in shared:
+    check_same_labels(obs, sim, [d for d in obs.dims if d in sim.dims], names)
+
+
+def check_same_labels(obs: Any, sim: Any, dims: Any, names: tuple[str, str]) -> None:
+    """Raise where two DataArrays have other numbers or times along some dimensions of both."""
+    a, b = names
+    _check_same_places(obs, sim, dims, names)
+    for dim in dims:
         if dim not in obs.coords or dim not in sim.coords:
             continue
         u, v = np.asarray(obs[dim]), np.asarray(sim[dim])
-        times = [w.dtype.kind == "M" or hasattr(w.flat[0], "calendar") for w in (u, v) if w.size]
+        times = [w.dtype.kind in "mM" or hasattr(w.flat[0], "calendar") for w in (u, v) if w.size]
         if len(times) == 2 and all(times) and u.shape == v.shape and np.any(u != v):
             raise ValueError(
                 f"{a} and {b} are of different times: {dim!r} runs {str(u[0])[:16]} to "

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skdiffuse.metrics.arrays import check_same_grid, to_numpy
+from skdiffuse.metrics.arrays import check_same_grid, check_whole, to_numpy
 from skdiffuse.metrics.by_name import samples_by_name
 
 
@@ -53,6 +53,7 @@ def nearest_training_distance(sim: Any, train: Any, *, chunk: int = 256) -> Near
     >>> found.index, found.distance.round(6)
     (array([7, 3]), array([0., 0.]))
     """
+    chunk = check_whole(chunk, "chunk")
     check_same_grid(sim, train, ("sim", "train"))
     if np.shape(sim)[1:] != np.shape(train)[1:]:
         raise ValueError(

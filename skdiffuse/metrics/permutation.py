@@ -8,7 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils import check_random_state
 
-from skdiffuse.metrics.uncertainty import blocks_of, check_blocks, or_undefined
+from skdiffuse.metrics.uncertainty import (
+    align_units,
+    blocks_of,
+    check_blocks,
+    check_resampling,
+    or_undefined,
+)
 
 
 class PermutationResult(NamedTuple):
@@ -76,6 +82,8 @@ def permutation_test(
     >>> test.value > test.high, test.p_value < 0.01
     (True, True)
     """
+    check_resampling(n_resamples, confidence)
+    obs, sim = align_units(obs, (sim,), False, ["obs", "sim"])
     a, b = blocks_of(obs, block_length, "obs"), blocks_of(sim, block_length, "sim")
     if a.shape[1:] != b.shape[1:]:
         raise ValueError(

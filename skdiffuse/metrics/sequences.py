@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from skdiffuse.cubes.layout import ordered
-from skdiffuse.metrics.arrays import blocks, to_numpy
+from skdiffuse.metrics.arrays import blocks, check_whole, to_numpy
 
 
 def windows(X: Any, n_frames: int | None) -> Iterator[Any]:
@@ -34,7 +33,8 @@ def windows(X: Any, n_frames: int | None) -> Iterator[Any]:
     >>> [w[:, 0, 0].tolist() for w in windows(np.arange(5.0).reshape(5, 1, 1), 2)]
     [[0.0, 1.0], [2.0, 3.0]]
     """
-    _check_length(n_frames)
+    if n_frames is not None:
+        check_whole(n_frames, "n_frames")
     X = ordered(X)
     if np.ndim(X) == 4:
         if n_frames is not None and np.shape(X)[1] < n_frames:
@@ -63,14 +63,6 @@ def windows(X: Any, n_frames: int | None) -> Iterator[Any]:
         raise ValueError(f"X has no {n} frames in a row (of {len(X)}) to score.")
 
 
-def _check_length(n_frames: int | None) -> None:
-    if n_frames is not None and not (isinstance(n_frames, Integral) and n_frames >= 1):
-        raise ValueError(
-            f"n_frames={n_frames!r} must be a whole number of at least 1, the frames of a "
-            "sequence, or None."
-        )
-
-
 def sequences_of(X: Any, n_frames: int | None) -> np.ndarray:
     """Return a cube as sequences (n, time, y, x) in memory; a series is cut where it has no gap.
 
@@ -96,7 +88,7 @@ def sequences_of(X: Any, n_frames: int | None) -> np.ndarray:
 
 def each_sequence(X: Any, n_frames: int) -> Iterator[np.ndarray]:
     """Yield the sequences (time, y, x) one by one; of a lazy cube a block is loaded at a time."""
-    _check_length(n_frames)
+    check_whole(n_frames, "n_frames")
     X = ordered(X)
     if np.ndim(X) == 4:
         for block in blocks(X[:, :n_frames], item_ndim=3):

@@ -11,7 +11,7 @@ from scipy import fft
 from scipy.signal import get_window
 from scipy.sparse import csr_array
 
-from skdiffuse.metrics.arrays import blocks, check_ndim, whole_series
+from skdiffuse.metrics.arrays import blocks, check_ndim, check_whole, whole_series
 from skdiffuse.metrics.by_name import samples_by_name
 
 Missing = Literal["drop", "zero"]
@@ -234,7 +234,7 @@ def temporal_psd(
     if missing not in ("drop", "zero"):
         raise ValueError(f"missing must be 'drop' or 'zero'; got {missing!r}.")
     T = np.shape(X)[-3]
-    n = T if n_frames is None else int(n_frames)
+    n = T if n_frames is None else check_whole(n_frames, "n_frames")
     if not 1 <= n <= T:
         raise ValueError(f"n_frames must lie between 1 and the {T} frames of X; got {n_frames}.")
     taper = 1.0

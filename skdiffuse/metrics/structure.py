@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import fft
 
-from skdiffuse.metrics.arrays import blocks, check_ndim, frames_with_next
+from skdiffuse.metrics.arrays import blocks, check_ndim, check_whole, frames_with_next
 from skdiffuse.metrics.by_name import samples_by_name
 from skdiffuse.metrics.spectra import PowerSpectrum, _folded, _rings
 
@@ -107,6 +107,7 @@ def coherence(X: Any, lag: int = 1) -> PowerSpectrum:
     True
     """
     check_ndim(X, 3, "X")
+    lag = check_whole(lag, "lag")
     T, ny, nx = np.shape(X)[-3:]
     if not 1 <= lag < T:
         raise ValueError(f"lag must lie between 1 and {T - 1}; got {lag}.")

@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from skdiffuse.metrics import crps_ensemble
 from skdiffuse.metrics.arrays import to_numpy
+from skdiffuse.metrics.by_name import cases_by_name
 from skdiffuse.metrics.spatial_verification import fss_of_sums, fss_sums
 from skdiffuse.metrics.uncertainty import bootstrap_means
 from skdiffuse.plotting._samples import dodge, draw_bars, get_axes, named, plain_number, tidy
@@ -93,6 +94,7 @@ class LeadTimeDisplay:
         self.unit = unit
 
     @classmethod
+    @cases_by_name("ens", axes=("time", "y", "x"))
     def from_samples(
         cls,
         obs: Any,
@@ -203,6 +205,7 @@ class FSSDisplay:
         self.cell_km = cell_km
 
     @classmethod
+    @cases_by_name("ens", axes=("time", "y", "x"))
     def from_samples(
         cls,
         obs: Any,

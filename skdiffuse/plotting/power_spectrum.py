@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from skdiffuse.metrics import PowerSpectrum, spatial_psd, temporal_psd
+from skdiffuse.metrics.by_name import samples_by_name
 from skdiffuse.metrics.spectra import SpectrumKind, last_whole_ring
 from skdiffuse.metrics.uncertainty import bootstrap_means
 from skdiffuse.plotting._samples import (
@@ -79,6 +80,7 @@ class PowerSpectrumDisplay(FromEstimator):
         self.intervals = intervals
 
     @classmethod
+    @samples_by_name("sim", axes=("time", "y", "x"))
     def from_samples(
         cls,
         obs: Any,
