@@ -222,15 +222,29 @@ def align_grid(
     obs, sim : array-like
         Whether the labels are the same is not checked here.
 
+    Raises
+    ------
+    ValueError
+        If names contradict the order and do not tell the right one, or if one has its rows where
+        the other has its columns: their grids are then taken to differ by mistake.
+
     Examples
     --------
     >>> north_up = xr.DataArray([[1.0], [2.0]], dims=("y", "x"), coords={"y": [20, 10]})
-    >>> south_up = xr.DataArray([[2.0, 1.0]], dims=("x", "y"), coords={"y": [10, 20]})
+    >>> south_up = xr.DataArray([[2.0], [1.0]], dims=("y", "x"), coords={"y": [10, 20]})
     >>> align_grid(north_up, south_up)[1].values.tolist()
     [[1.0], [2.0]]
     """
+    given = obs, sim
     obs, sim = ordered(obs, axes, names[0]), ordered(sim, axes, names[1])
     if has_names(obs) and has_names(sim):
+        a, b = names
+        here, there = ([dim for dim in X.dims if dim in obs.dims[-2:]] for X in given)
+        if there == here[::-1] and len(there) == 2:
+            raise ValueError(
+                f"{a} and {b} name their grid differently: {here[0]!r} in {a} is {there[0]!r} in "
+                f"{b}. Use {b}.transpose{sim.dims}, or rename what is misnamed."
+            )
         sim = align_labels(sim, obs, [d for d in obs.dims[-2:] if d in sim.dims[-2:]])
     return obs, sim
 

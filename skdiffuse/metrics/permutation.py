@@ -29,7 +29,8 @@ class PermutationResult(NamedTuple):
     low, high : float
         The range it then has with the confidence asked for.
     p_value : float
-        Probability of a score at least as far out, on either side, without any difference.
+        Probability of a score at least as far out, on either side, without any difference; NaN
+        where the score is undefined.
     n : int
         Number of blocks in the smaller sample.
     """
@@ -109,9 +110,9 @@ def permutation_test(
             "events). Give more sequences, or a lower threshold."
         )
     draws = draws[~np.isnan(draws)]
-    if draws.size == 0:
+    if draws.size == 0 or np.isnan(value):
         nan = float("nan")
-        return PermutationResult(value, nan, nan, nan, 1.0, min(len(a), len(b)))
+        return PermutationResult(value, nan, nan, nan, nan, min(len(a), len(b)))
     low, expected, high = np.quantile(draws, [(1 - confidence) / 2, 0.5, (1 + confidence) / 2])
     # Equal tails, since scores are skewed: a deficit ends at 1 and has no end below. Rounding
     # must not tell equal scores apart.

@@ -144,13 +144,18 @@ def power_deficit(
 
 
 def _power_sums(
-    X: np.ndarray, psd: Callable[..., PowerSpectrum], whole: np.ndarray, last: int
+    X: np.ndarray, psd: Callable[..., PowerSpectrum], axes: tuple[int, ...], last: int
 ) -> np.ndarray | None:
-    """Sums of the power of whole frames (or series), and their number; below, of all of them."""
+    """Sums of the power of whole frames (or series), and their number; below, of all of them.
+
+    Of all of which anything is known: what is missing altogether is not dry.
+    """
     if last < 1:
         return None
+    gaps = np.isnan(X)
+    whole, known = ~gaps.any(axis=axes), ~gaps.all(axis=axes)
     rows = np.zeros((2, last + 1))
-    for row, n, missing in zip(rows, (whole.sum(), whole.size), ("drop", "zero"), strict=True):
+    for row, n, missing in zip(rows, (whole.sum(), known.sum()), ("drop", "zero"), strict=True):
         if n:
             row[:] = [*psd(X, missing=missing).P[1 : last + 1] * n, n]
         if whole.all():
@@ -160,17 +165,17 @@ def _power_sums(
 
 
 def _spatial_sums(X: np.ndarray) -> np.ndarray | None:
-    whole = ~np.isnan(X).any(axis=(1, 2))
-    return _power_sums(X, spatial_psd, whole, last_whole_ring(*X.shape[1:]))
+    return _power_sums(X, spatial_psd, (1, 2), last_whole_ring(*X.shape[1:]))
 
 
 def _temporal_sums(X: np.ndarray) -> np.ndarray | None:
-    return _power_sums(X, temporal_psd, ~np.isnan(X).any(axis=0), len(X) // 2)
+    return _power_sums(X, temporal_psd, (0,), len(X) // 2)
 
 
 def _whole_or_all(tables: list[np.ndarray]) -> list[np.ndarray]:
     """Take the sums of whole frames; where a sample has none, dry stands in for what misses."""
-    row = 0 if all(table[:, 0, -1].any() for table in tables) else 1
+    known = [table for table in tables if table[:, 1, -1].any()]
+    row = 0 if all(table[:, 0, -1].any() for table in known) else 1
     return [table[:, row] for table in tables]
 
 

@@ -201,6 +201,12 @@ def _number(value: float) -> str:
     return "-" if not np.isfinite(value) else f"{value:.3g}"
 
 
+def _probability(p: float) -> str:
+    if np.isnan(p):
+        return "-"
+    return f"{p:.2f}" if p >= 0.01 else "< 0.01"
+
+
 def _scorecard_tables(
     page: HtmlReport,
     entries: list[ScorecardEntry],
@@ -223,7 +229,7 @@ def _scorecard_tables(
                     _number(e.value) + ("" if e.unit == "1" else f" {e.unit}"),
                     interval_text(e),
                     _number(e.expected),
-                    f"{e.p_value:.2f}" if e.p_value >= 0.01 else "< 0.01",
+                    _probability(e.p_value),
                     *(e.versus[r] for r in compared),
                     e.reading,
                 ]
