@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -309,7 +310,7 @@ def align_cases(
                 return obs, sim, axis
             member: Hashable = axis
         else:
-            if not -sim.ndim <= axis < sim.ndim:
+            if not (isinstance(axis, Integral) and -sim.ndim <= axis < sim.ndim):
                 return obs, sim, axis
             member = sim.dims[axis]
             if member in obs.dims and axis == 0 and len(further) == 1:

@@ -84,7 +84,7 @@ def permutation_test(
     (True, True)
     """
     check_resampling(n_resamples, confidence)
-    obs, sim = align_units(obs, (sim,), False, ["obs", "sim"])
+    obs, sim = align_units(obs, (sim,), False, block_length, ["obs", "sim"])
     a, b = blocks_of(obs, block_length, "obs"), blocks_of(sim, block_length, "sim")
     if a.shape[1:] != b.shape[1:]:
         raise ValueError(

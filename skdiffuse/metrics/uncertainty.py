@@ -40,7 +40,9 @@ class BootstrapResult(NamedTuple):
     n: int
 
 
-def align_units(obs: Any, others: Any, paired: bool, names: list[str]) -> list[Any]:
+def align_units(
+    obs: Any, others: Any, paired: bool, block_length: int | None, names: list[str]
+) -> list[Any]:
     """Bring arrays to the order of dimensions of the first, whose own is refused if it is wrong.
 
     Whoever resamples hands plain arrays on to a metric: it cannot tell any more.
@@ -48,6 +50,12 @@ def align_units(obs: Any, others: Any, paired: bool, names: list[str]) -> list[A
     if not has_names(obs):
         return [obs, *others]
     _check_order(obs, names[0])
+    kinds = [kind_of(obs, dim) for dim in obs.dims]
+    if block_length is None and kinds[0] == "time" and kinds[1:2] in (["case"], ["member"]):
+        raise ValueError(
+            f"{names[0]} has the dimensions {obs.dims}, and whole sequences are resampled: use "
+            f"{names[0]}.transpose({obs.dims[1]!r}, ...), or give block_length to resample times."
+        )
     compared = obs.dims if paired else obs.dims[1:][-2:]
     found = [obs]
     for X, name in zip(others, names[1:], strict=False):
@@ -183,7 +191,7 @@ def bootstrap(
     """
     check_resampling(n_resamples, confidence)
     names = ["obs", "sim", *(f"argument {i + 3}" for i in range(len(others) - 1))]
-    obs, *others = align_units(obs, others, paired, names)
+    obs, *others = align_units(obs, others, paired, block_length, names)
     units = [
         blocks_of(X, block_length, name)
         for X, name in zip((obs, *others), names[: len(others) + 1], strict=True)

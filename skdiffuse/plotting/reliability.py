@@ -63,7 +63,7 @@ class RankHistogramDisplay:
         self.intervals = intervals
 
     @classmethod
-    @cases_by_name("ens", "axis")
+    @cases_by_name("ens", "axis", axes=("time", "y", "x"))
     def from_samples(
         cls,
         obs: Any,
@@ -172,7 +172,7 @@ class ReliabilityDisplay:
         self.intervals = intervals
 
     @classmethod
-    @cases_by_name("ens", "axis")
+    @cases_by_name("ens", "axis", axes=("time", "y", "x"))
     def from_samples(
         cls,
         obs: Any,

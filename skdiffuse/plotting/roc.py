@@ -54,7 +54,7 @@ class RocDisplay:
         self.areas = areas
 
     @classmethod
-    @cases_by_name("ens", "axis")
+    @cases_by_name("ens", "axis", axes=("time", "y", "x"))
     def from_samples(
         cls,
         obs: Any,

@@ -45,7 +45,7 @@ class SpreadSkillDisplay:
         self.overall = overall
 
     @classmethod
-    @cases_by_name("ens", "axis")
+    @cases_by_name("ens", "axis", axes=("time", "y", "x"))
     def from_samples(
         cls,
         obs: Any,
