@@ -51,7 +51,9 @@ def kind_of(X: xr.DataArray, dim: Hashable) -> str | None:
     name = str(dim).lower()
     coord = X.coords.get(dim)
     attrs = {} if coord is None else coord.attrs
-    stated = _STANDARD_NAMES.get(attrs.get("standard_name")) or _LETTERS.get(attrs.get("axis"))
+    stated = _STANDARD_NAMES.get(str(attrs.get("standard_name"))) or _LETTERS.get(
+        str(attrs.get("axis"))
+    )
     if stated:
         return stated
     for kind, names in _AXIS_NAMES.items():

@@ -178,7 +178,7 @@ def place_of(axis: Any, parameter: str, X: Any, name: str) -> int:
 
 def check_whole(value: Any, name: str, lowest: int = 1) -> int:
     """Return a whole number of at least `lowest`, or say what is wrong with it."""
-    if isinstance(value, Integral) and not isinstance(value, bool) and value >= lowest:
+    if isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= lowest:
         return int(value)
     raise ValueError(f"{name}={value!r} must be a whole number of at least {lowest}.")
 

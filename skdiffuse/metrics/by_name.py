@@ -132,14 +132,15 @@ def cases_by_name(
         if not call.has(other):
             return
         given = call[axis] if axis is not None and call.has(axis) else 0 if members else None
-        obs, found, places = call[first], {}, {}
+        obs, found = call[first], {}
+        places: dict[Any, Any] = {}
         for name, X in _each(call[other], other).items():
             obs, found[name], places[name] = align_cases(
                 call[first], X, given, axes, (first, str(name))
             )
         if axis is not None and any(place != given for place in places.values()):
             # Plain arrays beside named ones, whose members are now in front.
-            found = {n: np.moveaxis(X, places[n], 0) if places[n] else X for n, X in found.items()}
+            found = {n: np.moveaxis(X, places[n] or 0, 0) for n, X in found.items()}
             call[axis] = 0
         call[first] = obs
         call[other] = found if isinstance(call[other], Mapping) else found[other]

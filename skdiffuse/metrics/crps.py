@@ -57,7 +57,7 @@ def _sort_members(x: np.ndarray) -> None:
         x[i] = low
 
 
-def check_ensemble(obs: Any, ens: Any, axis: int | str) -> tuple[Any, Any]:
+def check_ensemble(obs: Any, ens: Any, axis: int | str | None) -> tuple[Any, Any]:
     """Return obs and ens (members first) as NumPy or dask arrays whose shapes agree."""
     obs, ens, axis = align_cases(obs, ens, axis)
     check_same_cases(obs, ens, ("obs", "ens"))

@@ -106,9 +106,9 @@ def blocks_of(X: Any, block_length: int | None, name: str) -> np.ndarray:
 
 def check_resampling(n_resamples: Any, confidence: Any) -> None:
     """Raise unless the numbers of a resampling are such."""
-    if not (isinstance(confidence, Real) and 0 < confidence < 1):
+    if not (isinstance(confidence, Real) and 0 < float(confidence) < 1):
         raise ValueError(f"confidence must lie between 0 and 1; got {confidence!r}.")
-    if not (isinstance(n_resamples, Integral) and n_resamples >= 2):
+    if not (isinstance(n_resamples, Integral) and int(n_resamples) >= 2):
         raise ValueError(f"n_resamples must be at least 2, a whole number; got {n_resamples!r}.")
 
 
@@ -191,10 +191,10 @@ def bootstrap(
     """
     check_resampling(n_resamples, confidence)
     names = ["obs", "sim", *(f"argument {i + 3}" for i in range(len(others) - 1))]
-    obs, *others = align_units(obs, others, paired, block_length, names)
+    arrays = align_units(obs, others, paired, block_length, names)
     units = [
         blocks_of(X, block_length, name)
-        for X, name in zip((obs, *others), names[: len(others) + 1], strict=True)
+        for X, name in zip(arrays, names[: len(arrays)], strict=True)
     ]
     for unit, name in zip(units, names, strict=False):
         check_blocks(len(unit), name)

@@ -215,7 +215,7 @@ class EventSplit(_TimeSplit):
         self.separation = separation
         _check_number(n_splits, "n_splits")
         for name, value in (("threshold", threshold), ("wet_share", wet_share)):
-            if not (isinstance(value, Real) and value >= 0):
+            if not (isinstance(value, Real) and float(value) >= 0):
                 raise ValueError(f"{name} must be a number of at least 0; got {value!r}.")
 
     def _stretches(self, X: Any, dates: np.ndarray, seconds: np.ndarray) -> np.ndarray:
@@ -241,7 +241,7 @@ class EventSplit(_TimeSplit):
 
 
 def _check_number(value: Any, name: str, lowest: int = 2) -> None:
-    if not (isinstance(value, Integral) and not isinstance(value, bool) and value >= lowest):
+    if not (isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= lowest):
         raise ValueError(f"{name} must be at least {lowest}, a whole number; got {value!r}.")
 
 
