@@ -16,7 +16,7 @@ from sklearn.utils import Tags, check_scalar
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from skdiffuse.cubes import Cube, GridMetadata, validate_cube
+from skdiffuse.cubes import Cube, GridMetadata, align_grid, validate_cube
 from skdiffuse.diffusion import ArealMean, KnownCells, NoiseSchedule, Observation, Step
 from skdiffuse.estimator import density, generation, learning, persistence, verbs
 from skdiffuse.estimator.arguments import check_number, checked_mask, checked_sizes, checked_storm
@@ -262,6 +262,8 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         cube = validate_cube(X, n_frames=self.n_frames)
         held_out = None
         if validation is not None:
+            names = "X", "validation"
+            validation = align_grid(X, validation, ("time", "y", "x"), names)[1]
             held_out = validate_cube(validation, n_frames=self.n_frames, name="validation")
         going_on = getattr(self, "_preparation", None) if self.warm_start else None
         preparation = prepare(parameters, cube, held_out, companions_of(y, X, cube), going_on)

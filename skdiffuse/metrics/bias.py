@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skdiffuse.metrics.arrays import blocks, check_same_grid, like
+from skdiffuse.metrics.by_name import samples_by_name
 from skdiffuse.metrics.readings import more_or_less, per_cent
 from skdiffuse.metrics.score import Score, Statistic, register
 from skdiffuse.runtime.array_types import ArrayOrDataArray
@@ -56,6 +57,7 @@ def mean_map(X: Any, name: str = "X") -> np.ndarray:
     return map_of_sums(map_sums(X, name))
 
 
+@samples_by_name("sim")
 def mean_normalised_bias(obs: Any, sim: Any) -> ArrayOrDataArray:
     """Return the map of the mean-normalised bias, ``mean(sim) / mean(obs) - 1``.
 
@@ -97,6 +99,7 @@ def mean_normalised_bias(obs: Any, sim: Any) -> ArrayOrDataArray:
     return like(cell, bias, "mean_normalised_bias", "1")
 
 
+@samples_by_name("sim")
 def bias_summary(obs: Any, sim: Any) -> BiasSummary:
     """Summarise the map of the mean-normalised bias.
 
@@ -154,6 +157,7 @@ def _bias_of_maps(a: np.ndarray, b: np.ndarray) -> float:
     return relative_bias(a.mean(), b.mean()) if a.size else float("nan")
 
 
+@samples_by_name("sim")
 def mean_bias(obs: Any, sim: Any) -> float:
     """Return the relative bias of the domain mean, ``mean(sim) / mean(obs) - 1``.
 
@@ -174,6 +178,7 @@ def _map_error_of_maps(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(b - a).mean() / a.mean()) if a.size and a.mean() > 0 else float("nan")
 
 
+@samples_by_name("sim")
 def map_error(obs: Any, sim: Any) -> float:
     """Return how far the map of mean rain is off, as a share of the mean.
 
@@ -195,6 +200,7 @@ def map_error(obs: Any, sim: Any) -> float:
     return _defined(_map_error_of_maps(mean_map(obs, "obs"), mean_map(sim, "sim")))
 
 
+@samples_by_name("sim")
 def pattern_correlation(obs: Any, sim: Any) -> float:
     """Return the correlation between the observed and the simulated map of mean rain.
 
@@ -211,6 +217,7 @@ def pattern_correlation(obs: Any, sim: Any) -> float:
     return _correlation(mean_map(obs, "obs"), mean_map(sim, "sim"))
 
 
+@samples_by_name("sim", "other")
 def bias_pattern_correlation(obs: Any, sim: Any, other: Any) -> float:
     """Return the correlation between the bias maps of two simulations.
 

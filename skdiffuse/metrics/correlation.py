@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from scipy import fft
 
-from skdiffuse.metrics.arrays import check_ndim, frames_with_next
+from skdiffuse.metrics.arrays import check_ndim, check_whole, frames_with_next
+from skdiffuse.metrics.by_name import samples_by_name
 
 
 def _pair_correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -41,6 +42,7 @@ def _mean_valid(pairs: list[float]) -> float:
     return float(known.mean()) if known.size else float("nan")
 
 
+@samples_by_name(axes=("time", "y", "x"))
 def autocorrelation(X: Any, max_lag: int = 1) -> np.ndarray:
     """Return the mean correlation between frames some steps apart, of ``log(1 + r)``.
 
@@ -67,6 +69,7 @@ def autocorrelation(X: Any, max_lag: int = 1) -> np.ndarray:
     >>> autocorrelation(still, max_lag=2).round(6)
     array([1., 1., 1.])
     """
+    max_lag = check_whole(max_lag, "max_lag")
     pairs: list[list[float]] = [[] for _ in range(max_lag)]
     for S, beginning in _stretches(X, max_lag):
         for lag in range(1, max_lag + 1):
@@ -97,6 +100,7 @@ def _moved(a: np.ndarray, dy: int, dx: int) -> np.ndarray:
     return out
 
 
+@samples_by_name(axes=("time", "y", "x"))
 def lagrangian_autocorrelation(X: Any, max_lag: int = 1) -> np.ndarray:
     """Return the correlation between frames some steps apart, moving with the rain.
 
@@ -126,6 +130,7 @@ def lagrangian_autocorrelation(X: Any, max_lag: int = 1) -> np.ndarray:
     >>> lagrangian_autocorrelation(moving, max_lag=2).round(6)
     array([1., 1., 1.])
     """
+    max_lag = check_whole(max_lag, "max_lag")
     pairs: list[list[float]] = [[] for _ in range(max_lag)]
     for S, beginning in _stretches(X, max_lag):
         steps = [_displacement(a, b) for a, b in pairwise(S)]

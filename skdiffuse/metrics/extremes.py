@@ -8,7 +8,8 @@ import numpy as np
 from scipy.stats import genextreme, genpareto
 from sklearn.utils import check_random_state
 
-from skdiffuse.metrics.arrays import blocks, check_ndim, valid_values
+from skdiffuse.metrics.arrays import blocks, check_ndim, check_whole, valid_values
+from skdiffuse.metrics.by_name import samples_by_name
 from skdiffuse.metrics.quantiles import _quantiles
 
 
@@ -131,6 +132,7 @@ def return_levels(
     return ReturnLevels(T, level, base + low, base + high, float(shape), int(data.size))
 
 
+@samples_by_name()
 def tail_dependence(X: Any, distance: int, *, level: float = 0.99) -> float:
     """Return how often a cell is extreme given that another some cells away is.
 
@@ -156,6 +158,7 @@ def tail_dependence(X: Any, distance: int, *, level: float = 0.99) -> float:
     0.1
     """
     check_ndim(X, 2, "X")
+    distance = check_whole(distance, "distance")
     shortest = min(np.shape(X)[-2:])
     if not 1 <= distance < shortest:
         raise ValueError(f"distance must lie between 1 and {shortest - 1}; got {distance}.")
@@ -173,6 +176,7 @@ def tail_dependence(X: Any, distance: int, *, level: float = 0.99) -> float:
     return float(both / extreme) if extreme else float("nan")
 
 
+@samples_by_name()
 def areal_reduction_factor(X: Any, size: int, *, level: float = 0.999) -> float:
     """Return how much less extreme the mean over an area is than rain at a point.
 
@@ -198,6 +202,7 @@ def areal_reduction_factor(X: Any, size: int, *, level: float = 0.999) -> float:
     1.0
     """
     check_ndim(X, 2, "X")
+    size = check_whole(size, "size")
     ny, nx = np.shape(X)[-2:]
     if not 1 <= size <= min(ny, nx):
         raise ValueError(f"size must lie between 1 and {min(ny, nx)}; got {size}.")

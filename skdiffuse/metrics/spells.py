@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from skdiffuse.metrics.arrays import check_ndim, whole_series
+from skdiffuse.metrics.by_name import samples_by_name
 
 
 class SpellLengths(NamedTuple):
@@ -27,6 +28,7 @@ class SpellLengths(NamedTuple):
     mean: float
 
 
+@samples_by_name(axes=("time", "y", "x"))
 def spell_lengths(
     X: Any,
     *,

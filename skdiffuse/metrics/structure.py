@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import fft
 
-from skdiffuse.metrics.arrays import blocks, check_ndim, frames_with_next
+from skdiffuse.metrics.arrays import blocks, check_ndim, check_whole, frames_with_next
+from skdiffuse.metrics.by_name import samples_by_name
 from skdiffuse.metrics.spectra import PowerSpectrum, _folded, _rings
 
 
@@ -27,6 +28,7 @@ class Anisotropy(NamedTuple):
     orientation: float
 
 
+@samples_by_name()
 def anisotropy(X: Any) -> Anisotropy:
     """Measure how elongated rain patterns are, and along which direction.
 
@@ -75,6 +77,7 @@ def anisotropy(X: Any) -> Anisotropy:
     )
 
 
+@samples_by_name(axes=("time", "y", "x"))
 def coherence(X: Any, lag: int = 1) -> PowerSpectrum:
     """Return how far frames some steps apart agree in phase, by scale.
 
@@ -104,6 +107,7 @@ def coherence(X: Any, lag: int = 1) -> PowerSpectrum:
     True
     """
     check_ndim(X, 3, "X")
+    lag = check_whole(lag, "lag")
     T, ny, nx = np.shape(X)[-3:]
     if not 1 <= lag < T:
         raise ValueError(f"lag must lie between 1 and {T - 1}; got {lag}.")

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from skdiffuse.cubes import ordered
 from skdiffuse.metrics.arrays import to_numpy
 
 
@@ -130,7 +131,7 @@ def sequences_or_none(cube: Any, block_length: int | None = None) -> Any:
 
     Sequences are units as they are, a series only where it is said how long its blocks are.
     """
-    X = to_numpy(cube)
+    X = to_numpy(ordered(cube) if np.ndim(cube) > 3 or block_length is not None else cube)
     if X.ndim > 4:
         X = X.reshape(-1, *X.shape[-3:])
     if X.ndim == 3 and block_length is not None:

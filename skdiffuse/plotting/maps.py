@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import BoundaryNorm, ListedColormap
 
+from skdiffuse.cubes import ordered
 from skdiffuse.metrics import mean_normalised_bias
 from skdiffuse.plotting._samples import FromEstimator, get_figure, named, percent
 from skdiffuse.plotting.coastlines import draw_coastlines
@@ -22,6 +23,7 @@ def draw_field(ax: Any, field: Any, **style: Any) -> Any:
     North is up: rows run upwards where the y coordinate increases, downwards otherwise. A field
     that tells its latitudes and longitudes gets coastlines where cartopy has them.
     """
+    field = ordered(field, ("y", "x"), "field")
     values = np.ma.masked_invalid(np.asarray(field, dtype=np.float64))
     origin, extent = "upper", None
     if hasattr(field, "dims") and all(d in field.coords for d in field.dims):

@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from skdiffuse.metrics import PowerSpectrum, spatial_psd, temporal_psd
+from skdiffuse.metrics.arrays import check_same_grid
+from skdiffuse.metrics.by_name import samples_by_name
 from skdiffuse.metrics.spectra import SpectrumKind, last_whole_ring
 from skdiffuse.metrics.uncertainty import bootstrap_means
 from skdiffuse.plotting._samples import (
@@ -79,6 +81,7 @@ class PowerSpectrumDisplay(FromEstimator):
         self.intervals = intervals
 
     @classmethod
+    @samples_by_name("sim", axes=("time", "y", "x"))
     def from_samples(
         cls,
         obs: Any,
@@ -111,6 +114,8 @@ class PowerSpectrumDisplay(FromEstimator):
         """
         sims = named(sim)
         if kind == "spatial":
+            for name, cube in sims.items():
+                check_same_grid(obs, cube, ("obs", name))
             spectra = [spatial_psd(X, **options) for X in (obs, *sims.values())]
             last = last_whole_ring(*np.shape(obs)[-2:])
             spectra = [PowerSpectrum(k[: last + 1], P[: last + 1]) for k, P in spectra]
