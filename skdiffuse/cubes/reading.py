@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from skdiffuse.cubes.conventions import check_axis_order, find_axes, find_variable
+from skdiffuse.cubes.missing import mask_not_data
 from skdiffuse.cubes.rates import difference_totals, interval_hours, to_rate
 from skdiffuse.cubes.series import join_netcdf
 from skdiffuse.cubes.sources import Paths, has_dask, kind_of, open_dataset, resolve
@@ -20,9 +21,6 @@ Source: TypeAlias = Paths | xr.Dataset | xr.DataArray
 
 _NETCDF = ("netcdf", "hdf5")
 _RATE_NAME = "lwe_precipitation_rate"
-
-# What the netCDF library writes where nothing was written, whether or not _FillValue says so.
-_NETCDF_FILL = (9.9692e36, 9.9693e36)
 
 
 def open_cube(
@@ -126,7 +124,7 @@ def _open_one(
     array = dataset[name]
     if array.dtype.kind not in "fiu":
         raise ValueError(f"variable {name!r} holds {array.dtype}, not real numbers.")
-    array, axes = _arrange(array, member)
+    array, axes = _arrange(mask_not_data(array), member)
     time_dim = axes["time"]
     _check_times(array, time_dim, name)
     for kind in ("y", "x"):
@@ -137,8 +135,6 @@ def _open_one(
             f"variable {name!r} has no units; say what they are with units='...' (e.g. 'mm h-1', "
             "'kg m-2 s-1')."
         )
-    if array.dtype.kind == "f":
-        array = array.where((array < _NETCDF_FILL[0]) | (array > _NETCDF_FILL[1]))
     rate = _convert(array, dataset, str(stated), time_dim, interval, running_total, z_r)
     return _labelled(rate, dataset, array, str(stated))
 

@@ -12,6 +12,8 @@ import numpy as np
 import xarray as xr
 from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
 
+from skdiffuse.cubes.missing import mask_not_data
+
 if TYPE_CHECKING:
     import dask.array as da
 
@@ -55,7 +57,7 @@ def join_netcdf(
     ValueError
         If a file cannot be read, or differs in shape, units or packing.
     """
-    array = first[variable]
+    array = mask_not_data(first[variable])
     bounds = first[time_dim].encoding.get("bounds", first[time_dim].attrs.get("bounds"))
     wanted = _layout(paths[0], variable, time_dim)
     lengths, times, time_bounds = [], [], []
@@ -176,6 +178,8 @@ def _blocks(paths: list[Path], lengths: list[int], array: xr.DataArray, time_dim
         for start in range(0, length, per_block)
     ]
     name = array.name
+    # Integers of one file may be packed, or have missing cells, in another.
+    dtype = np.result_type(array.dtype, np.float32)
 
     def read(block_info: dict[None, dict[str, Any]]) -> np.ndarray:
         path, start, stop = pieces[block_info[None]["chunk-location"][0]]
@@ -186,8 +190,9 @@ def _blocks(paths: list[Path], lengths: list[int], array: xr.DataArray, time_dim
                 NETCDF4_PYTHON_LOCK,
                 xr.open_dataset(path, engine="netcdf4", decode_times=False, lock=False) as file,
             ):
-                part = file[name].isel({time_dim: slice(start, stop)})
-                return part.transpose(time_dim, ...).values.astype(array.dtype, copy=False)
+                # Each file has its own packing and its own ways of saying "not data".
+                part = mask_not_data(file[name].isel({time_dim: slice(start, stop)}))
+                return part.transpose(time_dim, ...).values.astype(dtype, copy=False)
         except (OSError, RuntimeError) as error:
             raise ValueError(
                 f"{str(path)!r} cannot be read; it may be damaged, or have been moved since it "
@@ -197,6 +202,6 @@ def _blocks(paths: list[Path], lengths: list[int], array: xr.DataArray, time_dim
     return da.map_blocks(
         read,
         chunks=(tuple(stop - start for _, start, stop in pieces), *((n,) for n in shape)),
-        dtype=array.dtype,
-        meta=np.empty((0,) * (1 + len(shape)), dtype=array.dtype),
+        dtype=dtype,
+        meta=np.empty((0,) * (1 + len(shape)), dtype=dtype),
     )
