@@ -6,7 +6,6 @@ CF metadata decide first (through cf_xarray), then the names in common use.
 from __future__ import annotations
 
 import cf_xarray  # noqa: F401  (registers the .cf accessor)
-import numpy as np
 import xarray as xr
 
 STANDARD_NAMES = {
@@ -24,7 +23,7 @@ NAMES = {
     "precip_intensity", "acrr", "avg_tprate", "rainrate", "image_data",
 }  # fmt: skip
 
-_AXIS_NAMES = {
+AXIS_NAMES = {
     "time": {"time", "t", "valid_time", "datetime", "date"},
     "y": {
         "y", "lat", "latitude", "rlat", "grid_latitude", "projection_y_coordinate", "yc", "nj",
@@ -105,14 +104,17 @@ def find_axes(array: xr.DataArray) -> dict[str, str]:
         if not lines and kind == "time":
             lines = [d for d in array.dims if d in array.coords and array[d].dtype.kind == "M"]
         if not lines:
-            lines = [d for d in array.dims if str(d).lower() in _AXIS_NAMES[kind]]
+            lines = [d for d in array.dims if str(d).lower() in AXIS_NAMES[kind]]
         lines = [n for n in dict.fromkeys(lines) if n not in axes.values()]
         if len(lines) > 1:
-            raise ValueError(f"dimensions {lines} are all marked as the {kind} axis.")
+            raise ValueError(
+                f"dimensions {lines} are all marked as the {kind} axis: take the mark from all but "
+                f"one, e.g. with [{lines[1]!r}].attrs.clear()."
+            )
         if lines:
             axes[kind] = str(lines[0])
     for dim in array.dims:
-        named = str(dim).lower() in _AXIS_NAMES["member"]
+        named = str(dim).lower() in AXIS_NAMES["member"]
         stated_member = dim in array.coords and (
             array[dim].attrs.get("standard_name") == "realization"
         )
@@ -132,21 +134,3 @@ def _axes_from_two_dimensional(array: xr.DataArray, axes: dict[str, str]) -> Non
             axes.setdefault("y", str(dims[0]))
             axes.setdefault("x", str(dims[1]))
             return
-
-
-def check_axis_order(array: xr.DataArray, dim: str, kind: str) -> None:
-    """Refuse a spatial axis that does not run steadily in one direction.
-
-    Raises
-    ------
-    ValueError
-        If the coordinate along ``dim`` repeats values or changes direction.
-    """
-    if dim not in array.coords or array[dim].dtype.kind not in "fiu" or array.sizes[dim] < 2:
-        return
-    steps = np.diff(array[dim].values.astype(np.float64))
-    if not (np.all(steps > 0) or np.all(steps < 0)):
-        raise ValueError(
-            f"the {kind} coordinate {dim!r} repeats values, is missing somewhere or changes "
-            f"direction; sort the data with .sortby({dim!r})."
-        )

@@ -1,7 +1,7 @@
 """The ways in which CF files say that a number is not a measurement.
 
 ``_FillValue`` and ``missing_value`` are decoded by xarray. What it leaves alone is done here:
-``valid_range``, ``valid_min`` and ``valid_max``, flags, cells of integer type that nobody wrote, and
+``valid_range`` with ``valid_min`` and ``valid_max``, flags, integers that nobody wrote, and
 variables that were opened without decoding. CF conventions 2.5.1 and 3.5; NetCDF User Guide,
 appendix A.
 """

@@ -9,11 +9,14 @@ from typing import TypeAlias
 import numpy as np
 import xarray as xr
 
-from skdiffuse.cubes.conventions import check_axis_order, find_axes, find_variable
+from skdiffuse.cubes.arranging import arrange
+from skdiffuse.cubes.conventions import find_axes, find_variable
+from skdiffuse.cubes.joining import join_cubes
 from skdiffuse.cubes.missing import mask_not_data
 from skdiffuse.cubes.rates import difference_totals, interval_hours, to_rate
 from skdiffuse.cubes.series import join_netcdf
 from skdiffuse.cubes.sources import Paths, has_dask, kind_of, open_dataset, resolve
+from skdiffuse.cubes.spatial_axes import steady_axis
 from skdiffuse.cubes.time_axis import BOUNDS_OFFSET, bounds_offset, find_breaks, is_time_like
 from skdiffuse.cubes.units import is_amount, is_reflectivity, mm_per_hour
 
@@ -104,7 +107,7 @@ def open_cube(
         )
         for dataset in datasets
     ]
-    cube = cubes[0] if len(cubes) == 1 else _join(cubes)
+    cube = join_cubes(cubes, [str(d.encoding.get("source", "the data")) for d in datasets])
     time_dim = cube.dims[-3]
     find_breaks(cube[time_dim].values, name=f"variable {cube.name!r}")
     return cube
@@ -124,11 +127,11 @@ def _open_one(
     array = dataset[name]
     if array.dtype.kind not in "fiu":
         raise ValueError(f"variable {name!r} holds {array.dtype}, not real numbers.")
-    array, axes = _arrange(mask_not_data(array), member)
+    array, axes = arrange(mask_not_data(array), dataset, member)
     time_dim = axes["time"]
     _check_times(array, time_dim, name)
     for kind in ("y", "x"):
-        check_axis_order(array, axes[kind], kind)
+        array = steady_axis(array, axes[kind], kind)
     stated = units if units is not None else array.attrs.get("units")
     if stated is None:
         raise ValueError(
@@ -158,80 +161,6 @@ def _as_datasets(source: Source, engine: str | None, variable: str | None) -> li
             return [join_netcdf(paths, first, name, time_dim)]
     rest = [open_dataset(path, chunked=has_dask(), engine=engine) for path in paths[1:]]
     return [first, *rest]
-
-
-def _join(cubes: list[xr.DataArray]) -> xr.DataArray:
-    """One cube of several that follow each other in time."""
-    dims = cubes[0].dims
-    if any(cube.dims != dims for cube in cubes):
-        raise ValueError(f"the files differ in dimensions: {sorted({c.dims for c in cubes})}.")
-    cubes = sorted(cubes, key=lambda cube: cube[dims[-3]].values[0])
-    try:
-        return xr.concat(
-            cubes, dim=dims[-3], join="exact", coords="minimal", compat="override",
-            combine_attrs="override",
-        )  # fmt: skip
-    except ValueError as error:
-        raise ValueError(f"the files do not lie on one grid: {error}") from error
-
-
-def _arrange(array: xr.DataArray, member: int | None) -> tuple[xr.DataArray, dict[str, str]]:
-    """Give the array its dimensions in order: (member,) time, y, x."""
-    array = _with_time_dimension(array)
-    axes = find_axes(array)
-    missing = [kind for kind in ("time", "y", "x") if kind not in axes]
-    if missing:
-        raise ValueError(
-            f"variable {array.name!r} with dimensions {array.dims} has no {' or '.join(missing)} "
-            "axis that is recognised; rename its dimensions to time, y and x, or mark them "
-            "with the CF attribute 'axis' (T, Y, X)."
-        )
-    others = [d for d in array.dims if d not in axes.values()]
-    for dim in others:
-        if array.sizes[dim] != 1:
-            raise ValueError(
-                f"variable {array.name!r} has a dimension {dim!r} of size {array.sizes[dim]} "
-                "beside time, y, x and member: select one with .isel() first."
-            )
-    array = array.squeeze(others)
-    if "member" in axes:
-        array = _select_member(array, axes, member)
-    elif member is not None:
-        raise ValueError(f"member={member}, but the data have no dimension of members.")
-    order = [axes[kind] for kind in ("member", "time", "y", "x") if kind in axes]
-    if 0 in array.shape:
-        raise ValueError(f"variable {array.name!r} is empty: {dict(array.sizes)}.")
-    return array.transpose(*order), axes
-
-
-def _with_time_dimension(array: xr.DataArray) -> xr.DataArray:
-    """Make a time dimension of the valid times of a forecast, or of a scalar time."""
-    valid = array.coords.get("valid_time")
-    if valid is not None and valid.ndim == 1 and "valid_time" not in array.dims:
-        array = array.swap_dims({valid.dims[0]: "valid_time"})
-        if "time" in array.coords and "time" not in array.dims:
-            array = array.rename(time="forecast_reference_time")
-        return array.rename(valid_time="time")
-    if "time" not in find_axes(array):
-        for name in ("valid_time", "time"):
-            if name in array.coords and array[name].ndim == 0:
-                return array.expand_dims(name)
-    return array
-
-
-def _select_member(array: xr.DataArray, axes: dict[str, str], member: int | None) -> xr.DataArray:
-    dim = axes["member"]
-    if member is not None:
-        numbers = array[dim].values if dim in array.coords else np.arange(array.sizes[dim])
-        if member not in numbers:
-            raise ValueError(f"member={member} is not among the members {numbers.tolist()}.")
-        array = array.isel({dim: int(np.flatnonzero(numbers == member)[0])})
-    elif array.sizes[dim] == 1:
-        array = array.squeeze(dim)
-    else:
-        return array
-    del axes["member"]
-    return array
 
 
 def _check_times(array: xr.DataArray, time_dim: str, name: str) -> None:

@@ -118,7 +118,9 @@ def open_dataset(path: Path, *, chunked: bool, engine: str | None = None) -> xr.
     elif kind in ("hdf5", "netcdf"):
         options.update(engine="netcdf4")
     else:
-        return read_radar(path, kind)
+        dataset = read_radar(path, kind)
+        dataset.encoding["source"] = str(path)
+        return dataset
     if engine is not None:
         options["engine"] = engine
     if kind == "netcdf":

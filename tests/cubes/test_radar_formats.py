@@ -177,6 +177,15 @@ def test_odim_counts_at_its_nominal_time(tmp_path):
     assert open_cube(path).time.values[0] == np.datetime64("2020-01-01T12:10")
 
 
+def test_two_radars_of_one_size_are_not_one_cube(tmp_path):
+    odim(tmp_path / "a.h5", nominal="20200101121500")
+    odim(tmp_path / "b.h5", nominal="20200101123000")
+    assert open_cube(tmp_path / "*.h5").shape == (2, 3, 4)
+    odim(tmp_path / "b.h5", nominal="20200101123000", LL_lat=55.0, LL_lon=12.0)
+    with pytest.raises(ValueError, match=r"one grid: .*b\.h5' differs from .*a\.h5.*x runs from"):
+        open_cube(tmp_path / "*.h5")
+
+
 def edges(cube):
     """x of the left and right, y of the lower and upper edge of the domain."""
     x, y = cube.x.values, np.sort(cube.y.values)
