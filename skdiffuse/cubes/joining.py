@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 
 from skdiffuse.cubes.grids import Grid, refuse_different_grids
-from skdiffuse.cubes.time_axis import BOUNDS_OFFSET, calendar_of
+from skdiffuse.cubes.interval_bounds import bounds_of, state_bounds
+from skdiffuse.cubes.time_axis import calendar_of
 
 # One calendar since 1582, and the names of one.
 _ONE_CALENDAR = {"proleptic_gregorian": "standard", "gregorian": "standard"}
@@ -49,7 +50,7 @@ def join_cubes(cubes: list[xr.DataArray], names: list[str]) -> xr.DataArray:
     cubes = _of_one_calendar(cubes, time_dim)
     grids = [Grid.of_cube(cube, time_dim) for cube in cubes]
     refuse_different_grids(dict(zip(names, grids, strict=True)))
-    offsets = [cube[time_dim].attrs.get(BOUNDS_OFFSET) for cube in cubes]
+    offsets = [bounds_of(cube) for cube in cubes]
     cubes = [_scalars_along_time(cube, cubes, time_dim) for cube in cubes]
     cubes = sorted(cubes, key=lambda cube: cube[time_dim].values[0])
     # Coordinates are one up to rounding: those of the first stand for all.
@@ -57,8 +58,8 @@ def join_cubes(cubes: list[xr.DataArray], names: list[str]) -> xr.DataArray:
         cubes, dim=time_dim, join="override", coords="minimal", compat="override",
         combine_attrs="override",
     )  # fmt: skip
-    if any(offset != offsets[0] for offset in offsets):
-        joined[time_dim].attrs.pop(BOUNDS_OFFSET, None)
+    one = all(offset == offsets[0] for offset in offsets)
+    state_bounds(joined, offsets[0] if one else None)
     return joined
 
 

@@ -11,13 +11,15 @@ import xarray as xr
 
 from skdiffuse.cubes.arranging import arrange
 from skdiffuse.cubes.conventions import find_axes, find_variable
+from skdiffuse.cubes.interval_bounds import bounds_of, state_bounds
 from skdiffuse.cubes.joining import join_cubes
+from skdiffuse.cubes.metadata import descriptive, given_name
 from skdiffuse.cubes.missing import mask_not_data
 from skdiffuse.cubes.rates import difference_totals, interval_hours, to_rate
 from skdiffuse.cubes.series import join_netcdf
 from skdiffuse.cubes.sources import Paths, has_dask, kind_of, open_dataset, resolve
 from skdiffuse.cubes.spatial_axes import steady_axis
-from skdiffuse.cubes.time_axis import BOUNDS_OFFSET, bounds_offset, find_breaks, is_time_like
+from skdiffuse.cubes.time_axis import bounds_offset, find_breaks, is_time_like
 from skdiffuse.cubes.units import is_amount, is_reflectivity, mm_per_hour
 
 Source: TypeAlias = Paths | xr.Dataset | xr.DataArray
@@ -107,9 +109,10 @@ def open_cube(
         )
         for dataset in datasets
     ]
-    cube = join_cubes(cubes, [str(d.encoding.get("source", "the data")) for d in datasets])
+    names = [str(dataset.encoding.get("source", "the data")) for dataset in datasets]
+    cube = cubes[0] if len(cubes) == 1 else join_cubes(cubes, names)
     time_dim = cube.dims[-3]
-    find_breaks(cube[time_dim].values, name=f"variable {cube.name!r}")
+    find_breaks(cube[time_dim].values, name=f"variable {cube.name!r}", dim=time_dim)
     return cube
 
 
@@ -144,7 +147,7 @@ def _open_one(
 
 def _as_datasets(source: Source, engine: str | None, variable: str | None) -> list[xr.Dataset]:
     if isinstance(source, xr.DataArray):
-        return [source.to_dataset(name=source.name or "precipitation")]
+        return [source.to_dataset(name=given_name(source) or "precipitation")]
     if isinstance(source, xr.Dataset):
         return [source]
     if not isinstance(source, (str, os.PathLike, list, tuple)):
@@ -213,14 +216,9 @@ def _labelled(
     rate: xr.DataArray, dataset: xr.Dataset, original: xr.DataArray, units: str
 ) -> xr.DataArray:
     time_dim = rate.dims[-3]
-    rate[time_dim].attrs.pop("bounds", None)
-    offset = bounds_offset(rate[time_dim], _time_bounds(original, dataset, time_dim))
-    if offset is not None:
-        # A DataArray has no room for bounds, which have a dimension of their own.
-        rate[time_dim].attrs[BOUNDS_OFFSET] = offset
-    attrs = {k: v for k, v in original.attrs.items() if not k.startswith("GRIB_")}
-    for key in ("_FillValue", "missing_value", "valid_range", "valid_min", "valid_max"):
-        attrs.pop(key, None)
+    bounds = _time_bounds(original, dataset, time_dim)
+    offset = bounds_of(original) if bounds is None else bounds_offset(rate[time_dim], bounds)
+    attrs = descriptive(original.attrs)
     if "history" in dataset.attrs:
         attrs.setdefault("history", dataset.attrs["history"])
     if is_reflectivity(units) or is_amount(units) or mm_per_hour(units) != 1.0:
@@ -228,6 +226,10 @@ def _labelled(
         attrs["history"] = "\n".join([note, *filter(None, [attrs.get("history")])])
     attrs.update(units="mm h-1", standard_name=_RATE_NAME)
     rate.attrs = attrs
+    rate.encoding = {}
     for coord in rate.coords.values():
         coord.load()
+        coord.attrs = {k: v for k, v in descriptive(coord.attrs).items() if k != "bounds"}
+        coord.encoding = {k: v for k, v in coord.encoding.items() if k != "bounds"}
+    state_bounds(rate, offset)
     return rate.rename(original.name)

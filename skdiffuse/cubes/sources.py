@@ -16,6 +16,7 @@ import xarray as xr
 from scipy.io import netcdf_file
 
 from skdiffuse.cubes.radar_formats import hdf5_kind, read_radar
+from skdiffuse.cubes.time_axis import BOUNDS_OFFSET
 
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -128,6 +129,9 @@ def open_dataset(path: Path, *, chunked: bool, engine: str | None = None) -> xr.
     try:
         with _chunk_size() if chunked else nullcontext():
             dataset = xr.open_dataset(path, **options)
+        for coord in dataset.coords.values():
+            # Files have bounds; an attribute that is left of them may hold no longer.
+            coord.attrs.pop(BOUNDS_OFFSET, None)
     except PermissionError:
         raise
     except Exception as error:

@@ -12,6 +12,8 @@ import numpy as np
 import xarray as xr
 
 from skdiffuse._version import __version__
+from skdiffuse.cubes.interval_bounds import bounds_of
+from skdiffuse.cubes.metadata import descriptive, given_name
 from skdiffuse.cubes.time_axis import BOUNDS_OFFSET, bounds_from_offset, calendar_of, time_units
 from skdiffuse.cubes.units import mm_per_hour
 
@@ -33,7 +35,9 @@ def write_cube(
     Parameters
     ----------
     cube : DataArray
-        In mm/h; lazy ones are written chunk by chunk. Stored as compressed float32.
+        In mm/h; lazy ones are written chunk by chunk. Stored as compressed float32. Time bounds
+        are written for the values that a file stated them for, and for results of this library;
+        not after arithmetic or means over times, which may count for other intervals.
     path : str or path
         An existing file is replaced.
     provenance : mapping, optional
@@ -97,9 +101,10 @@ def write_cube(
 
 
 def _as_dataset(cube: xr.DataArray, *, compress: bool) -> xr.Dataset:
-    name = cube.name or "precipitation_rate"
+    name = given_name(cube) or "precipitation_rate"
+    offset = bounds_of(cube)
     cube = cube.astype(np.float32, copy=False)
-    cube.attrs = {**cube.attrs, "units": "mm h-1"}
+    cube.attrs = {**descriptive(cube.attrs), "units": "mm h-1"}
     cube.attrs.setdefault("standard_name", "lwe_precipitation_rate")
     # History and provenance belong to the file in CF; the rest describes the variable.
     history = cube.attrs.pop("history", None)
@@ -114,7 +119,7 @@ def _as_dataset(cube: xr.DataArray, *, compress: bool) -> xr.Dataset:
         dataset = dataset.reset_coords(mapping)
     if compress:
         dataset[name].encoding.update(zlib=True, complevel=4, shuffle=True)
-    dataset = _with_time_bounds(dataset, cube.dims[-3])
+    dataset = _with_time_bounds(dataset, cube.dims[-3], offset)
     _set_time_units(dataset, cube.dims[-3])
     for coord in dataset.coords.values():
         coord.encoding = {k: v for k, v in coord.encoding.items() if k in ("units", "calendar")}
@@ -123,12 +128,16 @@ def _as_dataset(cube: xr.DataArray, *, compress: bool) -> xr.Dataset:
     return dataset
 
 
-def _with_time_bounds(dataset: xr.Dataset, time_dim: Hashable) -> xr.Dataset:
-    """Put the bounds that the time coordinate describes into a variable, as CF has it."""
-    if time_dim not in dataset.coords or BOUNDS_OFFSET not in dataset[time_dim].attrs:
+def _with_time_bounds(
+    dataset: xr.Dataset, time_dim: Hashable, offset: list[float] | None
+) -> xr.Dataset:
+    """Put the bounds that the cube states into a variable, as CF has it."""
+    if time_dim not in dataset.coords:
         return dataset
-    attrs = dict(dataset[time_dim].attrs)
-    offset = attrs.pop(BOUNDS_OFFSET)
+    attrs = {k: v for k, v in dataset[time_dim].attrs.items() if k != BOUNDS_OFFSET}
+    if offset is None:
+        dataset[time_dim].attrs = attrs
+        return dataset
     pairs = bounds_from_offset(dataset[time_dim].values, offset)
     name = f"{time_dim}_bnds"
     dataset = dataset.assign({name: ((time_dim, "bnds"), pairs)})
