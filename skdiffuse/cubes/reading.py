@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable
+from pathlib import PurePosixPath
 from typing import TypeAlias
 
 import numpy as np
@@ -51,7 +52,8 @@ def open_cube(
         NetCDF 3 or 4, Zarr, GRIB (needs cfgrib), IMERG and ODIM HDF5, and the radar composites
         of KNMI (HDF5), FMI (PGM) and MeteoSwiss (GIF). Many files are joined along time.
     variable : str, optional
-        Which variable, where several may be the precipitation.
+        Which variable, where several may be the precipitation; with its path, "/science/rain",
+        inside groups.
     units : str, optional
         Units of the data, where the file has none or wrong ones.
     interval : str or float, optional
@@ -97,6 +99,8 @@ def open_cube(
     ('mm h-1', 1.0)
     """
     datasets = _as_datasets(source, engine, variable)
+    if variable is not None and all("group" in dataset.encoding for dataset in datasets):
+        variable = PurePosixPath(variable).name
     cubes = [
         _open_one(
             dataset,
@@ -156,14 +160,15 @@ def _as_datasets(source: Source, engine: str | None, variable: str | None) -> li
             f"{type(source).__name__}."
         )
     paths = resolve(source)
-    first = open_dataset(paths[0], chunked=has_dask(), engine=engine)
-    if len(paths) > 1 and has_dask() and engine is None and kind_of(paths[0]) in _NETCDF:
+    options = {"chunked": has_dask(), "engine": engine, "variable": variable}
+    first = open_dataset(paths[0], **options)
+    fast = has_dask() and engine is None and kind_of(paths[0]) in _NETCDF
+    if len(paths) > 1 and fast and "group" not in first.encoding:
         name = find_variable(first, variable)
         time_dim = find_axes(first[name]).get("time")
         if time_dim is not None and time_dim in first.coords:
             return [join_netcdf(paths, first, name, time_dim)]
-    rest = [open_dataset(path, chunked=has_dask(), engine=engine) for path in paths[1:]]
-    return [first, *rest]
+    return [first, *(open_dataset(path, **options) for path in paths[1:])]
 
 
 def _check_times(array: xr.DataArray, time_dim: str, name: str) -> None:

@@ -96,8 +96,12 @@ def find_breaks(
     if np.any(steps <= 0):
         where = int(np.argmax(steps <= 0))
         kind, remedy = "out of order", f"sort them with .sortby({dim!r})"
-        if steps[where] == 0:
-            kind, remedy = "repeated", f"keep each of them once with .drop_duplicates({dim!r})"
+        if np.unique(times).size < times.size:
+            kind = "repeated" if steps[where] == 0 else "repeated and out of order"
+            remedy = (
+                f"keep each of them once with .sortby({dim!r}).drop_duplicates({dim!r}); where "
+                "files overlap, leave one out"
+            )
         raise ValueError(
             f"{name}: the times are {kind} at position {where + 1} "
             f"({times[where]} is followed by {times[where + 1]}); {remedy}."

@@ -119,7 +119,8 @@ def test_what_a_user_states_is_believed():
 
 
 STORAGE = {
-    "_QuantizeGranularBitRoundNumberOfSignificantDigits": 3, "_QuantizeBitRoundNumberOfSignificantBits": 5,
+    "_QuantizeGranularBitRoundNumberOfSignificantDigits": 3,
+    "_QuantizeBitRoundNumberOfSignificantBits": 5,
     "_ChunkSizes": [1, 2], "_Storage": "chunked", "least_significant_digit": 2, "quantization": "q",
     "quantization_nsd": 3, "actual_range": [0.0, 3.0], "valid_max": 300.0, "DIMENSION_LIST": "x",
     "CLASS": "DIMENSION_SCALE", "ancillary_variables": "quality", "GRIB_paramId": 228,
