@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from skdiffuse.cubes.conventions import AXIS_NAMES, find_axes
+from skdiffuse.cubes.own_files import own_dimensions
 from skdiffuse.cubes.time_axis import is_time_like
 
 
@@ -39,6 +40,9 @@ def arrange(
     axes = find_axes(array)
     missing = [kind for kind in ("time", "y", "x") if kind not in axes]
     others = [d for d in array.dims if d not in axes.values()]
+    own = own_dimensions(dataset, str(array.name))
+    if own is not None and (missing or any(array.sizes[dim] != 1 for dim in others)):
+        return array.transpose(*own), dict(zip(("time", "y", "x"), own[-3:], strict=True))
     if missing:
         raise ValueError(_no_axis(array, missing, others))
     for dim in others:

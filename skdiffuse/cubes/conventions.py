@@ -8,6 +8,8 @@ from __future__ import annotations
 import cf_xarray  # noqa: F401  (registers the .cf accessor)
 import xarray as xr
 
+from skdiffuse.cubes.own_files import own_variable
+
 STANDARD_NAMES = {
     "precipitation_flux", "lwe_precipitation_rate", "rainfall_rate", "rainfall_flux",
     "convective_precipitation_flux", "stratiform_precipitation_flux", "precipitation_amount",
@@ -59,6 +61,9 @@ def find_variable(dataset: xr.Dataset, variable: str | None) -> str:
         if variable not in dataset.data_vars:
             raise ValueError(f"variable {variable!r} is not in the data, which holds {there}.")
         return variable
+    own = own_variable(dataset)
+    if own is not None:
+        return own
     fields = [name for name in there if dataset[name].ndim >= 2 and not _is_bounds(dataset, name)]
     found = [n for n in fields if dataset[n].attrs.get("standard_name") in STANDARD_NAMES]
     if not found:

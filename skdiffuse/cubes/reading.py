@@ -16,6 +16,7 @@ from skdiffuse.cubes.interval_bounds import bounds_of, state_bounds
 from skdiffuse.cubes.joining import join_cubes
 from skdiffuse.cubes.metadata import descriptive, given_name
 from skdiffuse.cubes.missing import mask_not_data
+from skdiffuse.cubes.own_files import own_dimensions
 from skdiffuse.cubes.rates import difference_totals, interval_hours, to_rate
 from skdiffuse.cubes.series import join_netcdf
 from skdiffuse.cubes.sources import Paths, has_dask, kind_of, open_dataset, resolve
@@ -136,7 +137,8 @@ def _open_one(
         raise ValueError(f"variable {name!r} holds {array.dtype}, not real numbers.")
     array, axes = arrange(mask_not_data(array), dataset, member)
     time_dim = axes["time"]
-    _check_times(array, time_dim, name)
+    if own_dimensions(dataset, name) is None or not _is_counted(array, time_dim):
+        _check_times(array, time_dim, name)
     for kind in ("y", "x"):
         array = steady_axis(array, axes[kind], kind)
     stated = units if units is not None else array.attrs.get("units")
@@ -169,6 +171,11 @@ def _as_datasets(source: Source, engine: str | None, variable: str | None) -> li
         if time_dim is not None and time_dim in first.coords:
             return [join_netcdf(paths, first, name, time_dim)]
     return [first, *(open_dataset(path, **options) for path in paths[1:])]
+
+
+def _is_counted(array: xr.DataArray, time_dim: str) -> bool:
+    """Whether times are plain numbers, or there are none."""
+    return time_dim not in array.coords or array[time_dim].dtype.kind in "fiu"
 
 
 def _check_times(array: xr.DataArray, time_dim: str, name: str) -> None:

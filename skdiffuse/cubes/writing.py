@@ -14,8 +14,19 @@ import xarray as xr
 from skdiffuse._version import __version__
 from skdiffuse.cubes.interval_bounds import bounds_of
 from skdiffuse.cubes.metadata import descriptive, given_name
-from skdiffuse.cubes.time_axis import BOUNDS_OFFSET, bounds_from_offset, calendar_of, time_units
+from skdiffuse.cubes.own_files import layout_attributes
+from skdiffuse.cubes.spatial_axes import steady_axis
+from skdiffuse.cubes.time_axis import (
+    BOUNDS_OFFSET,
+    bounds_from_offset,
+    calendar_of,
+    find_breaks,
+    is_time_like,
+    time_units,
+)
 from skdiffuse.cubes.units import mm_per_hour
+
+_NAME = "precipitation_rate"
 
 
 def write_cube(
@@ -51,9 +62,10 @@ def write_cube(
     Raises
     ------
     TypeError
-        If ``cube`` is not a DataArray.
+        If ``cube`` is not a DataArray of real numbers.
     ValueError
-        If its units are not mm/h, or its folder does not exist.
+        If its units are not mm/h, its folder does not exist, or :func:`open_cube` could not open
+        it again: dimensions lack, it is empty, or its times or axes are out of order.
 
     Examples
     --------
@@ -78,6 +90,7 @@ def write_cube(
         factor = None
     if factor != 1.0:
         raise ValueError(f"cube has units {units!r}, not mm/h: convert it with open_cube(cube).")
+    _check_structure(cube)
     path = Path(path)
     if not path.parent.is_dir():
         raise ValueError(f"path: there is no folder {str(path.parent)!r}.")
@@ -85,6 +98,7 @@ def write_cube(
     dataset = _as_dataset(cube, compress=not to_zarr)
     made_by = {"version": __version__, **(provenance or {})}
     dataset.attrs.update({f"skdiffuse_{key}": value for key, value in made_by.items()})
+    dataset.attrs.update(layout_attributes(cube.dims, str(given_name(cube) or _NAME)))
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         partial = scratch / path.name
@@ -100,8 +114,39 @@ def write_cube(
     return path
 
 
+def _check_structure(cube: xr.DataArray) -> None:
+    """Refuse what :func:`open_cube` could not open again."""
+    if cube.ndim < 3:
+        raise ValueError(
+            f"cube must have dimensions time, y and x, in this order and last; got {cube.dims}: "
+            "add what lacks, e.g. with .expand_dims('time')."
+        )
+    if cube.dtype.kind not in "fiub":
+        raise TypeError(f"cube must hold real numbers (mm/h); got dtype {cube.dtype}.")
+    if 0 in cube.shape:
+        raise ValueError(f"cube is empty: {dict(cube.sizes)}.")
+    name = given_name(cube)
+    if name in (*cube.dims, *cube.coords) or "/" in str(name):
+        raise ValueError(
+            f"cube is named {name!r}, which is also one of its dimensions or coordinates, or holds "
+            "a slash: give it another name with .rename('precipitation_rate')."
+        )
+    time_dim, *space = (str(dim) for dim in cube.dims[-3:])
+    if time_dim in cube.coords:
+        times = cube[time_dim].values
+        if not is_time_like(times) and times.dtype.kind not in "fiu":
+            raise ValueError(
+                f"the times {time_dim!r} of cube are {times.dtype} values: make dates of them with "
+                f".assign_coords({time_dim}=pandas.to_datetime(...)), or leave them out with "
+                f".drop_vars({time_dim!r})."
+            )
+        find_breaks(times, name="cube", dim=time_dim)
+    for dim, kind in zip(space, "yx", strict=True):
+        steady_axis(cube, dim, kind)
+
+
 def _as_dataset(cube: xr.DataArray, *, compress: bool) -> xr.Dataset:
-    name = given_name(cube) or "precipitation_rate"
+    name = given_name(cube) or _NAME
     offset = bounds_of(cube)
     cube = cube.astype(np.float32, copy=False)
     cube.attrs = {**descriptive(cube.attrs), "units": "mm h-1"}
