@@ -102,7 +102,7 @@ def _with_time_dimension(array: xr.DataArray, dataset: xr.Dataset) -> xr.DataArr
     """Make a time dimension of the valid times of forecasts, or of a scalar time."""
     array = _with_valid_times(array)
     valid = array.coords.get("valid_time")
-    if valid is not None and valid.ndim == 2 and _leads(array):
+    if valid is not None and valid.ndim == 2 and set(_leads(array)) & set(valid.dims):
         return _runs_in_a_row(array)
     if valid is not None and valid.ndim == 1 and "valid_time" not in array.dims:
         array = array.swap_dims({valid.dims[0]: "valid_time"})
@@ -147,11 +147,12 @@ def _runs_in_a_row(array: xr.DataArray) -> xr.DataArray:
     ValueError
         If runs overlap, so that a time has several forecasts.
     """
-    run, step = array["valid_time"].dims
+    (step,) = _leads(array)
+    (run,) = (dim for dim in array["valid_time"].dims if dim != step)
     if array.sizes[step] == 1 or array.sizes[run] == 1:
         single = step if array.sizes[step] == 1 else run
         return _with_time_dimension(array.squeeze(single), xr.Dataset())
-    valid = array["valid_time"].values
+    valid = array["valid_time"].transpose(run, step).values
     if np.unique(valid).size < valid.size:
         fitting = valid[0] <= valid[0, 0] + (valid[1, 0] - valid[0, 0])
         steps = int(np.count_nonzero(fitting)) - 1

@@ -112,9 +112,10 @@ def find_axes(array: xr.DataArray) -> dict[str, str]:
             lines = [d for d in array.dims if str(d).lower() in AXIS_NAMES[kind]]
         lines = [n for n in dict.fromkeys(lines) if n not in axes.values()]
         if len(lines) > 1:
+            other = [n for n in lines if str(n).lower() not in AXIS_NAMES[kind]] or lines[1:]
             raise ValueError(
-                f"dimensions {lines} are all marked as the {kind} axis: take the mark from all but "
-                f"one, e.g. with [{lines[1]!r}].attrs.clear()."
+                f"dimensions {lines} are all marked as the {kind} axis: take the marks from all "
+                f"but one, e.g. with [{other[0]!r}].attrs.clear()."
             )
         if lines:
             axes[kind] = str(lines[0])

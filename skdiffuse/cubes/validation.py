@@ -93,7 +93,7 @@ def _filling(cube: Cube) -> str:
     times = f"{dim}='{step:g}s'"
     return (
         f", or fill the gaps with NaN frames: X.resample({times}).nearest(tolerance="
-        f"'{step / 2:g}s')"
+        f"datetime.timedelta(seconds={step / 2:g}))"
     )
 
 
