@@ -116,7 +116,8 @@ def cases_of_units() -> None:
         data.time.attrs["bounds"] = "time_bnds"
         return save(data, folder)
 
-    @case("amount with an interval in cell_methods")
+    # In CF that is the spacing of what was summed, not the length of the sum.
+    @case("amount with an interval in cell_methods", "interval='1h'.*spacing of what was summed")
     def _(folder):
         data = dataset(rain() / 4, "mm", cell_methods="time: sum (interval: 15 minutes)")
         return save(data, folder)

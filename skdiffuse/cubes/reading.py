@@ -9,12 +9,14 @@ from typing import TypeAlias
 import numpy as np
 import xarray as xr
 
+from skdiffuse.cubes.accumulation import START, prepare_amounts, rates_of
 from skdiffuse.cubes.conventions import check_axis_order, find_axes, find_variable
-from skdiffuse.cubes.rates import difference_totals, interval_hours, to_rate
+from skdiffuse.cubes.rates import to_rate
 from skdiffuse.cubes.series import join_netcdf
 from skdiffuse.cubes.sources import Paths, has_dask, kind_of, open_dataset, resolve
 from skdiffuse.cubes.time_axis import BOUNDS_OFFSET, bounds_offset, find_breaks, is_time_like
 from skdiffuse.cubes.units import is_amount, is_reflectivity, mm_per_hour
+from skdiffuse.cubes.wrf import from_wrf
 
 Source: TypeAlias = Paths | xr.Dataset | xr.DataArray
 
@@ -31,7 +33,7 @@ def open_cube(
     variable: str | None = None,
     units: str | None = None,
     interval: str | float | None = None,
-    running_total: bool | None = None,
+    running_total: bool | str | None = None,
     z_r: tuple[float, float] | None = None,
     member: int | None = None,
     engine: str | None = None,
@@ -52,11 +54,14 @@ def open_cube(
     units : str, optional
         Units of the data, where the file has none or wrong ones.
     interval : str or float, optional
-        For amounts ("mm", "m", "kg m-2"): how long they fell, "1h" or hours, where neither time
-        bounds nor cell_methods tell. ERA5 hourly accumulations: ``interval="1h"``.
-    running_total : bool, optional
-        Whether amounts count from the start of a run, so that they must be differenced. Default:
-        only where the file says so (GRIB).
+        For amounts ("mm", "m", "kg m-2"): how long each of them fell, "1h", "5min", hours, or
+        "month" for a calendar month, where the file does not tell by time bounds or step ranges.
+        It overrules the file. ERA5 hourly accumulations: ``interval="1h"``.
+    running_total : bool or str, optional
+        Whether amounts count from the start of a run, so that they must be differenced; "1D" or
+        "6h" where they count anew after each midnight (in the times of the file) or part of a day
+        (ERA5-Land: ``running_total="1D"``). Default: what the file says; an error asks where it
+        says nothing. The table of services: ``docs/reading.md``.
     z_r : (float, float), optional
         ``(a, b)`` of Z = a R^b, for reflectivity in dBZ.
     member : int, optional
@@ -106,7 +111,7 @@ def open_cube(
         )
         for dataset in datasets
     ]
-    cube = cubes[0] if len(cubes) == 1 else _join(cubes)
+    cube = rates_of(cubes[0] if len(cubes) == 1 else _join(cubes))
     time_dim = cube.dims[-3]
     find_breaks(cube[time_dim].values, name=f"variable {cube.name!r}")
     return cube
@@ -118,7 +123,7 @@ def _open_one(
     variable: str | None,
     units: str | None,
     interval: str | float | None,
-    running_total: bool | None,
+    running_total: bool | str | None,
     z_r: tuple[float, float] | None,
     member: int | None,
 ) -> xr.DataArray:
@@ -139,29 +144,41 @@ def _open_one(
         )
     if array.dtype.kind == "f":
         array = array.where((array < _NETCDF_FILL[0]) | (array > _NETCDF_FILL[1]))
-    rate = _convert(array, dataset, str(stated), time_dim, interval, running_total, z_r)
-    return _labelled(rate, dataset, array, str(stated))
+    amount = is_amount(str(stated))
+    # Totals are differenced before they lose digits.
+    known = array if amount and array.dtype.kind == "f" else array.astype(np.float32)
+    rate = _labelled(to_rate(known, str(stated), z_r=z_r), dataset, array, str(stated))
+    if not amount:
+        return rate.astype(np.float32)
+    return prepare_amounts(
+        rate,
+        array,
+        dataset,
+        _time_bounds(array, dataset, time_dim),
+        interval=interval,
+        running_total=running_total,
+    )
 
 
 def _as_datasets(source: Source, engine: str | None, variable: str | None) -> list[xr.Dataset]:
     if isinstance(source, xr.DataArray):
         return [source.to_dataset(name=source.name or "precipitation")]
     if isinstance(source, xr.Dataset):
-        return [source]
+        return [from_wrf(source)]
     if not isinstance(source, (str, os.PathLike, list, tuple)):
         raise TypeError(
             "source must be a path, a pattern, a list of paths or an xarray object; got "
             f"{type(source).__name__}."
         )
     paths = resolve(source)
-    first = open_dataset(paths[0], chunked=has_dask(), engine=engine)
+    first = from_wrf(open_dataset(paths[0], chunked=has_dask(), engine=engine))
     if len(paths) > 1 and has_dask() and engine is None and kind_of(paths[0]) in _NETCDF:
         name = find_variable(first, variable)
         time_dim = find_axes(first[name]).get("time")
-        if time_dim is not None and time_dim in first.coords:
+        if time_dim is not None and time_dim in first.coords and START not in first.coords:
             return [join_netcdf(paths, first, name, time_dim)]
     rest = [open_dataset(path, chunked=has_dask(), engine=engine) for path in paths[1:]]
-    return [first, *rest]
+    return [first, *map(from_wrf, rest)]
 
 
 def _join(cubes: list[xr.DataArray]) -> xr.DataArray:
@@ -219,7 +236,21 @@ def _with_time_dimension(array: xr.DataArray) -> xr.DataArray:
     if "time" not in find_axes(array):
         for name in ("valid_time", "time"):
             if name in array.coords and array[name].ndim == 0:
-                return array.expand_dims(name)
+                return _along_one_time(array, name)
+    return array
+
+
+def _along_one_time(array: xr.DataArray, name: str) -> xr.DataArray:
+    """Give a field of one time a time dimension, and what belongs to that time along it."""
+    array = array.expand_dims(name)
+    if name == "valid_time":
+        if "time" in array.coords:
+            array = array.rename(time="forecast_reference_time")
+        array, name = array.rename(valid_time="time"), "time"
+    for coord in ("forecast_reference_time", "forecast_period", "step", "lead_time"):
+        # Files of the same run have other lead times when they are joined.
+        if coord in array.coords and array[coord].ndim == 0:
+            array = array.assign_coords({coord: array[coord].expand_dims(name)})
     return array
 
 
@@ -251,30 +282,6 @@ def _check_times(array: xr.DataArray, time_dim: str, name: str) -> None:
             f"decoded (units: {array[time_dim].attrs.get('units')!r}); CF asks for units such as "
             "'hours since 1970-01-01' and a calendar."
         )
-
-
-def _convert(
-    array: xr.DataArray,
-    dataset: xr.Dataset,
-    units: str,
-    time_dim: str,
-    interval: str | float | None,
-    running_total: bool | None,
-    z_r: tuple[float, float] | None,
-) -> xr.DataArray:
-    if not is_reflectivity(units):
-        mm_per_hour(units, 1.0)
-    hours = None
-    if is_amount(units):
-        if running_total is None:
-            running_total = array.attrs.get("GRIB_stepType") == "accum"
-        if running_total:
-            array, hours = difference_totals(array, time_dim)
-        else:
-            hours = interval_hours(array, _time_bounds(array, dataset, time_dim), interval)
-    if array.dtype != np.float32:
-        array = array.astype(np.float32)
-    return to_rate(array, units, time_dim, hours=hours, z_r=z_r).astype(np.float32)
 
 
 def _time_bounds(

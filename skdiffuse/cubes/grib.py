@@ -1,0 +1,174 @@
+"""What GRIB messages say and cfgrib leaves out: step ranges, and the products of MRMS."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from skdiffuse.cubes.accumulation import START
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "D": 86400}
+_STEP = re.compile(r"(\d+)([smhD]?)")
+
+_MRMS_CENTRE, _MRMS_DISCIPLINE, _MRMS_RAIN = 161, 209, 6
+# Minutes of the amounts of MRMS by parameter number (its GRIB2 table, category 6).
+_MRMS_HOURS = (1, 3, 6, 12, 24, 48, 72)
+_MRMS_MINUTES = {
+    **{first + i: 60 * h for first in (2, 9, 16, 23, 30, 37) for i, h in enumerate(_MRMS_HOURS)},
+    45: 15,
+}  # fmt: skip
+_MRMS_RATE = 1
+
+
+@dataclass(frozen=True)
+class _Message:
+    """The header of one message, times in seconds since 1970."""
+
+    name: str
+    accumulated: bool
+    step_range: str
+    reference: int
+    start: int
+    end: int
+    mrms: int | None
+
+
+def grib_options(path: Path) -> dict[str, Any]:
+    """Options of cfgrib for a file: which of two totals with one end it shall read.
+
+    Forecast files of NCEP hold the total since the start of the run beside that of the last
+    hours. cfgrib would silently read the last of them in the file.
+
+    Raises
+    ------
+    ValueError
+        If the file holds both for several steps.
+    """
+    by_end: dict[tuple[str, int, int], set[str]] = {}
+    for message in _messages(path):
+        if message.accumulated:
+            key = (message.name, message.reference, message.end)
+            by_end.setdefault(key, set()).add(message.step_range)
+    options: dict[str, Any] = {"indexpath": ""}
+    twofold = [ranges for ranges in by_end.values() if len(ranges) > 1]
+    if not twofold:
+        return options
+    if len({(reference, end) for _, reference, end in by_end}) > 1:
+        raise ValueError(
+            f"{str(path)!r} holds two totals for one time (step ranges "
+            f"{' and '.join(sorted(twofold[0]))}): keep one kind of them, or make a file of each "
+            "range, grib_copy FILE '[stepRange].grib', and open those of one kind together."
+        )
+    shortest = max(twofold[0], key=lambda text: _seconds(text)[0])
+    return {**options, "filter_by_keys": {"stepRange": shortest}}
+
+
+def with_step_ranges(dataset: xr.Dataset, path: Path) -> xr.Dataset:
+    """Say from when on the amounts count, and what the products of MRMS are."""
+    messages = _messages(path)
+    numbers = {message.mrms for message in messages}
+    if None not in numbers and "unknown" in dataset.data_vars:
+        return _from_mrms(dataset, numbers, path)
+    amounts = [n for n, v in dataset.data_vars.items() if v.attrs.get("GRIB_stepType") == "accum"]
+    if not amounts or "valid_time" not in dataset.coords:
+        return dataset
+    begins: dict[tuple[int, int], int] = {}
+    for message in messages:
+        if message.accumulated:
+            key = (message.reference, message.end)
+            if message.start == message.end != message.reference:
+                # One step instead of a range: nothing says when the total began.
+                return dataset
+            # The totals of a file that holds two kinds have been chosen among by grib_options.
+            begins[key] = max(message.start, begins.get(key, message.start))
+    valid = dataset["valid_time"]
+    references = xr.broadcast(dataset["time"], valid)[0].transpose(*valid.dims)
+    keys = zip(_epoch(references).flat, _epoch(valid).flat, strict=True)
+    starts = [begins.get((int(a), int(b))) for a, b in keys]
+    if any(start is None for start in starts):
+        return dataset
+    values = np.array(starts, dtype="datetime64[s]").astype("datetime64[ns]").reshape(valid.shape)
+    dataset = dataset.assign_coords({START: (valid.dims, values)})
+    for name in amounts:
+        dataset[name].attrs[START] = START
+    return dataset
+
+
+def _from_mrms(dataset: xr.Dataset, numbers: set[int | None], path: Path) -> xr.Dataset:
+    (number, *others) = numbers
+    minutes = _MRMS_MINUTES.get(number or 0)
+    if others or (minutes is None and number != _MRMS_RATE):
+        raise ValueError(
+            f"{str(path)!r} holds the MRMS products of numbers {sorted(map(str, numbers))} in "
+            "category 6, which are not one of its rates and amounts of rain."
+        )
+    rain = dataset["unknown"]
+    # -3: no coverage, -1: missing.
+    rain = rain.where(rain >= 0).assign_attrs(rain.attrs)
+    name = "precipitation_rate" if minutes is None else "precipitation_amount"
+    rain.attrs.update(units="mm h-1" if minutes is None else "mm", long_name=f"MRMS {name}")
+    dataset = dataset.drop_vars("unknown").assign({name: rain})
+    if minutes is not None:
+        valid = dataset["valid_time"]
+        dataset[name].attrs[START] = START
+        dataset = dataset.assign_coords(
+            {START: (valid.dims, valid.values - np.timedelta64(minutes, "m"))}
+        )
+    return dataset
+
+
+def _messages(path: Path) -> list[_Message]:
+    import eccodes
+
+    found = []
+    with open(path, "rb") as file:
+        while True:
+            try:
+                handle = eccodes.codes_grib_new_from_file(file, headers_only=True)
+            except eccodes.CodesInternalError as error:
+                raise ValueError(f"{str(path)!r} is damaged or incomplete: {error}") from error
+            if handle is None:
+                return found
+            try:
+                found.append(_header(handle, eccodes))
+            finally:
+                eccodes.codes_release(handle)
+
+
+def _header(handle: Any, eccodes: Any) -> _Message:
+    text = eccodes.codes_get(handle, "stepRange", ktype=str)
+    date, clock = (int(eccodes.codes_get(handle, key)) for key in ("dataDate", "dataTime"))
+    day = np.datetime64(f"{date // 10000:04d}-{date // 100 % 100:02d}-{date % 100:02d}", "s")
+    reference = int(day.astype(np.int64)) + 3600 * (clock // 100) + 60 * (clock % 100)
+    start, end = _seconds(text)
+    mrms = None
+    if eccodes.codes_get_long(handle, "centre") == _MRMS_CENTRE and (
+        eccodes.codes_get_long(handle, "edition") == 2
+        and eccodes.codes_get_long(handle, "discipline") == _MRMS_DISCIPLINE
+        and eccodes.codes_get_long(handle, "parameterCategory") == _MRMS_RAIN
+    ):
+        mrms = int(eccodes.codes_get_long(handle, "parameterNumber"))
+    return _Message(
+        name=str(eccodes.codes_get(handle, "paramId")),
+        accumulated=eccodes.codes_get(handle, "stepType") == "accum",
+        step_range=text,
+        reference=reference,
+        start=reference + start,
+        end=reference + end,
+        mrms=mrms,
+    )
+
+
+def _seconds(step_range: str) -> tuple[int, int]:
+    """Start and end of "0-3", "15m-30m" or "6" in seconds; hours where no unit stands."""
+    edges = [int(n) * _SECONDS[unit or "h"] for n, unit in _STEP.findall(step_range)]
+    return edges[0], edges[-1]
+
+
+def _epoch(times: xr.DataArray) -> np.ndarray:
+    return times.values.astype("datetime64[s]").astype(np.int64).reshape(-1)
