@@ -167,6 +167,12 @@ def rates_of(amounts: xr.DataArray) -> xr.DataArray:
     state = amounts.attrs.pop(_PENDING)
     time_dim = str(amounts.dims[-3])
     if state == "unknown":
+        if amounts.sizes[time_dim] == 1:
+            raise ValueError(
+                "running_total=True differences totals, and there is one time alone, of a run "
+                "whose start is not known: give more times, or the length of the total with "
+                "interval='6h'."
+            )
         return _over(*difference_totals(amounts, time_dim))
     spans = Spans(amounts[START].values, amounts[_END].values)
     amounts, hours, begins = _by_spans(
@@ -177,12 +183,12 @@ def rates_of(amounts: xr.DataArray) -> xr.DataArray:
     return rates
 
 
-def _over(amounts: xr.DataArray, hours: float | np.ndarray | None) -> xr.DataArray:
+def _over(amounts: xr.DataArray, hours: float | np.ndarray) -> xr.DataArray:
     """Amounts divided by their hours, with the attributes of means."""
     if isinstance(hours, np.ndarray):
-        rates = amounts / xr.DataArray(hours, dims=amounts.dims[-3])
+        rates = amounts / xr.DataArray(hours, dims=str(amounts.dims[-3]))
     else:
-        rates = amounts / (np.nan if hours is None else hours)
+        rates = amounts / hours
     attrs = {**amounts.attrs, "units": "mm h-1"}
     attrs["cell_methods"] = as_mean(attrs.get("cell_methods"))
     return rates.astype(np.float32).assign_attrs(attrs)
@@ -269,15 +275,23 @@ def _period_starts(times: np.ndarray, period: str) -> np.ndarray:
     return times - (passed * 1e9).astype("timedelta64[ns]")
 
 
+def reference_name(dataset: xr.Dataset) -> str | None:
+    """The variable that says when the runs of forecasts began."""
+    for name, variable in dataset.variables.items():
+        named = str(name) in ("forecast_reference_time", "reftime", "reference_time")
+        if named or variable.attrs.get("standard_name") == "forecast_reference_time":
+            return str(name)
+    return None
+
+
 def _reference_times(array: xr.DataArray, dataset: xr.Dataset, time_dim: str) -> np.ndarray | None:
     """When the runs began, one entry for each time."""
     times = array[time_dim].values
-    for name, variable in {**dataset.variables, **array.coords}.items():
-        named = str(name) in ("forecast_reference_time", "reftime", "reference_time")
-        if not named and variable.attrs.get("standard_name") != "forecast_reference_time":
-            continue
-        values = variable.values
-        if values.dtype.kind == times.dtype.kind and values.shape in ((), (1,), times.shape):
+    for holder in (array.coords.to_dataset(), dataset):
+        name = reference_name(holder)
+        values = times if name is None else holder[name].values
+        fits = values.dtype.kind == times.dtype.kind and values.shape in ((), (1,), times.shape)
+        if name not in (None, time_dim) and fits:
             return np.broadcast_to(values, times.shape).copy()
     return None
 

@@ -85,8 +85,8 @@ def find_variable(dataset: xr.Dataset, variable: str | None) -> str:
         hint = ""
         if "unknown" in there:
             hint = (
-                " 'unknown' is a GRIB parameter that cfgrib's tables lack: open_cube knows those of "
-                "MRMS if it opens the file itself."
+                " 'unknown' is a GRIB parameter that cfgrib's tables lack: open_cube knows those "
+                "of MRMS if it opens the file itself."
             )
         raise ValueError(
             f"no precipitation is found by standard_name or name; the data hold {there}: "

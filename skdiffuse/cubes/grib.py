@@ -125,7 +125,7 @@ def _from_mrms(dataset: xr.Dataset, numbers: set[int | None], path: Path) -> xr.
 def _messages(path: Path) -> list[_Message]:
     import eccodes
 
-    found = []
+    found: list[_Message] = []
     with open(path, "rb") as file:
         while True:
             try:

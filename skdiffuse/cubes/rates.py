@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import numpy as np
 import xarray as xr
 
@@ -53,7 +55,7 @@ def to_rate(
 
 def difference_totals(
     array: xr.DataArray, time_dim: str, fresh: np.ndarray | None = None
-) -> tuple[xr.DataArray, float | np.ndarray | None]:
+) -> tuple[xr.DataArray, float | np.ndarray]:
     """Amounts, and hours over which they fell, from running totals.
 
     Parameters
@@ -69,8 +71,8 @@ def difference_totals(
     Returns
     -------
     amounts : DataArray
-    hours : float, ndarray of shape (time,) or None
-        The length of the steps in time; None for a single time.
+    hours : float or ndarray of shape (time,)
+        The length of the steps in time; NaN for a single time.
 
     Raises
     ------
@@ -101,12 +103,12 @@ def difference_totals(
     amounts = amounts.transpose(*array.dims).assign_attrs(array.attrs)
     hours = step_lengths(array[time_dim].values) / 3600
     if not hours.size:
-        return amounts, None
+        return amounts, np.nan
     hours = np.append(hours[:1], hours)
     return amounts, float(hours[0]) if np.ptp(hours) < 1e-6 * hours[0] else hours
 
 
-def _fallen(array: xr.DataArray, before: xr.DataArray, space: list) -> xr.DataArray:
+def _fallen(array: xr.DataArray, before: xr.DataArray, space: list[Hashable]) -> xr.DataArray:
     """At which times totals fall in many of the cells in which they could."""
     noise = np.maximum(_NOISE_SHARE * before.max(space), _NOISE_MM)
     wet = (before > noise).sum(space)

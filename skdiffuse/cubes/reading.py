@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import xarray as xr
 
-from skdiffuse.cubes.accumulation import START, prepare_amounts, rates_of
+from skdiffuse.cubes.accumulation import START, prepare_amounts, rates_of, reference_name
 from skdiffuse.cubes.conventions import check_axis_order, find_axes, find_variable
 from skdiffuse.cubes.rates import to_rate
 from skdiffuse.cubes.series import join_netcdf
@@ -98,7 +98,7 @@ def open_cube(
     >>> rain.attrs["units"], float(rain.max())
     ('mm h-1', 1.0)
     """
-    datasets = _as_datasets(source, engine, variable)
+    datasets = _as_datasets(source, engine, variable, running_total)
     cubes = [
         _open_one(
             dataset,
@@ -160,7 +160,9 @@ def _open_one(
     )
 
 
-def _as_datasets(source: Source, engine: str | None, variable: str | None) -> list[xr.Dataset]:
+def _as_datasets(
+    source: Source, engine: str | None, variable: str | None, running_total: bool | str | None
+) -> list[xr.Dataset]:
     if isinstance(source, xr.DataArray):
         return [source.to_dataset(name=source.name or "precipitation")]
     if isinstance(source, xr.Dataset):
@@ -172,10 +174,13 @@ def _as_datasets(source: Source, engine: str | None, variable: str | None) -> li
         )
     paths = resolve(source)
     first = from_wrf(open_dataset(paths[0], chunked=has_dask(), engine=engine))
-    if len(paths) > 1 and has_dask() and engine is None and kind_of(paths[0]) in _NETCDF:
+    # Totals of several runs need the reference time of each file.
+    runs = START in first.coords or (running_total is True and reference_name(first) is not None)
+    quick = has_dask() and engine is None and not runs
+    if len(paths) > 1 and quick and kind_of(paths[0]) in _NETCDF:
         name = find_variable(first, variable)
         time_dim = find_axes(first[name]).get("time")
-        if time_dim is not None and time_dim in first.coords and START not in first.coords:
+        if time_dim is not None and time_dim in first.coords:
             return [join_netcdf(paths, first, name, time_dim)]
     rest = [open_dataset(path, chunked=has_dask(), engine=engine) for path in paths[1:]]
     return [first, *map(from_wrf, rest)]

@@ -49,7 +49,9 @@ def from_wrf(dataset: xr.Dataset) -> xr.Dataset:
     if "RAINC" not in dataset.data_vars and dataset.attrs.get("CU_PHYSICS") != 0:
         # Grid-scale rain alone is chosen by its name.
         return dataset
-    total = sum(dataset[name] for name in _TOTALS if name in dataset.data_vars)
+    total = dataset["RAINNC"]
+    for name in ("RAINC", "RAINSH"):
+        total = total + dataset[name] if name in dataset.data_vars else total
     attrs = {"units": "mm", "standard_name": "precipitation_amount", START: START}
     return dataset.assign(precipitation_amount=total.assign_attrs(attrs))
 

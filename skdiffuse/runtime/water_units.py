@@ -112,7 +112,8 @@ class _Reader:
         return quantity
 
     def _product(self) -> Quantity:
-        powers, factor, sign, empty = (0, 0, 0), Fraction(1), 1, True
+        powers: tuple[int, ...] = (0, 0, 0)
+        factor, sign, empty = Fraction(1), 1, True
         while self.at < len(self.text) and self.text[self.at] != ")":
             if self._take("/|per(?![a-z])"):
                 if empty or sign < 0:

@@ -365,6 +365,18 @@ def test_arome_of_met_norway(promoted):
     assert_rates(cube, np.concatenate([np.full((1, 2, 3), np.nan), amounts[1:]]))
 
 
+def test_runs_in_files_of_their_own(tmp_path):
+    """The second run begins with more than the first one has in all: nothing falls."""
+    amounts = np.concatenate([rain(3) / 16, rain(3) + 4])
+    times = pd.date_range("2024-01-01T01", periods=6, freq="h")
+    for i, part in enumerate((slice(0, 3), slice(3, 6))):
+        totals = np.cumsum(amounts[part], axis=0)
+        run = netcdf_like(totals, times[part], "precipitation_amount_acc", "time", units="kg/m^2")
+        run["forecast_reference_time"] = times[part][0] - pd.Timedelta("1h")
+        run.to_netcdf(tmp_path / f"run{i}.nc")
+    assert_rates(open_cube(tmp_path / "run*.nc", running_total=True), amounts, lead_step=1.0)
+
+
 # Satellites and radars
 
 
@@ -511,3 +523,8 @@ def test_grib_without_a_range_asks(grib):
     ]
     with pytest.raises(ValueError, match="interval='1h'"):
         open_cube(grib(messages, edition=1))
+
+
+def test_one_total_of_an_unknown_run_is_refused():
+    with pytest.raises(ValueError, match=r"one time alone.*interval='6h'"):
+        open_cube(era5(series(1)), running_total=True)

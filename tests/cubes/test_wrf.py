@@ -68,8 +68,6 @@ def assert_hourly(cube, expected=HOURLY):
 @pytest.mark.parametrize(
     ("with_times", "xtime_units"), [(True, True), (True, False), (False, True)]
 )
-    ("with_times", "xtime_units"), [(True, True), (True, False), (False, True)]
-)
 def test_convective_and_grid_scale_rain_are_added(tmp_path, with_times, xtime_units):
     path = wrfout(tmp_path / "wrfout", with_times=with_times, xtime_units=xtime_units)
     assert_hourly(open_cube(path))
