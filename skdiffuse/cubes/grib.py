@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ _MRMS_RATE = 1
 
 
 @dataclass(frozen=True)
-class _Message:
-    """The header of one message, times in seconds since 1970."""
+class Header:
+    """What one message says of itself, times in seconds since 1970."""
 
     name: str
     accumulated: bool
@@ -38,7 +39,7 @@ class _Message:
     mrms: int | None
 
 
-def grib_options(path: Path) -> dict[str, Any]:
+def grib_options(path: Path, headers: list[Header]) -> dict[str, Any]:
     """Options of cfgrib for a file: which of two totals with one end it shall read.
 
     Forecast files of NCEP hold the total since the start of the run beside that of the last
@@ -50,7 +51,7 @@ def grib_options(path: Path) -> dict[str, Any]:
         If the file holds both for several steps.
     """
     by_end: dict[tuple[str, int, int], set[str]] = {}
-    for message in _messages(path):
+    for message in headers:
         if message.accumulated:
             key = (message.name, message.reference, message.end)
             by_end.setdefault(key, set()).add(message.step_range)
@@ -68,17 +69,16 @@ def grib_options(path: Path) -> dict[str, Any]:
     return {**options, "filter_by_keys": {"stepRange": shortest}}
 
 
-def with_step_ranges(dataset: xr.Dataset, path: Path) -> xr.Dataset:
+def with_step_ranges(dataset: xr.Dataset, path: Path, headers: list[Header]) -> xr.Dataset:
     """Say from when on the amounts count, and what the products of MRMS are."""
-    messages = _messages(path)
-    numbers = {message.mrms for message in messages}
+    numbers = {message.mrms for message in headers}
     if None not in numbers and "unknown" in dataset.data_vars:
         return _from_mrms(dataset, numbers, path)
     amounts = [n for n, v in dataset.data_vars.items() if v.attrs.get("GRIB_stepType") == "accum"]
     if not amounts or "valid_time" not in dataset.coords:
         return dataset
     begins: dict[tuple[int, int], int] = {}
-    for message in messages:
+    for message in headers:
         if message.accumulated:
             key = (message.reference, message.end)
             if message.start == message.end != message.reference:
@@ -122,46 +122,47 @@ def _from_mrms(dataset: xr.Dataset, numbers: set[int | None], path: Path) -> xr.
     return dataset
 
 
-def _messages(path: Path) -> list[_Message]:
+def read_headers(path: Path) -> list[Header]:
+    """Of all messages, without their values.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
     import eccodes
 
-    found: list[_Message] = []
+    found: list[Header] = []
     with open(path, "rb") as file:
         while True:
             try:
                 handle = eccodes.codes_grib_new_from_file(file, headers_only=True)
+                if handle is None:
+                    return found
+                found.append(_header(handle, eccodes))
+                eccodes.codes_release(handle)
             except eccodes.CodesInternalError as error:
                 raise ValueError(f"{str(path)!r} is damaged or incomplete: {error}") from error
-            if handle is None:
-                return found
-            try:
-                found.append(_header(handle, eccodes))
-            finally:
-                eccodes.codes_release(handle)
 
 
-def _header(handle: Any, eccodes: Any) -> _Message:
-    text = eccodes.codes_get(handle, "stepRange", ktype=str)
-    date, clock = (int(eccodes.codes_get(handle, key)) for key in ("dataDate", "dataTime"))
+def _header(handle: Any, eccodes: Any) -> Header:
+    number = partial(eccodes.codes_get_long, handle)
+    mrms = None
+    # Edition 1 has no disciplines.
+    if number("centre") == _MRMS_CENTRE and eccodes.codes_is_defined(handle, "discipline"):
+        kind = number("discipline"), number("parameterCategory")
+        mrms = int(number("parameterNumber")) if kind == (_MRMS_DISCIPLINE, _MRMS_RAIN) else None
+    name = str(eccodes.codes_get(handle, "paramId"))
+    if not eccodes.codes_is_defined(handle, "stepType") or (
+        eccodes.codes_get(handle, "stepType") != "accum"
+    ):
+        return Header(name, False, "", 0, 0, 0, mrms)
+    date, clock = number("dataDate"), number("dataTime")
     day = np.datetime64(f"{date // 10000:04d}-{date // 100 % 100:02d}-{date % 100:02d}", "s")
     reference = int(day.astype(np.int64)) + 3600 * (clock // 100) + 60 * (clock % 100)
+    text = eccodes.codes_get(handle, "stepRange", ktype=str)
     start, end = _seconds(text)
-    mrms = None
-    if eccodes.codes_get_long(handle, "centre") == _MRMS_CENTRE and (
-        eccodes.codes_get_long(handle, "edition") == 2
-        and eccodes.codes_get_long(handle, "discipline") == _MRMS_DISCIPLINE
-        and eccodes.codes_get_long(handle, "parameterCategory") == _MRMS_RAIN
-    ):
-        mrms = int(eccodes.codes_get_long(handle, "parameterNumber"))
-    return _Message(
-        name=str(eccodes.codes_get(handle, "paramId")),
-        accumulated=eccodes.codes_get(handle, "stepType") == "accum",
-        step_range=text,
-        reference=reference,
-        start=reference + start,
-        end=reference + end,
-        mrms=mrms,
-    )
+    return Header(name, True, text, reference, reference + start, reference + end, mrms)
 
 
 def _seconds(step_range: str) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import xarray as xr
 from scipy.io import netcdf_file
 
-from skdiffuse.cubes.grib import grib_options, with_step_ranges
+from skdiffuse.cubes.grib import grib_options, read_headers, with_step_ranges
 from skdiffuse.cubes.radar_formats import hdf5_kind, read_radar
 
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -110,7 +110,8 @@ def open_dataset(path: Path, *, chunked: bool, engine: str | None = None) -> xr.
     options: dict[str, Any] = {"decode_coords": "all", "chunks": "auto" if chunked else None}
     if kind == "grib":
         need("cfgrib", "GRIB files", "grib")
-        options.update(engine="cfgrib", backend_kwargs=grib_options(path))
+        headers = read_headers(path)
+        options.update(engine="cfgrib", backend_kwargs=grib_options(path, headers))
     elif kind == "zarr":
         need("zarr", "Zarr stores", "lazy")
         options.update(engine="zarr")
@@ -133,7 +134,7 @@ def open_dataset(path: Path, *, chunked: bool, engine: str | None = None) -> xr.
         raise ValueError(
             f"{str(path)!r} cannot be opened; it may be damaged or incomplete: {error}"
         ) from error
-    return with_step_ranges(dataset, path) if kind == "grib" else dataset
+    return with_step_ranges(dataset, path, headers) if kind == "grib" else dataset
 
 
 def _check_complete(path: Path) -> None:

@@ -63,14 +63,16 @@ def read_water_units(units: str) -> WaterUnits | None:
     True
     """
     try:
-        (length, mass, time), factor = _Reader(_plain(units)).read()
+        reader = _Reader(_plain(units))
+        (length, mass, time), factor = reader.read()
     except (ValueError, ZeroDivisionError):
         return None
     if (length, mass) == (1, 0):
         factor *= 1000
     elif (length, mass) != (-2, 1):
         return None
-    if time not in (0, -1) or not factor > 0:
+    # "mm min h-1" is no depth, although its times cancel.
+    if time not in (0, -1) or reader.times != -time or not factor > 0:
         return None
     return WaterUnits(float(factor if time == 0 else factor * 3600), is_amount=time == 0)
 
@@ -103,7 +105,7 @@ class _Reader:
     """Reads units from left to right; a power belongs to the unit or bracket before it."""
 
     def __init__(self, text: str) -> None:
-        self.text, self.at = text, 0
+        self.text, self.at, self.times = text, 0, 0
 
     def read(self) -> Quantity:
         quantity = self._product()
@@ -136,6 +138,7 @@ class _Reader:
                 raise ValueError("a bracket is not closed")
         else:
             powers, factor = _UNITS[self._name()]
+            self.times += powers[2]
         found = self._take(r"\^?\(?[-+]?\d+\)?" if self._after_name() else r"\^\(?[-+]?\d+\)?")
         power = int(found.strip("^()")) if found else 1
         return tuple(power * axis for axis in powers), (count * factor) ** power

@@ -528,3 +528,10 @@ def test_grib_without_a_range_asks(grib):
 def test_one_total_of_an_unknown_run_is_refused():
     with pytest.raises(ValueError, match=r"one time alone.*interval='6h'"):
         open_cube(era5(series(1)), running_total=True)
+
+
+def test_a_damaged_grib_file(grib):
+    path = grib([{**TOTAL, **at("2024-01-01"), "stepRange": "0-1", "values": rain(1)[0]}] * 2)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ValueError, match="damaged or incomplete"):
+        open_cube(path)
