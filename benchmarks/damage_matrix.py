@@ -503,7 +503,8 @@ def cases_of_services() -> None:
     rates = {
         "[mm/hr]": 1, "mm/hr": 1, "mm hour-1": 1, "kg m-2 h-1": 1, "kg/(m^2*s)": 3600,
         "kgm-2s-1": 3600, "mm h\u207b\u00b9": 1, "mm (24h)-1": 1 / 24, "l m-2 h-1": 1,
-        "0.1 mm/h": 0.1, "m of water equivalent per day": 1000 / 24, "kg m^{-2} s^{-1}": 3600, "mm/(15 min)": 4,
+        "0.1 mm/h": 0.1, "m of water equivalent per day": 1000 / 24,
+        "kg m^{-2} s^{-1}": 3600, "mm/(15 min)": 4,
     }  # fmt: skip
     for units, factor in rates.items():
         case(f"rate in {units}")(

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import xarray as xr
 
-from skdiffuse.cubes.accumulation import START, prepare_amounts, rates_of, reference_name
+from skdiffuse.cubes.accumulation import START, as_mean, prepare_amounts, rates_of, reference_name
 from skdiffuse.cubes.conventions import check_axis_order, find_axes, find_variable
 from skdiffuse.cubes.rates import to_rate
 from skdiffuse.cubes.series import join_netcdf
@@ -149,6 +149,9 @@ def _open_one(
     known = array if amount and array.dtype.kind == "f" else array.astype(np.float32)
     rate = _labelled(to_rate(known, str(stated), z_r=z_r), dataset, array, str(stated))
     if not amount:
+        if "sum" in str(rate.attrs.get("cell_methods", "")):
+            # Of an amount whose interval its units tell: "mm/5min".
+            rate.attrs["cell_methods"] = as_mean(rate.attrs["cell_methods"])
         return rate.astype(np.float32)
     return prepare_amounts(
         rate,

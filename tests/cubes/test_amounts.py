@@ -490,6 +490,14 @@ def test_rates_are_means_and_survive_writing(tmp_path, before, after):
     np.testing.assert_array_equal(again, cube)
 
 
+def test_sums_whose_units_tell_the_interval_are_means():
+    cube = open_cube(daily(cell_methods="time: sum"), units="mm/day")
+    np.testing.assert_allclose(cube, series(1, 2, 0), rtol=1e-6)
+    assert cube.attrs["cell_methods"] == "time: mean"
+    instant = daily(cell_methods="time: point")
+    assert open_cube(instant, units="mm/h").attrs["cell_methods"] == "time: point"
+
+
 def test_bounds_the_wrong_way_round_are_refused():
     data = daily()
     pairs = np.stack([data.time.values, data.time.values - np.timedelta64(1, "D")], axis=1)
