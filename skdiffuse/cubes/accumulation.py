@@ -30,6 +30,10 @@ START = "accumulation_start"
 _END = "accumulation_end"
 # Attribute of amounts in mm whose rates are still to be made: what is known of their spans.
 _PENDING = "accumulation"
+_PERIOD = (
+    "running_total must be True, False, or the time after which totals count anew, a day or a part "
+    "of it ('1D', '6h'); got {!r}."
+)
 _MONTH = re.compile(r"(?:1\s*)?(?:mon|month|months)", re.IGNORECASE)
 
 
@@ -64,10 +68,14 @@ def stated_hours(interval: str | float, times: np.ndarray) -> float | np.ndarray
     5.0
     """
     if isinstance(interval, str) and _MONTH.fullmatch(interval.strip()):
+        if not is_time_like(times) or times.dtype.kind == "m":
+            raise ValueError(f"interval={interval!r} needs dates, and the times are {times.dtype}.")
         return 24.0 * xr.DataArray(times, dims="t").dt.days_in_month.values
     try:
         if isinstance(interval, str):
             hours = pd.to_timedelta(interval).total_seconds() / 3600
+        elif isinstance(interval, bool):
+            raise TypeError
         else:
             hours = float(interval)
     except (TypeError, ValueError):
@@ -102,6 +110,8 @@ def find_spans(
     times = array[time_dim].values
     if isinstance(running_total, str):
         return Spans(_period_starts(times, running_total), times, running=True)
+    if not isinstance(running_total, (bool, np.bool_, type(None))):
+        raise ValueError(_PERIOD.format(running_total))
     flag = None if running_total is None else bool(running_total)
     if START in array.attrs and START in array.coords:
         starts = np.broadcast_to(array[START].values, times.shape).copy()
@@ -214,13 +224,16 @@ def _by_spans(
     """Amounts that each count from the end of the one before, their hours and beginnings."""
     starts, ends = spans.starts, spans.ends
     shares = np.zeros(ends.size, dtype=bool)
-    shares[1:] = (_hours_between(starts[:-1], starts[1:]) == 0) & ~np.bool_(separate)
+    if not separate:
+        # Times that jitter by a second do not begin a new total.
+        apart = np.abs(_hours_between(starts[:-1], starts[1:]))
+        shares[1:] = apart < 0.01 * _hours_between(ends[:-1], ends[1:])
     begins = starts.copy()
     begins[1:] = np.where(shares[1:], ends[:-1], starts[1:])
     if shares.any():
         amounts, _ = difference_totals(amounts, time_dim, fresh=~shares)
         # The total since the start of a run is not the rain of one step, unless it is the first.
-        step = find_breaks(ends)[1] or 0.0
+        step = find_breaks(ends, name=f"variable {amounts.name!r}")[1] or 0.0
         opening = ~shares & np.append(shares[1:], False)
         long = opening & (_hours_between(begins, ends) * 3600 > 1.01 * step)
         if long.any():
@@ -261,15 +274,13 @@ def _period_starts(times: np.ndarray, period: str) -> np.ndarray:
     except ValueError:
         seconds = 0.0
     if not seconds > 0 or 86400 % seconds:
-        raise ValueError(
-            "running_total must be True, False, or the time after which totals count anew, a day "
-            f"or a part of it ('1D', '6h'); got {period!r}."
-        )
+        raise ValueError(_PERIOD.format(period))
     if not is_time_like(times) or times.dtype.kind == "m":
         raise ValueError(f"running_total={period!r} needs dates, and the times are {times.dtype}.")
     clock = xr.DataArray(times, dims="t").dt
     passed = (clock.hour * 3600 + clock.minute * 60 + clock.second).values % seconds
-    passed = np.where(passed == 0, seconds, passed)
+    # A time within a minute after midnight is a midnight that jitters.
+    passed = np.where(passed < 60, passed + seconds, passed)
     if times.dtype == object:
         return np.array([t - _length_like(times, s) for t, s in zip(times, passed, strict=True)])
     return times - (passed * 1e9).astype("timedelta64[ns]")

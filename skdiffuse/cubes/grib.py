@@ -14,7 +14,7 @@ import xarray as xr
 from skdiffuse.cubes.accumulation import START
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "D": 86400}
-_STEP = re.compile(r"(\d+)([smhD]?)")
+_STEP = re.compile(r"(?:(\d+)([smhD]?)-)?(\d+)([smhD]?)")
 
 _MRMS_CENTRE, _MRMS_DISCIPLINE, _MRMS_RAIN = 161, 209, 6
 # Minutes of the amounts of MRMS by parameter number (its GRIB2 table, category 6).
@@ -65,7 +65,7 @@ def grib_options(path: Path, headers: list[Header]) -> dict[str, Any]:
             f"{' and '.join(sorted(twofold[0]))}): keep one kind of them, or make a file of each "
             "range, grib_copy FILE '[stepRange].grib', and open those of one kind together."
         )
-    shortest = max(twofold[0], key=lambda text: _seconds(text)[0])
+    shortest = max(twofold[0], key=lambda text: _seconds(text) or (0, 0))
     return {**options, "filter_by_keys": {"stepRange": shortest}}
 
 
@@ -161,14 +161,25 @@ def _header(handle: Any, eccodes: Any) -> Header:
     day = np.datetime64(f"{date // 10000:04d}-{date // 100 % 100:02d}-{date % 100:02d}", "s")
     reference = int(day.astype(np.int64)) + 3600 * (clock // 100) + 60 * (clock % 100)
     text = eccodes.codes_get(handle, "stepRange", ktype=str)
-    start, end = _seconds(text)
-    return Header(name, True, text, reference, reference + start, reference + end, mrms)
+    edges = _seconds(text)
+    if edges is None:
+        return Header(name, False, "", 0, 0, 0, mrms)
+    return Header(name, True, text, reference, reference + edges[0], reference + edges[1], mrms)
 
 
-def _seconds(step_range: str) -> tuple[int, int]:
-    """Start and end of "0-3", "15m-30m" or "6" in seconds; hours where no unit stands."""
-    edges = [int(n) * _SECONDS[unit or "h"] for n, unit in _STEP.findall(step_range)]
-    return edges[0], edges[-1]
+def _seconds(step_range: str) -> tuple[int, int] | None:
+    """Start and end of "0-3", "15m-30m" or "6" in seconds, hours where no unit stands.
+
+    None for months and years, which have no one length.
+    """
+    match = _STEP.fullmatch(step_range)
+    if match is None:
+        return None
+    length = _SECONDS[match[4] or "h"]
+    end = int(match[3]) * length
+    if match[1] is None:
+        return end, end
+    return int(match[1]) * (_SECONDS[match[2]] if match[2] else length), end
 
 
 def _epoch(times: xr.DataArray) -> np.ndarray:

@@ -136,7 +136,7 @@ def _within_run(total: np.ndarray, before: np.ndarray, fresh: np.ndarray) -> np.
     if falls.any() and falls.sum() >= _FALLEN_SHARE * wet.sum():
         raise ValueError(
             "the amounts are said to be totals since one start, but they fall: if each counts "
-            "by itself, say how long it fell with interval='1h'; if they count anew each day, say "
-            "running_total='1D'."
+            "by itself, say how long it fell with interval='1h'; if they count anew after each "
+            "midnight, say running_total='1D', and running_total=True if at another time."
         )
     return np.where(fresh, total, np.clip(total - before, 0, None)).astype(total.dtype)

@@ -145,6 +145,8 @@ def _open_one(
     if array.dtype.kind == "f":
         array = array.where((array < _NETCDF_FILL[0]) | (array > _NETCDF_FILL[1]))
     amount = is_amount(str(stated))
+    if not amount:
+        array = array.drop_vars(START, errors="ignore")
     # Totals are differenced before they lose digits.
     known = array if amount and array.dtype.kind == "f" else array.astype(np.float32)
     rate = _labelled(to_rate(known, str(stated), z_r=z_r), dataset, array, str(stated))

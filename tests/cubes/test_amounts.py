@@ -195,7 +195,25 @@ def test_files_of_single_days_join(tmp_path):
     assert_rates(cube, amounts, lead_step=1.0)
 
 
-@pytest.mark.parametrize("period", ["7h", "2D", "soon", "-1h"])
+@pytest.mark.parametrize("seconds", [-0.4, 0.4, 1, -1])
+def test_times_that_jitter_do_not_begin_new_totals(seconds):
+    amounts = rain(30)
+    totals = np.concatenate([np.cumsum(amounts[:24], 0), np.cumsum(amounts[24:], 0)])
+    data = era5(totals)
+    shifts = np.where(np.arange(30) % 2, 0, seconds * 1e9).astype("timedelta64[ns]")
+    data = data.assign_coords(valid_time=data.valid_time.values + shifts)
+    for running_total in ("1D", True):
+        cube = open_cube(data, running_total=running_total)[1:]
+        np.testing.assert_allclose(cube, amounts[1:], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("interval", [True, "now", "-1h", float("nan"), [1]])
+def test_intervals_that_are_none_are_refused(interval):
+    with pytest.raises(ValueError, match="interval must be"):
+        open_cube(era5(series(1, 2)), interval=interval)
+
+
+@pytest.mark.parametrize("period", ["7h", "2D", "soon", "-1h", 24])
 def test_periods_that_do_not_divide_a_day_are_refused(period):
     with pytest.raises(ValueError, match=r"running_total must be True, False.*'1D', '6h'"):
         open_cube(era5(series(1, 2)), running_total=period)
@@ -521,6 +539,23 @@ def test_noise_below_zero_is_dry_and_codes_are_not(units):
         )
         with pytest.raises(ValueError, match="negative precipitation"):
             validate_cube(open_cube(marked, interval="month"))
+
+
+def test_a_rate_beside_an_amount_keeps_no_trace_of_it(grib):
+    fields = rain(2)
+    rate = {"discipline": 0, "parameterCategory": 1, "parameterNumber": 7}
+    rate["typeOfFirstFixedSurface"] = 1
+    path = grib(
+        [
+            {**keys, **at("2024-01-01"), "centre": "kwbc", "stepRange": steps, "values": field}
+            for keys, ranges in ((TOTAL, ("0-1", "1-2")), (rate, ("1", "2")))
+            for steps, field in zip(ranges, fields, strict=True)
+        ]
+    )
+    cube = open_cube(path, variable="prate")
+    np.testing.assert_allclose(cube, 3600 * fields, rtol=1e-6)
+    assert "accumulation_start" not in cube.coords
+    assert_rates(open_cube(path, variable="tp"), fields, lead_step=1.0)
 
 
 def test_grib_without_a_range_asks(grib):
