@@ -116,7 +116,8 @@ def cases_of_units() -> None:
         data.time.attrs["bounds"] = "time_bnds"
         return save(data, folder)
 
-    @case("amount with an interval in cell_methods")
+    # In CF that is the spacing of what was summed, not the length of the sum.
+    @case("amount with an interval in cell_methods", "interval='1h'.*spacing of what was summed")
     def _(folder):
         data = dataset(rain() / 4, "mm", cell_methods="time: sum (interval: 15 minutes)")
         return save(data, folder)
@@ -423,9 +424,112 @@ def written(folder: Folder, content: bytes, name: str = "broken.nc") -> Path:
     return path
 
 
+# Amounts, and the units and names of services.
+
+
+def totals_of_days() -> np.ndarray:
+    """Totals that count anew after midnight: the cube begins at 21 UTC."""
+    values = np.nan_to_num(rain())
+    return np.concatenate([np.cumsum(values[:4], 0), np.cumsum(values[4:], 0)])
+
+
+def with_bounds(data: xr.Dataset, starts: list[int], ends: list[int]) -> xr.Dataset:
+    """Time bounds in hours from the first time."""
+    first, hour = data.time.values[0], np.timedelta64(1, "h").astype(object)
+    pairs = [[first + a * hour, first + b * hour] for a, b in zip(starts, ends, strict=True)]
+    data["time_bnds"] = (("time", "bnds"), np.array(pairs))
+    data.time.attrs["bounds"] = "time_bnds"
+    return data
+
+
+def cases_of_amounts() -> None:
+    accum = {"GRIB_stepType": "accum", "long_name": "Total precipitation"}
+    hourly = lambda f: save(dataset(rain() / 1000, "m", **accum), f)  # noqa: E731
+    case("ERA5 amounts of one hour", interval="1h")(hourly)
+    case("ERA5 amounts, nothing stated", "interval='1h'.*running_total=True.*'1D'")(hourly)
+    case("hourly amounts said to run on", "two times in succession", running_total=True)(hourly)
+    case("hourly amounts said to run for days", "but they fall", running_total="1D")(hourly)
+    case("interval and running total", "give one of them", interval="1h", running_total=True)(
+        hourly
+    )
+    daily_reset = lambda f: save(dataset(totals_of_days() / 1000, "m"), f)  # noqa: E731
+    case("totals of days", first_missing=True, running_total="1D")(daily_reset)
+    case("totals of days, found by their fall", first_missing=True, running_total=True)(daily_reset)
+    case("totals of days of seven hours", "running_total must be", running_total="7h")(daily_reset)
+    case("one total of an unknown run", "one time alone", running_total=True)(
+        lambda f: save(dataset(rain(), "mm").isel(time=[0]), f)
+    )
+
+    @case("time bounds that share their beginning", no_gaps=True)
+    def _(folder):
+        values = np.nan_to_num(rain())
+        buckets = np.concatenate([np.cumsum(values[i : i + 3], 0) for i in (0, 3)])
+        return save(with_bounds(dataset(buckets, "mm"), [-1] * 3 + [2] * 3, list(range(6))), folder)
+
+    case("time bounds of no length", "not longer than 0")(
+        lambda f: save(with_bounds(dataset(rain(), "mm"), list(range(6)), list(range(6))), f)
+    )
+    case("daily sums, hourly samples in cell_methods", "spacing of what was summed")(
+        lambda f: save(dataset(rain(), "mm", cell_methods="time: sum (interval: 1 hr)"), f)
+    )
+    case("monthly samples in cell_methods", "spacing of what was summed")(
+        lambda f: save(dataset(rain(), "mm", cell_methods="time: sum (interval: 1 mon)"), f)
+    )
+    case("monthly samples of a rate")(
+        lambda f: save(dataset(cell_methods="time: mean (interval: 1 mon)"), f)
+    )
+    case("sums of months in February of 30 days", interval="month", first_only=True)(
+        lambda f: save(dataset(rain() * 720, "mm").isel(time=[0]), f)
+    )
+
+    @case("WRF: RAINC and RAINNC since the start", no_gaps=True)
+    def _(folder):
+        totals = np.cumsum(np.nan_to_num(rain()), 0).astype("f8")
+        texts = [f"2000-01-01_{hour:02d}:00:00".encode() for hour in range(1, HOURS + 1)]
+        dims = ("Time", "south_north", "west_east")
+        data = xr.Dataset(
+            {name: (dims, totals / 2, {"units": "mm"}) for name in ("RAINC", "RAINNC")},
+            attrs={"SIMULATION_START_DATE": "2000-01-01_00:00:00"},
+        )
+        data["Times"] = ("Time", np.array(texts))
+        return save(data, folder)
+
+    case("WRF without its start", "SIMULATION_START_DATE")(
+        lambda f: dataset().pr.rename(time="Time").rename("RAINNC").to_dataset()
+    )
+
+
+def cases_of_services() -> None:
+    rates = {
+        "[mm/hr]": 1, "mm/hr": 1, "mm hour-1": 1, "kg m-2 h-1": 1, "kg/(m^2*s)": 3600,
+        "kgm-2s-1": 3600, "mm h\u207b\u00b9": 1, "mm (24h)-1": 1 / 24, "l m-2 h-1": 1,
+        "0.1 mm/h": 0.1, "m of water equivalent per day": 1000 / 24,
+        "kg m^{-2} s^{-1}": 3600, "mm/(15 min)": 4,
+    }  # fmt: skip
+    for units, factor in rates.items():
+        case(f"rate in {units}")(
+            lambda f, u=units, c=factor: save(dataset((rain() / c).astype("f8"), u), f)
+        )
+    case("sum of no unit", "units='mm/5min'")(lambda f: save(dataset(units="sum 5min"), f))
+    case("sum of no unit, stated", units="mm/5min")(
+        lambda f: save(dataset(rain() / 12, "sum 5min"), f)
+    )
+    for units in ("mm min h-1", "mm/hr/hr", "(mm/h", "mm//h"):
+        case(f"units {units!r}", "not known as units")(lambda f, u=units: save(dataset(units=u), f))
+    for name in ("precipitation_surface", "surface_precipitation_average", "APCP_surface"):
+        case(f"variable {name}")(lambda f, n=name: save(dataset().rename(pr=n), f))
+    case("GRIB parameter unknown", "tables lack.*opens the file itself")(
+        lambda f: save(dataset().rename(pr="unknown"), f)
+    )
+    case("noise of -1e-20", all_dry=True)(lambda f: save(dataset(np.full_like(rain(), -1e-20)), f))
+    case("codes -3 and -1", "negative precipitation.*-3")(
+        lambda f: save(dataset(np.where(rain() > 0, rain(), -3)), f)
+    )
+
+
 for register_cases in (
     cases_of_units, cases_of_times, cases_of_axes, cases_of_variables, cases_of_values,
-    cases_of_files,
+    cases_of_files, cases_of_amounts, cases_of_services,
 ):  # fmt: skip
     register_cases()
 
@@ -442,7 +546,11 @@ def expected_values(options: dict) -> np.ndarray:
         return truth[:, ::-1]
     if options.get("whole"):
         return np.trunc(np.nan_to_num(truth))
-    return np.nan_to_num(truth) if options.get("running_total") else truth
+    if options.get("first_missing"):
+        return np.concatenate([np.full_like(truth[:1], np.nan), np.nan_to_num(truth[1:])])
+    if options.get("running_total") or options.get("no_gaps"):
+        return np.nan_to_num(truth)
+    return truth
 
 
 @contextmanager

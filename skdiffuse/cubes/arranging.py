@@ -113,7 +113,21 @@ def _with_time_dimension(array: xr.DataArray, dataset: xr.Dataset) -> xr.DataArr
         for name in ("valid_time", "time", *sorted(AXIS_NAMES["time"])):
             scalar = dataset.variables.get(name)
             if scalar is not None and scalar.ndim == 0 and is_time_like(np.atleast_1d(scalar)):
-                return array.assign_coords({name: scalar}).expand_dims(name)
+                return _along_one_time(array.assign_coords({name: scalar}), name)
+    return array
+
+
+def _along_one_time(array: xr.DataArray, name: str) -> xr.DataArray:
+    """Give a field of one time a time dimension, and what belongs to that time along it."""
+    array = array.expand_dims(name)
+    if name == "valid_time":
+        if "time" in array.coords:
+            array = array.rename(time="forecast_reference_time")
+        array, name = array.rename(valid_time="time"), "time"
+    for coord in ("forecast_reference_time", "forecast_period", "step", "lead_time"):
+        # Files of the same run have other lead times when they are joined.
+        if coord in array.coords and array[coord].ndim == 0:
+            array = array.assign_coords({coord: array[coord].expand_dims(name)})
     return array
 
 

@@ -5,6 +5,8 @@ CF metadata decide first (through cf_xarray), then the names in common use.
 
 from __future__ import annotations
 
+import re
+
 import cf_xarray  # noqa: F401  (registers the .cf accessor)
 import xarray as xr
 
@@ -23,7 +25,16 @@ NAMES = {
     "prate", "apcp", "qpe", "total_precipitation", "precipitation_flux", "precipitation_amount",
     "rainfall_flux", "rainfall_amount", "unknown_precipitation", "dbz", "dbzh", "reflectivity",
     "precip_intensity", "acrr", "avg_tprate", "rainrate", "image_data",
+    # Names that tools give GRIB parameters (dynamical.org, wgrib2, GrADS, THREDDS)
+    "precipitation_surface", "surface_precipitation_average", "surface_precipitation",
+    "apcp_surface", "prate_surface", "apcpsfc", "pratesfc", "precipitation_rate_surface",
+    # MET Norway, ICON and COSMO, MERRA-2, NLDAS, Daymet, PRISM, CRU, CMORPH, GSMaP, IMERG
+    "precipitation_amount_acc", "tot_prec", "prectot", "prectotcorr", "rainf", "prcp", "ppt",
+    "pre", "cmorph", "hourlypreciprate", "hourlypreciprategc", "precipitationuncal",
 }  # fmt: skip
+
+# THREDDS ("Total_precipitation_surface_6_Hour_Accumulation"), WeatherBench ("..._6hr").
+_NAME_WITH_INTERVAL = re.compile(r"total_precipitation(_surface_.*accumulation|_\d+hr?)")
 
 AXIS_NAMES = {
     "time": {"time", "t", "valid_time", "datetime", "date"},
@@ -67,15 +78,23 @@ def find_variable(dataset: xr.Dataset, variable: str | None) -> str:
     fields = [name for name in there if dataset[name].ndim >= 2 and not _is_bounds(dataset, name)]
     found = [n for n in fields if dataset[n].attrs.get("standard_name") in STANDARD_NAMES]
     if not found:
-        found = [n for n in fields if n.lower() in NAMES]
+        found = [
+            n for n in fields if n.lower() in NAMES or _NAME_WITH_INTERVAL.fullmatch(n.lower())
+        ]
     if len(found) > 1:
         raise ValueError(
             f"several variables may be the precipitation: say variable= one of {found}."
         )
     if not found:
+        hint = ""
+        if "unknown" in there:
+            hint = (
+                " 'unknown' is a GRIB parameter that cfgrib's tables lack: open_cube knows those "
+                "of MRMS if it opens the file itself."
+            )
         raise ValueError(
             f"no precipitation is found by standard_name or name; the data hold {there}: "
-            "say which with variable='...'."
+            f"say which with variable='...'.{hint}"
         )
     return found[0]
 

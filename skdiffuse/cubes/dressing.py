@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-from skdiffuse.cubes.interval_bounds import bounds_of, state_bounds
+from skdiffuse.cubes.interval_bounds import bounds_of, with_bounds
 from skdiffuse.cubes.metadata import GridMetadata
 from skdiffuse.cubes.time_axis import (
     BOUNDS_OFFSET,
@@ -108,8 +108,7 @@ def dress(
     if history:
         attrs["history"] = "\n".join([history, *filter(None, [attrs.get("history")])])
     result = xr.DataArray(values, coords, (*ensemble, *dims), name=template.name, attrs=attrs)
-    state_bounds(result, bounds_of(result))
-    return result
+    return with_bounds(result, bounds_of(result))
 
 
 def _coords_along(template: GridMetadata, allowed: set[str]) -> dict[str, xr.Variable]:

@@ -19,22 +19,23 @@ class _Stated(list[float]):
     """An offset that holds only as long as the values bear the mark."""
 
 
-def state_bounds(cube: xr.DataArray, offset: list[float] | None) -> None:
-    """Say in place from when to when values count, in hours from their times; None: not known.
+def with_bounds(cube: xr.DataArray, offset: list[float] | None) -> xr.DataArray:
+    """The cube, and from when to when its values count, in hours from their times; None: unknown.
 
     Examples
     --------
     >>> import numpy as np
     >>> times = np.array(["2000-01-01T01", "2000-01-01T02"], dtype="datetime64[ns]")
     >>> hourly = xr.DataArray(np.ones((2, 1, 1)), {"time": times}, ("time", "y", "x"))
-    >>> state_bounds(hourly, [-1.0, 0.0])
+    >>> hourly = with_bounds(hourly, [-1.0, 0.0])
     >>> bounds_of(hourly.isel(time=[1])), bounds_of(hourly.rolling(time=2).mean())
     ([-1.0, 0.0], None)
     """
     time_dim = cube.dims[-3]
     if time_dim not in cube.coords:
-        return
-    # Coordinates may share their attributes with those of other arrays.
+        return cube
+    # Variables of coordinates are shared between arrays.
+    cube = cube.copy(deep=False)
     attrs = {k: v for k, v in cube[time_dim].attrs.items() if k != BOUNDS_OFFSET}
     encoding = {k: v for k, v in cube.encoding.items() if k != _MARK}
     if offset is not None:
@@ -42,6 +43,7 @@ def state_bounds(cube: xr.DataArray, offset: list[float] | None) -> None:
         encoding[_MARK] = True
     cube[time_dim].attrs = attrs
     cube.encoding = encoding
+    return cube
 
 
 def bounds_of(cube: xr.DataArray) -> list[float] | None:
@@ -59,6 +61,5 @@ def bounds_of(cube: xr.DataArray) -> list[float] | None:
 
 
 def keep_bounds(result: xr.DataArray, source: xr.DataArray) -> xr.DataArray:
-    """Carry bounds over to values that count for the same intervals; returns ``result``."""
-    state_bounds(result, bounds_of(source))
-    return result
+    """A result whose values count for the same intervals, with the bounds of its source."""
+    return with_bounds(result, bounds_of(source))

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from skdiffuse.cubes.grids import Grid, refuse_different_grids
-from skdiffuse.cubes.interval_bounds import bounds_of, state_bounds
+from skdiffuse.cubes.interval_bounds import bounds_of, with_bounds
 from skdiffuse.cubes.time_axis import calendar_of
 
 # One calendar since 1582, and the names of one.
@@ -59,8 +59,7 @@ def join_cubes(cubes: list[xr.DataArray], names: list[str]) -> xr.DataArray:
         combine_attrs="override",
     )  # fmt: skip
     one = all(offset == offsets[0] for offset in offsets)
-    state_bounds(joined, offsets[0] if one else None)
-    return joined
+    return with_bounds(joined, offsets[0] if one else None)
 
 
 def _refuse_other_kind(first: xr.DataArray, cube: xr.DataArray, problem: str) -> None:

@@ -5,24 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable
 from pathlib import PurePosixPath
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
 
+from skdiffuse.cubes.accumulation import START, as_mean, prepare_amounts, rates_of, reference_name
 from skdiffuse.cubes.arranging import arrange
 from skdiffuse.cubes.conventions import find_axes, find_variable
-from skdiffuse.cubes.interval_bounds import bounds_of, state_bounds
+from skdiffuse.cubes.interval_bounds import bounds_of, with_bounds
 from skdiffuse.cubes.joining import join_cubes
 from skdiffuse.cubes.metadata import descriptive, given_name
 from skdiffuse.cubes.missing import mask_not_data
 from skdiffuse.cubes.own_files import own_dimensions
-from skdiffuse.cubes.rates import difference_totals, interval_hours, to_rate
+from skdiffuse.cubes.rates import to_rate
 from skdiffuse.cubes.series import join_netcdf
 from skdiffuse.cubes.sources import Paths, has_dask, kind_of, open_dataset, resolve
 from skdiffuse.cubes.spatial_axes import steady_axis
 from skdiffuse.cubes.time_axis import bounds_offset, find_breaks, is_time_like
 from skdiffuse.cubes.units import is_amount, is_reflectivity, mm_per_hour
+from skdiffuse.cubes.wrf import from_wrf
 
 Source: TypeAlias = Paths | xr.Dataset | xr.DataArray
 
@@ -36,7 +38,7 @@ def open_cube(
     variable: str | None = None,
     units: str | None = None,
     interval: str | float | None = None,
-    running_total: bool | None = None,
+    running_total: bool | str | None = None,
     z_r: tuple[float, float] | None = None,
     member: int | None = None,
     engine: str | None = None,
@@ -58,11 +60,14 @@ def open_cube(
     units : str, optional
         Units of the data, where the file has none or wrong ones.
     interval : str or float, optional
-        For amounts ("mm", "m", "kg m-2"): how long they fell, "1h" or hours, where neither time
-        bounds nor cell_methods tell. ERA5 hourly accumulations: ``interval="1h"``.
-    running_total : bool, optional
-        Whether amounts count from the start of a run, so that they must be differenced. Default:
-        only where the file says so (GRIB).
+        For amounts ("mm", "m", "kg m-2"): how long each of them fell, "1h", "5min", hours, or
+        "month" for a calendar month, where the file does not tell by time bounds or step ranges.
+        It overrules the file. ERA5 hourly accumulations: ``interval="1h"``.
+    running_total : bool or str, optional
+        Whether amounts count from the start of a run, so that they must be differenced; "1D" or
+        "6h" where they count anew after each midnight (in the times of the file) or part of a day
+        (ERA5-Land: ``running_total="1D"``). Default: what the file says; an error asks where it
+        says nothing. The table of services: ``docs/reading.md``.
     z_r : (float, float), optional
         ``(a, b)`` of Z = a R^b, for reflectivity in dBZ.
     member : int, optional
@@ -99,7 +104,7 @@ def open_cube(
     >>> rain.attrs["units"], float(rain.max())
     ('mm h-1', 1.0)
     """
-    datasets = _as_datasets(source, engine, variable)
+    datasets = _as_datasets(source, engine, variable, running_total)
     if variable is not None and all("group" in dataset.encoding for dataset in datasets):
         variable = PurePosixPath(variable).name
     cubes = [
@@ -115,7 +120,7 @@ def open_cube(
         for dataset in datasets
     ]
     names = [str(dataset.encoding.get("source", "the data")) for dataset in datasets]
-    cube = cubes[0] if len(cubes) == 1 else join_cubes(cubes, names)
+    cube = rates_of(cubes[0] if len(cubes) == 1 else join_cubes(cubes, names))
     time_dim = cube.dims[-3]
     find_breaks(cube[time_dim].values, name=f"variable {cube.name!r}", dim=time_dim)
     return cube
@@ -127,7 +132,7 @@ def _open_one(
     variable: str | None,
     units: str | None,
     interval: str | float | None,
-    running_total: bool | None,
+    running_total: bool | str | None,
     z_r: tuple[float, float] | None,
     member: int | None,
 ) -> xr.DataArray:
@@ -147,30 +152,52 @@ def _open_one(
             f"variable {name!r} has no units; say what they are with units='...' (e.g. 'mm h-1', "
             "'kg m-2 s-1')."
         )
-    rate = _convert(array, dataset, str(stated), time_dim, interval, running_total, z_r)
-    return _labelled(rate, dataset, array, str(stated))
+    amount = is_amount(str(stated))
+    if not amount:
+        array = array.drop_vars(START, errors="ignore")
+    # Totals are differenced before they lose digits.
+    known = array if amount and array.dtype.kind == "f" else array.astype(np.float32)
+    rate = to_rate(known, str(stated), z_r=z_r)
+    rate = _labelled(rate if amount else rate.astype(np.float32), dataset, array, str(stated))
+    if not amount:
+        if "sum" in str(rate.attrs.get("cell_methods", "")):
+            # Of an amount whose interval its units tell: "mm/5min".
+            rate.attrs["cell_methods"] = as_mean(rate.attrs["cell_methods"])
+        return rate
+    return prepare_amounts(
+        rate,
+        array,
+        dataset,
+        _time_bounds(array, dataset, time_dim),
+        interval=interval,
+        running_total=running_total,
+    )
 
 
-def _as_datasets(source: Source, engine: str | None, variable: str | None) -> list[xr.Dataset]:
+def _as_datasets(
+    source: Source, engine: str | None, variable: str | None, running_total: bool | str | None
+) -> list[xr.Dataset]:
     if isinstance(source, xr.DataArray):
         return [source.to_dataset(name=given_name(source) or "precipitation")]
     if isinstance(source, xr.Dataset):
-        return [source]
+        return [from_wrf(source)]
     if not isinstance(source, (str, os.PathLike, list, tuple)):
         raise TypeError(
             "source must be a path, a pattern, a list of paths or an xarray object; got "
             f"{type(source).__name__}."
         )
     paths = resolve(source)
-    options = {"chunked": has_dask(), "engine": engine, "variable": variable}
-    first = open_dataset(paths[0], **options)
-    fast = has_dask() and engine is None and kind_of(paths[0]) in _NETCDF
-    if len(paths) > 1 and fast and "group" not in first.encoding:
+    options: dict[str, Any] = {"chunked": has_dask(), "engine": engine, "variable": variable}
+    first = from_wrf(open_dataset(paths[0], **options))
+    # Totals of several runs need the reference time of each file.
+    runs = START in first.coords or (running_total is True and reference_name(first) is not None)
+    quick = has_dask() and engine is None and not runs and "group" not in first.encoding
+    if len(paths) > 1 and quick and kind_of(paths[0]) in _NETCDF:
         name = find_variable(first, variable)
         time_dim = find_axes(first[name]).get("time")
         if time_dim is not None and time_dim in first.coords:
             return [join_netcdf(paths, first, name, time_dim)]
-    return [first, *(open_dataset(path, **options) for path in paths[1:])]
+    return [first, *(from_wrf(open_dataset(path, **options)) for path in paths[1:])]
 
 
 def _is_counted(array: xr.DataArray, time_dim: str) -> bool:
@@ -193,30 +220,6 @@ def _check_times(array: xr.DataArray, time_dim: str, name: str) -> None:
         )
 
 
-def _convert(
-    array: xr.DataArray,
-    dataset: xr.Dataset,
-    units: str,
-    time_dim: str,
-    interval: str | float | None,
-    running_total: bool | None,
-    z_r: tuple[float, float] | None,
-) -> xr.DataArray:
-    if not is_reflectivity(units):
-        mm_per_hour(units, 1.0)
-    hours = None
-    if is_amount(units):
-        if running_total is None:
-            running_total = array.attrs.get("GRIB_stepType") == "accum"
-        if running_total:
-            array, hours = difference_totals(array, time_dim)
-        else:
-            hours = interval_hours(array, _time_bounds(array, dataset, time_dim), interval)
-    if array.dtype != np.float32:
-        array = array.astype(np.float32)
-    return to_rate(array, units, time_dim, hours=hours, z_r=z_r).astype(np.float32)
-
-
 def _time_bounds(
     array: xr.DataArray, dataset: xr.Dataset, time_dim: Hashable
 ) -> xr.DataArray | None:
@@ -227,6 +230,8 @@ def _time_bounds(
 def _labelled(
     rate: xr.DataArray, dataset: xr.Dataset, original: xr.DataArray, units: str
 ) -> xr.DataArray:
+    # Variables of coordinates are shared with what came in.
+    rate = rate.copy(deep=False)
     time_dim = rate.dims[-3]
     bounds = _time_bounds(original, dataset, time_dim)
     offset = bounds_of(original) if bounds is None else bounds_offset(rate[time_dim], bounds)
@@ -243,5 +248,4 @@ def _labelled(
         coord.load()
         coord.attrs = {k: v for k, v in descriptive(coord.attrs).items() if k != "bounds"}
         coord.encoding = {k: v for k, v in coord.encoding.items() if k != "bounds"}
-    state_bounds(rate, offset)
-    return rate.rename(original.name)
+    return with_bounds(rate, offset).rename(original.name)

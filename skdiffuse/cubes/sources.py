@@ -16,6 +16,7 @@ import xarray as xr
 from scipy.io import netcdf_file
 
 from skdiffuse.cubes.foreign import explain
+from skdiffuse.cubes.grib import grib_options, read_headers, with_step_ranges
 from skdiffuse.cubes.groups import SeveralGroups, in_group
 from skdiffuse.cubes.radar_formats import hdf5_kind, read_radar
 from skdiffuse.cubes.time_axis import BOUNDS_OFFSET
@@ -113,7 +114,8 @@ def open_dataset(
     options: dict[str, Any] = {"decode_coords": "all", "chunks": "auto" if chunked else None}
     if kind == "grib":
         need("cfgrib", "GRIB files", "grib")
-        options.update(engine="cfgrib", backend_kwargs={"indexpath": ""})
+        headers = read_headers(path)
+        options.update(engine="cfgrib", backend_kwargs=grib_options(path, headers))
     elif kind == "zarr":
         need("zarr", "Zarr stores", "lazy")
         options.update(engine="zarr")
@@ -143,7 +145,7 @@ def open_dataset(
         raise ValueError(
             f"{str(path)!r} cannot be opened; it may be damaged or incomplete: {error}"
         ) from error
-    return dataset
+    return with_step_ranges(dataset, path, headers) if kind == "grib" else dataset
 
 
 def _check_complete(path: Path) -> None:

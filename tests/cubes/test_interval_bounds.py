@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from skdiffuse.cubes import coarsen, crop, dress, open_cube, validate_cube, write_cube
-from skdiffuse.cubes.interval_bounds import bounds_of, state_bounds
+from skdiffuse.cubes.interval_bounds import bounds_of, with_bounds
 
 HOURS = pd.date_range("2020-01-01T01", periods=6, freq="h")
 
@@ -113,9 +113,9 @@ def test_what_a_user_states_is_believed():
     assert bounds_of(rain) is None
     rain.time.attrs["bounds_offset_hours"] = [0, 1]
     assert bounds_of(rain * 2) == [0, 1]
-    state_bounds(rain, None)
-    assert bounds_of(rain) is None
-    state_bounds(rain.drop_vars("time"), [0, 1])
+    assert bounds_of(with_bounds(rain, None)) is None
+    assert bounds_of(rain) == [0, 1]
+    assert bounds_of(with_bounds(rain.drop_vars("time"), [0, 1])) is None
 
 
 STORAGE = {
