@@ -102,7 +102,10 @@ class Grid:
         every = sorted({dim for dims, _ in other.coords.values() for dim in dims})
         for dims in (*combinations(every, 1), *combinations(every, 2)):
             turned = {
-                name: (along, np.flip(values, [at for at, dim in enumerate(along) if dim in dims]))
+                name: (
+                    along,
+                    np.flip(values, tuple(at for at, dim in enumerate(along) if dim in dims)),
+                )
                 for name, (along, values) in other.coords.items()
             }
             if not self.differences(Grid(turned, other.mapping)):

@@ -31,7 +31,7 @@ _STORAGE = {
 _DASK_NAME = re.compile(r".+-[0-9a-f]{32}$")
 
 
-def descriptive(attrs: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+def descriptive(attrs: Mapping[Any, Any]) -> dict[str, Any]:
     """The attributes that say what a variable is, without those of how one file holds it.
 
     Examples
@@ -40,7 +40,7 @@ def descriptive(attrs: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
     {'long_name': 'rain'}
     """
     return {
-        key: value
+        str(key): value
         for key, value in attrs.items()
         if key not in _STORAGE and not str(key).startswith(("_", "GRIB_"))
     }

@@ -81,9 +81,9 @@ def join_netcdf(
                     if name in file.variables:
                         at.append(_counted(file[name]))
                 if bounds in file.variables:
-                    values, attrs = _counted(file[bounds])
+                    pairs, attrs = _counted(file[bounds])
                     # In CF they count as their time does; some libraries write units of their own.
-                    time_bounds.append((values, times[-1][1] | attrs))
+                    time_bounds.append((pairs, times[-1][1] | attrs))
         except (OSError, KeyError, IndexError) as error:
             raise ValueError(
                 f"{str(path)!r} cannot be joined with {str(paths[0])!r}; it may be damaged, or "
@@ -95,9 +95,9 @@ def join_netcdf(
     order = sorted(range(len(paths)), key=begins.__getitem__)
     decoded = _decode([times[i] for i in order], time_dim)
     joined = first.drop_dims(time_dim)
-    for name, coord in first[variable].coords.items():
+    for key, coord in first[variable].coords.items():
         if time_dim not in coord.dims:
-            joined = joined.assign_coords({name: coord})
+            joined = joined.assign_coords({key: coord})
     joined[time_dim] = (time_dim, decoded, {**first[time_dim].attrs})
     if len(time_bounds) == len(paths):
         pairs = _decode([time_bounds[i] for i in order], str(bounds))
@@ -111,7 +111,7 @@ def join_netcdf(
     return joined
 
 
-def _counted(var: netCDF4.Variable) -> TimesAndAttributes:
+def _counted(var: Any) -> TimesAndAttributes:
     """Times as numbers, with the attributes that say what they count."""
     attrs = {n: getattr(var, n) for n in ("units", "calendar") if hasattr(var, n)}
     return np.asarray(var[...]), attrs
