@@ -8,6 +8,8 @@ encoding of the values: a mark in it says that they are still the ones whose bou
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import xarray as xr
 
 from skdiffuse.cubes.time_axis import BOUNDS_OFFSET
@@ -17,6 +19,11 @@ _MARK = "skdiffuse_interval_bounds"
 
 class _Stated(list[float]):
     """An offset that holds only as long as the values bear the mark."""
+
+
+def _time_dim(cube: xr.DataArray) -> Hashable | None:
+    """The dimension of times; None for a single field, or where there are no times."""
+    return cube.dims[-3] if cube.ndim > 2 and cube.dims[-3] in cube.coords else None
 
 
 def with_bounds(cube: xr.DataArray, offset: list[float] | None) -> xr.DataArray:
@@ -31,8 +38,8 @@ def with_bounds(cube: xr.DataArray, offset: list[float] | None) -> xr.DataArray:
     >>> bounds_of(hourly.isel(time=[1])), bounds_of(hourly.rolling(time=2).mean())
     ([-1.0, 0.0], None)
     """
-    time_dim = cube.dims[-3]
-    if time_dim not in cube.coords:
+    time_dim = _time_dim(cube)
+    if time_dim is None:
         return cube
     # Variables of coordinates are shared between arrays.
     cube = cube.copy(deep=False)
@@ -51,8 +58,8 @@ def bounds_of(cube: xr.DataArray) -> list[float] | None:
 
     An attribute that the user wrote is taken at its word.
     """
-    time_dim = cube.dims[-3]
-    if time_dim not in cube.coords:
+    time_dim = _time_dim(cube)
+    if time_dim is None:
         return None
     offset = cube[time_dim].attrs.get(BOUNDS_OFFSET)
     if offset is None or (isinstance(offset, _Stated) and not cube.encoding.get(_MARK)):

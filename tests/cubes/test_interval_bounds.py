@@ -108,6 +108,13 @@ def test_generated_rain_is_no_better_than_other(hourly, tmp_path):
     assert written_bounds(refined, tmp_path) is None
 
 
+def test_a_single_field_has_none(hourly):
+    field = hourly.isel(time=0, drop=True)
+    assert coarsen(field, 2).shape == (2, 2)
+    assert crop(field, polygon=[(49, -1), (49, 9), (60, -1)]).ndim == 2
+    assert bounds_of(field) is None
+
+
 def test_what_a_user_states_is_believed():
     rain = xr.DataArray(np.ones((2, 1, 1)), {"time": HOURS[:2]}, ("time", "y", "x"))
     assert bounds_of(rain) is None
