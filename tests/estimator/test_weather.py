@@ -6,14 +6,7 @@ import torch
 
 from skdiffuse import NetworkSettings, PrecipDiffusion, SamplerSettings, make_precipitation
 from skdiffuse.cubes import validate_cube
-from skdiffuse.estimator.weather import (
-    MOST_SCALING,
-    Storm,
-    WeatherLaw,
-    prior_of,
-    prior_tensors,
-    with_means,
-)
+from skdiffuse.estimator.weather import WeatherLaw, prior_of, prior_tensors, with_mean
 from skdiffuse.networks import WeatherClasses, fit_mixture
 from skdiffuse.training import WindowBatches, read_tensors
 
@@ -23,8 +16,7 @@ OPTIONS = {"n_frames": 2, "random_state": 0, "verbose": False}
 def law_of(*frequencies):
     n = len(frequencies)
     edges = torch.arange(1.0, n, dtype=torch.float64)
-    means = torch.stack([torch.arange(n) + 0.25, torch.arange(n) + 0.75], 1)
-    classes = WeatherClasses(edges, torch.empty(n, 0), torch.arange(n)[:, None], means)
+    classes = WeatherClasses(edges, torch.empty(n, 0), torch.arange(n)[:, None])
     return WeatherLaw(classes, torch.tensor(frequencies, dtype=torch.float64))
 
 
@@ -51,7 +43,7 @@ class TestLaw:
     def test_weights_undo_the_preference(self, rare):
         """The weighted frequency of each class is its own."""
         law = law_of(0.7, 0.25, 0.05)
-        drawn, _, weights = law.draw(0, 0, 20_000, rare)
+        drawn, weights = law.draw(0, 0, 20_000, rare)
         for k, frequency in enumerate(law.frequencies):
             found = weights[drawn == k].sum() / len(drawn)
             assert float(found) == pytest.approx(float(frequency), rel=0.01)
@@ -61,40 +53,14 @@ class TestLaw:
 
     def test_seeds_give_the_frequencies(self):
         law = law_of(0.7, 0.3)
-        drawn, means, weights = law.of_seeds(range(4000))
+        drawn = law.of_seeds(range(4000))
         assert float((drawn == 1).double().mean()) == pytest.approx(0.3, abs=4 * 0.0072)
-        assert torch.equal(law.of_seeds([7, 8]).classes, drawn[7:9])
-        assert torch.equal(weights, torch.ones_like(weights))
-        # Even between a quarter and three quarters above the number of each class.
-        inside = means - drawn
-        assert inside.min() >= 0.25 and inside.max() <= 0.75
-        assert float(inside.mean()) == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(12 * 4000))
-        assert float(inside.std()) == pytest.approx(0.5 / np.sqrt(12), rel=0.05)
-
-    @pytest.mark.parametrize("rare", [0.0, 0.8])
-    def test_means_are_spread_over_the_law_of_each_class(self, rare):
-        """Stratified: the largest distance to the law is far less than chance would leave."""
-        law = law_of(0.7, 0.25, 0.05)
-        drawn, means, _ = law.draw(1, 0, 2000, rare)
-        for k in range(3):
-            inside = (means[drawn == k] - k).sort().values
-            expected = 0.25 + 0.5 * (torch.arange(len(inside)) + 0.5) / len(inside)
-            assert (inside - expected).abs().max() < 0.5 * 0.25 / np.sqrt(len(inside))
-
-    def test_a_storm_by_order(self):
-        law = law_of(0.7, 0.3)
-        drawn = law.draw(0, 0, 50, storm=Storm(1))
-        assert set(drawn.classes.tolist()) == {1}
-        assert float(drawn.means.mean()) == pytest.approx(1.5, abs=0.02)
-        assert torch.equal(drawn.weights, torch.ones(50, dtype=torch.float64))
-        drawn = law.draw(0, 0, 3, storm=Storm(1, 1.7))
-        assert drawn.means.tolist() == [1.7] * 3
+        assert torch.equal(law.of_seeds([7, 8]), drawn[7:9])
 
     def test_class_of_a_mean(self):
         numbers = torch.arange(6).reshape(2, 3)
         edges = torch.tensor([[1.5, 2.5], [1.2, 3.0]], dtype=torch.float64)
-        mean = torch.tensor([1.0], dtype=torch.float64)
-        classes = WeatherClasses(mean, edges, numbers, torch.zeros(6, 2))
+        classes = WeatherClasses(torch.tensor([1.0], dtype=torch.float64), edges, numbers)
         law = WeatherLaw(classes, torch.full((6,), 1 / 6, dtype=torch.float64))
         assert law.class_of(0.5) == 1
         assert law.class_of(4.0) == 4
@@ -130,19 +96,15 @@ class TestFileForm:
         np.testing.assert_array_equal(a, b)
 
 
-class TestMeans:
-    def test_sequences_have_the_means_that_were_drawn(self):
+class TestMean:
+    def test_sequences_have_the_mean_that_was_ordered(self):
         rain = torch.rand(4, 2, 3, 3, generator=torch.Generator().manual_seed(0))
-        wanted = torch.tensor([0.3, 0.5, 0.9, 0.4], dtype=torch.float64)
-        found = with_means(rain, wanted)
-        torch.testing.assert_close(found.double().mean((1, 2, 3)), wanted, rtol=1e-6, atol=0)
-        share = found / rain
+        rain[3] = 0.0
+        found = with_mean(rain, 0.3)
+        wanted = torch.tensor([0.3, 0.3, 0.3, 0.0])
+        torch.testing.assert_close(found.mean((1, 2, 3)), wanted, rtol=1e-6, atol=0)
+        share = found[:3] / rain[:3]
         torch.testing.assert_close(share, share[:, :1, :1, :1].expand_as(share))
-
-    def test_limits(self):
-        rain = torch.tensor([1.0, 1.0, 0.0, 1.0]).reshape(4, 1, 1, 1)
-        found = with_means(rain, torch.tensor([100.0, 1e-9, 2.0, 0.0])).flatten().tolist()
-        assert found == pytest.approx([MOST_SCALING, 1 / MOST_SCALING, 0.0, 0.0])
 
 
 @pytest.fixture(scope="module")
@@ -190,13 +152,9 @@ class TestGeneration:
         means = [float(untrained.sample(32, storm={"mean": m}).mean()) for m in (0.05, 0.5, 2.0)]
         assert means[0] < means[1] < means[2]
 
-    def test_sequences_have_the_mean_that_was_ordered_or_drawn(self, untrained):
+    def test_a_mean_by_order_is_that_of_each_sequence(self, untrained):
         rain = untrained.sample(16, storm={"mean": 2.0}, random_state=1)
         np.testing.assert_allclose(np.asarray(rain).mean((1, 2, 3)), 2.0, rtol=0.02)
-        drawn = untrained.model_.weathers.draw(2, 0, 128, storm=Storm(15))
-        rain = np.asarray(untrained.sample(128, storm=15, random_state=2))
-        means = np.asarray(drawn.means)
-        assert np.median(np.abs(rain.mean((1, 2, 3)) / means - 1)) < 0.02
 
     def test_what_is_asked_for_decides_the_weather(self, untrained):
         """Frequencies of classes among sequences that must be dry are not those of all."""
