@@ -29,6 +29,7 @@ from skdiffuse.estimator.parameters import check_parameters
 from skdiffuse.estimator.precip_diffusion import PrecipDiffusion
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import SamplingRequest
+from skdiffuse.estimator.same_kind import RainKind
 from skdiffuse.networks import MixturePrior, WienerSkip, periodic_axes
 from skdiffuse.networks.spectral import spectral_transform, wave_numbers
 from skdiffuse.runtime.array_types import ArrayOrDataArray, RandomStateLike
@@ -149,6 +150,7 @@ class _Windows:
         cls, model: RainModel, X: ArrayOrDataArray, n_windows: int, request: SamplingRequest
     ) -> _Windows:
         cube = validate_cube(X, n_frames=model.n_frames)
+        RainKind.of(model).check(cube)
         jobs = model.tiles(cube)
         chosen = np.linspace(0, len(jobs) - 1, min(n_windows, len(jobs))).round().astype(int)
         rain = torch.from_numpy(cube.stack([jobs[k] for k in chosen], model.n_frames))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from numbers import Integral
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -12,21 +11,35 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
-from sklearn.utils import Tags, check_scalar
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from skdiffuse.cubes import Cube, GridMetadata, validate_cube
 from skdiffuse.diffusion import ArealMean, KnownCells, NoiseSchedule, Observation, Step
 from skdiffuse.estimator import density, generation, learning, persistence, verbs
-from skdiffuse.estimator.arguments import check_number, checked_mask, checked_sizes, checked_storm
+from skdiffuse.estimator.arguments import (
+    ARGUMENTS,
+    check_arguments,
+    check_number,
+    checked_mask,
+    checked_sizes,
+    checked_storm,
+)
 from skdiffuse.estimator.callbacks import FitCallbacks, with_callbacks
+from skdiffuse.estimator.constraints import check_all, whole_number
 from skdiffuse.estimator.fitting import prepare
 from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.learning import Learnt
-from skdiffuse.estimator.parameters import SHORTCUTS, check_parameters, device_of
+from skdiffuse.estimator.parameters import (
+    SHORTCUTS,
+    check_own_objects,
+    check_parameters,
+    usable_device,
+)
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import GENERAL_OPTIONS, SamplingRequest
+from skdiffuse.estimator.same_kind import RainKind
 from skdiffuse.estimator.settings import (
     KeepingSettings,
     NetworkSettings,
@@ -95,8 +108,8 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         Go on with the training of the last call of `fit` or, in a new process, of the newest
         checkpoint in `checkpoint_dir`, until the budget is spent in all.
     device : str or torch.device, default="auto"
-        A torch device; "auto" takes a GPU if there is one. Of several processes started by
-        ``torchrun`` each takes its own.
+        A torch device that computes in double precision, which Apple's "mps" does not; "auto" takes
+        a CUDA GPU if there is one. Of several processes started by ``torchrun`` each takes its own.
     n_jobs : int or None, default=None
         Processes that read the blocks of a lazy cube larger than memory, as joblib counts them: -1
         is one for each core; each process of ``torchrun`` starts as many. None: a thread of this
@@ -259,11 +272,15 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             kept and usable, and in `checkpoint_dir` if there is one.
         """
         parameters = check_parameters(self)
+        usable_device(parameters.device)
         cube = validate_cube(X, n_frames=self.n_frames)
         held_out = None
         if validation is not None:
             held_out = validate_cube(validation, n_frames=self.n_frames, name="validation")
+            RainKind(cube.template).check(held_out)
         going_on = getattr(self, "_preparation", None) if self.warm_start else None
+        if going_on is not None:
+            RainKind.of(going_on.model).check(cube)
         preparation = prepare(parameters, cube, held_out, companions_of(y, X, cube), going_on)
         trainer = preparation.trainer
         if not trainer.sharded:
@@ -303,6 +320,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             `checkpoint_dir`.
         """
         check_is_fitted(self)
+        check_arguments(relative_width=relative_width)
         self.model_ = learning.reaverage(
             self.model_, self.checkpoint_dir, relative_width, self.n_iter_
         )
@@ -330,14 +348,15 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         float
         """
         check_is_fitted(self)
-        check_scalar(n_draws, "n_draws", Integral, min_val=1)
+        parameters = check_parameters(self)
+        check_arguments(n_draws=n_draws, random_state=random_state)
         return learning.denoising_loss(
             self.model_,
-            validate_cube(X, n_frames=self.model_.n_frames),
+            self._windows(X),
             n_draws=n_draws,
             seed=integer_seed(random_state),
-            batch_size=self.batch_size,
-            device=device_of(self.device),
+            batch_size=parameters.batch_size,
+            device=usable_device(parameters.device),
         )
 
     # Rain of which nothing is known
@@ -414,8 +433,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             `out`, that of the file, lazy.
         """
         check_is_fitted(self)
-        check_scalar(n_samples, "n_samples", Integral, min_val=1)
-        check_scalar(first, "first", Integral, min_val=0)
+        check_arguments(n_samples=n_samples, first=first, n_jobs=n_jobs, out=out)
         request = self._request(
             n_steps=n_steps,
             batch_size=batch_size,
@@ -467,6 +485,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             ``rare=0``. Means weighted with these are those of plain sampling.
         """
         check_is_fitted(self)
+        check_arguments(n_samples=n_samples, first=first)
         checked_storm(None, rare, self.model_.weathers)
         request = self._request(random_state=random_state)
         return generation.weather_of(self.model_, request, first, n_samples, None, rare)[1]
@@ -514,14 +533,10 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         ndarray or DataArray of shape (n_samples, n_frames, y, x)
         """
         check_is_fitted(self)
-        check_scalar(n_frames, "n_frames", Integral, min_val=1)
-        check_scalar(n_samples, "n_samples", Integral, min_val=1)
-        if mode not in ("autoregressive", "composed", "averaged"):
-            raise ValueError(
-                f"mode={mode!r} is unknown; choose 'autoregressive', 'composed' or 'averaged'."
-            )
+        check_arguments(n_frames=n_frames, n_samples=n_samples, mode=mode, out=out)
         overlap = self.model_.n_frames // 2 if overlap is None else overlap
-        check_scalar(overlap, "overlap", Integral, min_val=0, max_val=self.model_.n_frames - 1)
+        longest = self.model_.n_frames - 1
+        check_all({"overlap": overlap}, {"overlap": whole_number(0, at_most=longest)})
         settings: dict[str, Any] = {
             "n_steps": n_steps,
             "batch_size": batch_size,
@@ -619,7 +634,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         (3, 1, 2, 16, 16)
         """
         check_is_fitted(self)
-        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        check_arguments(n_samples=n_samples)
         if not isinstance(observation, Observation):
             raise TypeError(
                 "observation must be one of skdiffuse.diffusion's, such as KnownCells or "
@@ -717,8 +732,8 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         -------
         ndarray or DataArray of shape (n_samples, ..., (time - 1) * factor + 1, y, x)
         """
-        check_scalar(factor, "factor", Integral, min_val=1)
-        cube = self._context(X)
+        check_arguments(factor=factor)
+        cube = self._context(X, time_factor=factor)
         check_number(n_samples, "n_samples")
         request = self._conditional_request(**options)
         return verbs.interpolate(self.model_, request, cube, factor, n_samples)
@@ -759,8 +774,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         ndarray or DataArray of shape (n_members, ..., horizon, y, x)
             Rain in mm/h, float32; with `out` that of the file, lazy.
         """
-        check_scalar(horizon, "horizon", Integral, min_val=1)
-        check_scalar(n_members, "n_members", Integral, min_val=1)
+        check_arguments(horizon=horizon, n_members=n_members, out=out)
         cube = self._context(X)
         request = self._conditional_request(
             method=method,
@@ -804,8 +818,8 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             The sampler comes close to the coarse values; at the end each coarse cell is multiplied
             by what is left, so that its mean is exact.
         """
-        check_scalar(factor, "factor", Integral, min_val=1)
-        cube = self._context(X)
+        check_arguments(factor=factor)
+        cube = self._context(X, space_factor=factor)
         check_number(n_samples, "n_samples")
         means = ArealMean(torch.zeros(1, 1, 1, 1), factor)
         request = self._conditional_request(means, method=method, **options)
@@ -854,12 +868,13 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         (3,)
         """
         check_is_fitted(self)
+        parameters = check_parameters(self)
         return density.score_samples(
             self.model_,
-            validate_cube(X, n_frames=self.model_.n_frames),
-            batch_size=self.batch_size,
-            device=device_of(self.device),
-            verbose=self.verbose,
+            self._windows(X),
+            batch_size=parameters.batch_size,
+            device=usable_device(parameters.device),
+            verbose=parameters.verbose,
         )
 
     def score(self, X: ArrayOrDataArray, y: None = None) -> float:
@@ -894,6 +909,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             sampler or schedule of your own the name is kept, and `load` asks for it.
         """
         check_is_fitted(self)
+        check_arguments(path=path)
         learnt = Learnt(self.model_, self.history_, self.n_iter_, self.n_skipped_)
         persistence.write_model(learnt, self.get_params(deep=False), path)
 
@@ -921,7 +937,9 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             If there is no such file, or it is damaged or not a model, or was made with objects that
             are not given.
         """
+        check_all({"path": path}, ARGUMENTS)
         own = {"network": network, "sampler": sampler, "schedule": schedule}
+        check_own_objects(**own)
         learnt, params = persistence.read_model(path, **own)
         model = cls(**params)
         model._take(learnt)
@@ -1006,10 +1024,17 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             self.model_, observation, method=method, w_r=w_r, **options
         )
 
-    def _context(self, X: ArrayOrDataArray) -> Cube:
-        """Check rain that a conditional task starts from."""
+    def _context(self, X: ArrayOrDataArray, **factors: int) -> Cube:
+        """Check rain that a conditional task starts from; see `RainKind.check`."""
         check_is_fitted(self)
-        return verbs.context(self.model_, validate_cube(X))
+        return verbs.context(self.model_, validate_cube(X), **factors)
+
+    def _windows(self, X: ArrayOrDataArray) -> Cube:
+        """Check rain that is cut into windows of the model."""
+        check_is_fitted(self)
+        cube = validate_cube(X, n_frames=self.model_.n_frames)
+        RainKind.of(self.model_).check(cube)
+        return cube
 
     def _field(self, shape: tuple[int, int] | None) -> tuple[int, int]:
         if shape is None:

@@ -1,0 +1,182 @@
+"""Whether rain that a model is asked about is of the kind that it was trained on.
+
+A model knows how rain moves from one of its frames to the next and from one of its cells to the
+next: frames or cells of another size are another kind of rain, of which it knows nothing. What
+says nothing of itself, such as a NumPy array, is taken as it is.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+
+from skdiffuse.cubes import Cube, GridMetadata
+from skdiffuse.cubes.spacing import Axis, axis_of, spacing_in_metres
+from skdiffuse.estimator.rain_model import RainModel
+
+__all__ = ["RainKind"]
+
+# Packed coordinates and radar clocks are off by less, kinds of rain by more.
+_TOLERANCE = 0.02
+# Between degrees, metres along a projection and distances on a sphere.
+_ROUGH_TOLERANCE = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class RainKind:
+    """What is kept of training rain, to compare other rain with.
+
+    Attributes
+    ----------
+    template : GridMetadata or None
+        Of the training cube; None where it said nothing.
+    placed : tuple of int or None
+        Rows and columns of fields whose places the network has learnt.
+    """
+
+    template: GridMetadata | None
+    placed: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, model: RainModel) -> RainKind:
+        """What a model was trained on."""
+        return cls(model.template, model.plan.field_shape)
+
+    def check(self, cube: Cube, *, time_factor: int = 1, space_factor: int = 1) -> None:
+        """Raise where a cube is of another kind.
+
+        Parameters
+        ----------
+        cube : Cube
+        time_factor, space_factor : int
+            Frames and cells of the model to each frame and cell of the cube.
+
+        Raises
+        ------
+        ValueError
+            If the time step, the spacing, the direction of an axis or, where the network has
+            learnt places, the place is another. The message says how to ask nevertheless.
+
+        Warns
+        -----
+        UserWarning
+            If a finer step or grid than that of training is asked for.
+        """
+        ours, theirs = self.template, cube.template
+        if ours is None or theirs is None:
+            return
+        self._check_step(cube, ours, theirs, time_factor)
+        self._check_spacing(cube, ours, theirs, space_factor)
+        shape = tuple(space_factor * n for n in cube.field_shape)
+        if self.placed is not None and shape == tuple(self.placed):
+            self._check_place(cube, ours, theirs)
+
+    def _check_step(
+        self, cube: Cube, ours: GridMetadata, theirs: GridMetadata, factor: int
+    ) -> None:
+        time = theirs.dims[-3]
+        for name, unit in (("time_step", " s"), ("number_step", "")):
+            known, got = getattr(ours, name), getattr(theirs, name)
+            if known is None or got is None:
+                continue
+            if _is_close(got, factor * known):
+                continue
+            said = f"{cube.name} has frames {got:g}{unit} apart"
+            if factor > 1 and _is_close(got, known):
+                _warn_of_finer(f"{said}, as in training", factor, f"{cube.name}[::{factor}]")
+                continue
+            if factor > 1:
+                wanted = f"factor={factor} times the {known:g}{unit} of the rain"
+            else:
+                wanted = f"the {known:g}{unit} of the rain"
+            raise ValueError(
+                f"{said}, and the model needs {wanted} that it was trained on: bring "
+                f"{cube.name} to that step, e.g. {cube.name}.resample({time}=...).mean(), or fit "
+                f"a model to such rain. {_way_out(cube, [time])}"
+            )
+
+    def _check_spacing(
+        self, cube: Cube, ours: GridMetadata, theirs: GridMetadata, factor: int
+    ) -> None:
+        dims = theirs.dims[-2:]
+        axes = [
+            (dim, axis_of(ours, own), axis_of(theirs, dim))
+            for own, dim in zip(ours.dims[-2:], dims, strict=True)
+        ]
+        if all(a and b and a.unit == b.unit for _, a, b in axes):
+            for dim, known, got in axes:
+                assert known is not None and got is not None
+                self._check_axis(cube, dim, known, got, factor)
+            return
+        known_metres, got_metres = spacing_in_metres(ours), spacing_in_metres(theirs)
+        if known_metres is None or got_metres is None:
+            return
+        for dim, a, b in zip(dims, known_metres, got_metres, strict=True):
+            if not _is_close(b, factor * a, _ROUGH_TOLERANCE):
+                known, got = Axis(a, 0.0, 2, "m"), Axis(b, 0.0, 2, "m")
+                self._refuse_spacing(cube, dim, known, got, factor)
+
+    def _check_axis(self, cube: Cube, dim: str, known: Axis, got: Axis, factor: int) -> None:
+        if not _is_close(abs(got.step), factor * abs(known.step)):
+            self._refuse_spacing(cube, dim, known, got, factor)
+        elif got.step * known.step < 0:
+            ways = {True: "rise", False: "fall"}
+            raise ValueError(
+                f"the positions of {cube.name} along {dim!r} {ways[got.step > 0]}, and those of "
+                f"the rain that the model was trained on {ways[known.step > 0]}: it would see "
+                f"{cube.name} mirrored; turn it with {cube.name}.isel({dim}=slice(None, None, -1))."
+            )
+
+    def _refuse_spacing(self, cube: Cube, dim: str, known: Axis, got: Axis, factor: int) -> None:
+        said = f"{cube.name} has cells {_size(got)} apart along {dim!r}"
+        if factor > 1 and _is_close(abs(got.step), abs(known.step)):
+            blocks = ", ".join(f"{each}={factor}" for each in cube.template.dims[-2:])  # type: ignore[union-attr]
+            _warn_of_finer(
+                f"{said}, as in training", factor, f"{cube.name}.coarsen({blocks}).mean()"
+            )
+            return
+        times = f"factor={factor} times " if factor > 1 else ""
+        raise ValueError(
+            f"{said}, and the model needs {times}the {_size(known)} of the rain that it was "
+            f"trained on: regrid {cube.name}, or fit a model to such rain. "
+            f"{_way_out(cube, [dim])}"
+        )
+
+    def _check_place(self, cube: Cube, ours: GridMetadata, theirs: GridMetadata) -> None:
+        for own, dim in zip(ours.dims[-2:], theirs.dims[-2:], strict=True):
+            known, got = axis_of(ours, own), axis_of(theirs, dim)
+            if known is None or got is None or known.unit != got.unit:
+                continue
+            apart = got.middle - known.middle
+            if known.unit == "degrees":
+                apart = (apart + 180) % 360 - 180
+            if abs(apart) > abs(known.step) / 2:
+                there, here = (f"{each.middle:.6g} {each.unit}".strip() for each in (got, known))
+                raise ValueError(
+                    f"the middle of {cube.name} along {dim!r} is {there}, and the model has learnt "
+                    f"where it rains around {here}: ask it about its own place, fit a model to "
+                    "this one, or fit with network__geography=False, which learns no places. "
+                    f"{_way_out(cube, list(theirs.dims[-2:]))}"
+                )
+
+
+def _is_close(a: float, b: float, tolerance: float = _TOLERANCE) -> bool:
+    return math.isclose(a, b, rel_tol=tolerance)
+
+
+def _size(axis: Axis) -> str:
+    return str(axis).lstrip("-")
+
+
+def _way_out(cube: Cube, dims: list[str]) -> str:
+    return f"To ask nevertheless, leave out what tells, {cube.name}.drop_vars({dims})."
+
+
+def _warn_of_finer(said: str, factor: int, right: str) -> None:
+    warnings.warn(
+        f"{said}: with factor={factor} the model makes what lies between as if it were as far "
+        f"apart as in training. Give every factor-th, such as {right}, for rain that it knows.",
+        UserWarning,
+        stacklevel=6,
+    )
