@@ -34,6 +34,7 @@ from skdiffuse.networks import MixturePrior, WienerSkip, periodic_axes
 from skdiffuse.networks.spectral import spectral_transform, wave_numbers
 from skdiffuse.runtime.array_types import ArrayOrDataArray, RandomStateLike
 from skdiffuse.runtime.memory import in_batches
+from skdiffuse.runtime.precision import single_precision
 from skdiffuse.runtime.seeds import derived_seed
 
 __all__ = ["denoising_report"]
@@ -44,6 +45,7 @@ WET = 0.1  # mm/h
 TAILS = (1e-2, 1e-3, 1e-4)
 
 
+@single_precision()
 def denoising_report(
     model: PrecipDiffusion | RainModel,
     X: ArrayOrDataArray,

@@ -26,6 +26,7 @@ from skdiffuse.diffusion import (
     sampling_grid,
     sigma,
 )
+from skdiffuse.estimator.finiteness import refuse_broken_rain
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import SamplingRequest, is_told_in_full
 from skdiffuse.runtime.memory import in_batches
@@ -112,7 +113,7 @@ def draw(
                 streams=streams,
                 callback=lambda *_: bar.update(len(part) * step.evaluations),
             )
-            return latent.decode(x.cpu())
+            return refuse_broken_rain(latent.decode(x.cpu()))
 
         return in_batches(draw_batch, len(seeds), request.batch_size)
 

@@ -29,6 +29,7 @@ from skdiffuse.estimator.arguments import (
 from skdiffuse.estimator.callbacks import FitCallbacks, with_callbacks
 from skdiffuse.estimator.constraints import check_all, whole_number
 from skdiffuse.estimator.fitting import prepare
+from skdiffuse.estimator.folders import in_own_folders, try_folders
 from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.learning import Learnt
 from skdiffuse.estimator.parameters import (
@@ -48,6 +49,7 @@ from skdiffuse.estimator.settings import (
 )
 from skdiffuse.preprocessing import ElementwiseTransformer
 from skdiffuse.runtime.array_types import ArrayOrDataArray, RandomStateLike
+from skdiffuse.runtime.precision import single_precision
 from skdiffuse.runtime.seeds import integer_seed
 from skdiffuse.training import companions_of
 
@@ -103,7 +105,8 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         Training ends after this many seconds at the latest.
     checkpoint_dir : str, Path or None, default=None
         Folder for checkpoints, written about once a minute and at the end, also when training is
-        interrupted. None writes none.
+        interrupted. None writes none. A clone, which is what `GridSearchCV` and `cross_validate`
+        fit, has a folder of its own within, named after its parameters and data.
     warm_start : bool, default=False
         Go on with the training of the last call of `fit` or, in a new process, of the newest
         checkpoint in `checkpoint_dir`, until the budget is spent in all.
@@ -145,7 +148,8 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
     -----
     Settings are found by `GridSearchCV` and `set_params` under ``network__edges``,
     ``sampler__n_steps``, ``training__learning_rate`` and so on, also where a string or None stands
-    for them.
+    for them. Give callbacks that scikit-learn hands on, such as its ``ProgressBar``, to the search
+    and not to the model in it: ``GridSearchCV(model, ...).set_callbacks(ProgressBar())``.
 
     References
     ----------
@@ -233,6 +237,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
     # Learning
 
     @with_callbacks
+    @single_precision()
     def fit(
         self,
         X: ArrayOrDataArray,
@@ -281,6 +286,10 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         going_on = getattr(self, "_preparation", None) if self.warm_start else None
         if going_on is not None:
             RainKind.of(going_on.model).check(cube)
+        if hasattr(self, "_is_clone"):
+            parameters = in_own_folders(parameters, self.get_params(), cube)
+        try_folders(parameters)
+        self._checkpoint_folder = parameters.checkpoint_dir
         preparation = prepare(parameters, cube, held_out, companions_of(y, X, cube), going_on)
         trainer = preparation.trainer
         if not trainer.sharded:
@@ -299,6 +308,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             trainer.windows.reader.close()
         return self
 
+    @single_precision()
     def reaverage(self, relative_width: float) -> Self:
         """Take the weights averaged over another share of the training, after it.
 
@@ -322,10 +332,14 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         check_is_fitted(self)
         check_arguments(relative_width=relative_width)
         self.model_ = learning.reaverage(
-            self.model_, self.checkpoint_dir, relative_width, self.n_iter_
+            self.model_,
+            getattr(self, "_checkpoint_folder", self.checkpoint_dir),
+            relative_width,
+            self.n_iter_,
         )
         return self
 
+    @single_precision()
     def denoising_loss(
         self, X: ArrayOrDataArray, *, n_draws: int = 1, random_state: RandomStateLike = 0
     ) -> float:
@@ -361,6 +375,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
 
     # Rain of which nothing is known
 
+    @single_precision()
     def sample(
         self,
         n_samples: int = 1,
@@ -490,6 +505,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         request = self._request(random_state=random_state)
         return generation.weather_of(self.model_, request, first, n_samples, None, rare)[1]
 
+    @single_precision()
     def simulate(
         self,
         n_frames: int,
@@ -562,6 +578,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
 
     # Rain of which something is known
 
+    @single_precision()
     def condition(
         self,
         observation: Observation,
@@ -659,6 +676,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         window = frames, rows, columns
         return generation.condition(self.model_, request, observation, n_samples, window)
 
+    @single_precision()
     def impute(
         self,
         X: ArrayOrDataArray,
@@ -712,6 +730,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         )
         return verbs.impute(self.model_, request, cube, known, n_samples)
 
+    @single_precision()
     def interpolate(
         self, X: ArrayOrDataArray, factor: int = 2, *, n_samples: int | None = 1, **options: Any
     ) -> ArrayOrDataArray:
@@ -738,6 +757,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         request = self._conditional_request(**options)
         return verbs.interpolate(self.model_, request, cube, factor, n_samples)
 
+    @single_precision()
     def forecast(
         self,
         X: ArrayOrDataArray,
@@ -787,6 +807,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         )
         return verbs.forecast(self.model_, request, cube, horizon, n_members, out)
 
+    @single_precision()
     def downscale(
         self,
         X: ArrayOrDataArray,
@@ -827,6 +848,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
 
     # How probable rain is
 
+    @single_precision()
     def score_samples(self, X: ArrayOrDataArray) -> np.ndarray:
         r"""Lower bound of the log-density of sequences of rain, in nats.
 
@@ -914,6 +936,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         persistence.write_model(learnt, self.get_params(deep=False), path)
 
     @classmethod
+    @single_precision()
     def load(
         cls,
         path: str | Path,
@@ -985,6 +1008,12 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             # The trainer with the optimiser's memory: nobody goes on from it.
             state = {name: value for name, value in state.items() if name != "_preparation"}
         return state
+
+    def __sklearn_clone__(self) -> Self:
+        # Candidates of a search, which would write over each other's checkpoints.
+        copy = super().__sklearn_clone__()
+        copy._is_clone = True
+        return copy
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")

@@ -66,15 +66,19 @@ class RainKind:
         ours, theirs = self.template, cube.template
         if ours is None or theirs is None:
             return
-        self._check_step(cube, ours, theirs, time_factor)
-        self._check_spacing(cube, ours, theirs, space_factor)
+        finer = self._check_step(cube, ours, theirs, time_factor)
+        finer += self._check_spacing(cube, ours, theirs, space_factor)
+        if finer:
+            # Past the verb, which is a context of its own, to whoever called it.
+            warnings.warn(finer[0], UserWarning, stacklevel=6)
         shape = tuple(space_factor * n for n in cube.field_shape)
         if self.placed is not None and shape == tuple(self.placed):
             self._check_place(cube, ours, theirs)
 
     def _check_step(
         self, cube: Cube, ours: GridMetadata, theirs: GridMetadata, factor: int
-    ) -> None:
+    ) -> list[str]:
+        """What to warn of."""
         time = theirs.dims[-3]
         for name, unit in (("time_step", " s"), ("number_step", "")):
             known, got = getattr(ours, name), getattr(theirs, name)
@@ -84,8 +88,7 @@ class RainKind:
                 continue
             said = f"{cube.name} has frames {got:g}{unit} apart"
             if factor > 1 and _is_close(got, known):
-                _warn_of_finer(f"{said}, as in training", factor, f"{cube.name}[::{factor}]")
-                continue
+                return [_finer(f"{said}, as in training", factor, f"{cube.name}[::{factor}]")]
             if factor > 1:
                 wanted = f"factor={factor} times the {known:g}{unit} of the rain"
             else:
@@ -95,47 +98,55 @@ class RainKind:
                 f"{cube.name} to that step, e.g. {cube.name}.resample({time}=...).mean(), or fit "
                 f"a model to such rain. {_way_out(cube, [time])}"
             )
+        return []
 
     def _check_spacing(
         self, cube: Cube, ours: GridMetadata, theirs: GridMetadata, factor: int
-    ) -> None:
+    ) -> list[str]:
+        """What to warn of."""
         dims = theirs.dims[-2:]
         axes = [
             (dim, axis_of(ours, own), axis_of(theirs, dim))
             for own, dim in zip(ours.dims[-2:], dims, strict=True)
         ]
         if all(a and b and a.unit == b.unit for _, a, b in axes):
-            for dim, known, got in axes:
-                assert known is not None and got is not None
-                self._check_axis(cube, dim, known, got, factor)
-            return
+            found = [self._check_axis(cube, dim, a, b, factor) for dim, a, b in axes if a and b]
+            return [warning for warning in found if warning]
         known_metres, got_metres = spacing_in_metres(ours), spacing_in_metres(theirs)
         if known_metres is None or got_metres is None:
-            return
-        for dim, a, b in zip(dims, known_metres, got_metres, strict=True):
-            if not _is_close(b, factor * a, _ROUGH_TOLERANCE):
-                known, got = Axis(a, 0.0, 2, "m"), Axis(b, 0.0, 2, "m")
-                self._refuse_spacing(cube, dim, known, got, factor)
+            return []
+        roughly = _ROUGH_TOLERANCE
+        found = [
+            self._check_size(cube, dim, Axis(a, 0.0, 2, "m"), Axis(b, 0.0, 2, "m"), factor, roughly)
+            for dim, a, b in zip(dims, known_metres, got_metres, strict=True)
+        ]
+        return [warning for warning in found if warning]
 
-    def _check_axis(self, cube: Cube, dim: str, known: Axis, got: Axis, factor: int) -> None:
-        if not _is_close(abs(got.step), factor * abs(known.step)):
-            self._refuse_spacing(cube, dim, known, got, factor)
-        elif got.step * known.step < 0:
+    def _check_axis(self, cube: Cube, dim: str, known: Axis, got: Axis, factor: int) -> str:
+        if got.step * known.step < 0:
             ways = {True: "rise", False: "fall"}
             raise ValueError(
                 f"the positions of {cube.name} along {dim!r} {ways[got.step > 0]}, and those of "
                 f"the rain that the model was trained on {ways[known.step > 0]}: it would see "
                 f"{cube.name} mirrored; turn it with {cube.name}.isel({dim}=slice(None, None, -1))."
             )
+        return self._check_size(cube, dim, known, got, factor)
 
-    def _refuse_spacing(self, cube: Cube, dim: str, known: Axis, got: Axis, factor: int) -> None:
+    def _check_size(
+        self,
+        cube: Cube,
+        dim: str,
+        known: Axis,
+        got: Axis,
+        factor: int,
+        tolerance: float = _TOLERANCE,
+    ) -> str:
+        if _is_close(abs(got.step), factor * abs(known.step), tolerance):
+            return ""
         said = f"{cube.name} has cells {_size(got)} apart along {dim!r}"
         if factor > 1 and _is_close(abs(got.step), abs(known.step)):
-            blocks = ", ".join(f"{each}={factor}" for each in cube.template.dims[-2:])  # type: ignore[union-attr]
-            _warn_of_finer(
-                f"{said}, as in training", factor, f"{cube.name}.coarsen({blocks}).mean()"
-            )
-            return
+            right = f"{cube.name}.coarsen({dim}={factor}, ...).mean()"
+            return _finer(f"{said}, as in training", factor, right)
         times = f"factor={factor} times " if factor > 1 else ""
         raise ValueError(
             f"{said}, and the model needs {times}the {_size(known)} of the rain that it was "
@@ -173,10 +184,8 @@ def _way_out(cube: Cube, dims: list[str]) -> str:
     return f"To ask nevertheless, leave out what tells, {cube.name}.drop_vars({dims})."
 
 
-def _warn_of_finer(said: str, factor: int, right: str) -> None:
-    warnings.warn(
+def _finer(said: str, factor: int, right: str) -> str:
+    return (
         f"{said}: with factor={factor} the model makes what lies between as if it were as far "
-        f"apart as in training. Give every factor-th, such as {right}, for rain that it knows.",
-        UserWarning,
-        stacklevel=6,
+        f"apart as in training. Give coarser rain, such as {right}, for a step that it knows."
     )

@@ -14,6 +14,8 @@ from skdiffuse.training.steps import clip_gradients
 __all__ = ["has_diverged", "take_step", "warn_of_skipped"]
 
 MAX_BAD_STEPS = 20
+# Log-SNRs at which weights are tried: pure noise, where rain is decided, and detail.
+LEVELS = (-15.0, 0.0, 10.0)
 
 
 def take_step(
@@ -91,9 +93,11 @@ def has_diverged(
     """
     shape = (1, *window_shape)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
-    log_snr = torch.zeros(1, dtype=torch.float64, device=device)
-    with torch.no_grad():
-        losses = state.average.network(torch.zeros_like(noise), log_snr, noise)
-    finite = state.is_finite() and all(bool(torch.isfinite(each)) for each in losses)
+    finite = state.is_finite()
+    for level in LEVELS:
+        log_snr = torch.full((1,), level, dtype=torch.float64, device=device)
+        with torch.no_grad():
+            losses = state.average.network(torch.zeros_like(noise), log_snr, noise)
+        finite = finite and all(bool(torch.isfinite(each)) for each in losses)
     broken = torch.tensor([float(not finite)])
     return bool((broken if processes is None else processes.sum(broken)).any())
