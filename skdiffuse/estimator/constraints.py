@@ -93,7 +93,11 @@ def number(
         if optional and value is None:
             return None
         if isinstance(value, Real) and not isinstance(value, bool):
-            x = float(value)
+            try:
+                x = float(value)
+            except OverflowError:
+                # Of a whole number larger than any float.
+                x = math.inf
             within = at_least <= x <= at_most and (x < below or below == math.inf) and x > above
             if within and (math.isfinite(x) or not finite):
                 return None

@@ -461,6 +461,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         )
         field = self._field(shape)
         is_window = field == self.model_.field_shape and (tile_size or max(field)) >= max(field)
+        check_arguments(rare=rare)
         if (storm is not None or rare) and not is_window:
             raise ValueError(
                 f"storm={storm!r} and rare={rare!r} speak of windows of the trained size "
