@@ -37,8 +37,8 @@ class Axis:
 
     def __str__(self) -> str:
         if self.unit == "m" and abs(self.step) >= 1e3:
-            return f"{self.step / 1e3:.6g} km"
-        return f"{self.step:.6g} {self.unit}".strip()
+            return f"{self.step / 1e3:.4g} km"
+        return f"{self.step:.4g} {self.unit}".strip()
 
 
 def axis_of(template: GridMetadata, dim: str) -> Axis | None:

@@ -17,7 +17,9 @@ STRANGE = [
     [], {}, True, object(), object, np.array([1.0, 2.0]), b"a", 1j,
 ]  # fmt: skip
 SAMPLER = "n_steps batch_size tile_size random_state"
-METHOD = "method w_r n_iterations jacobian_error largest_gain tolerance mean_over_batch n_resampling"
+METHOD = (
+    "method w_r n_iterations jacobian_error largest_gain tolerance mean_over_batch n_resampling"
+)
 GUIDED = "y guidance_weight log_likelihood likelihood_scale"
 VERBS = {
     "sample": f"n_samples {GUIDED} shape storm rare first {SAMPLER} n_jobs out",
@@ -138,9 +140,9 @@ def test_what_errors_say(verb, given, message, ask):
 def test_a_place_to_write_to_is_tried_before_anything_is_drawn(ask, tmp_path, monkeypatch):
     monkeypatch.setattr(PrecipDiffusion, "_request", lambda *_, **__: pytest.fail("was drawn"))
     for verb in ("sample", "simulate", "forecast"):
-        with pytest.raises(OSError, match="out=.*there is no folder"):
+        with pytest.raises(OSError, match=r"out=.*there is no folder"):
             ask(verb, out=tmp_path / "nowhere" / "rain.nc")
-        with pytest.raises(OSError, match="out=.* is a folder; name a file within it"):
+        with pytest.raises(OSError, match=r"out=.* is a folder; name a file within it"):
             ask(verb, out=tmp_path)
 
 
