@@ -82,7 +82,7 @@ def denoising_report(
         Draws of noise for each window. Each is used with both signs, which takes away what is
         linear in it.
     batch_size : int or None, default=None
-        Windows at a time; None: the model's. Does not change the result.
+        Windows at a time; None: the model's. Changes the result by rounding alone.
     random_state : int, RandomState or None, default=0
         The same noise for every model that is to be compared.
 

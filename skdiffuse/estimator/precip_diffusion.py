@@ -98,7 +98,8 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
     trace : float, default=0.01
         Rate in mm/h below which generated rain is exactly 0.
     batch_size : int, default=8
-        Sequences per training step, and per evaluation of the network in sampling.
+        Sequences per training step, and per evaluation of the network in sampling, where it changes
+        results by rounding alone.
     max_steps : int or None, default=None
         Training steps; None: as many as `training`'s ``max_epochs`` make.
     max_time : float or None, default=None
@@ -428,8 +429,9 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         n_steps : int or None, default=None
             Steps of the sampler; None: the model's `n_steps`.
         batch_size : int or None, default=None
-            Sequences per evaluation of the network; halved until the memory suffices. Does not
-            change the result.
+            Sequences per evaluation of the network; halved until the memory suffices. Changes no
+            more of the result than rounding does: about 1e-6 of a value, since products of other
+            sizes are summed in another order.
         tile_size : int or None, default=None
             Side in cells of the overlapping squares in which a larger field is denoised; None: as
             a whole.
@@ -437,7 +439,8 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             None: the model's own.
         n_jobs : int or None, default=None
             Processes that share the sequences, by joblib and so on any backend of it (dask, for
-            several machines). Does not change the result. None: one.
+            several machines). None: one. Changes the result as `batch_size` does, if shares are
+            smaller than a batch.
         out : str, Path or None, default=None
             File, NetCDF or ``.zarr``, to which batches are written as they come.
 
