@@ -9,11 +9,18 @@ import xarray as xr
 
 from skdiffuse.cubes.metadata import GridMetadata
 
-__all__ = ["Axis", "axis_of", "spacing_in_metres"]
+__all__ = [
+    "METRES_PER_DEGREE",
+    "Axis",
+    "axis_of",
+    "middle_place",
+    "projection",
+    "spacing_in_metres",
+]
 
 _METRES = {"m": 1.0, "km": 1e3} | dict.fromkeys(("metre", "metres", "meter", "meters"), 1.0)
 _METRES |= dict.fromkeys(("kilometre", "kilometres", "kilometer", "kilometers"), 1e3)
-_METRES_PER_DEGREE = 6_371_229.0 * np.pi / 180
+METRES_PER_DEGREE = 6_371_229.0 * np.pi / 180
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ def spacing_in_metres(template: GridMetadata) -> tuple[float, float] | None:
         return abs(y.step), abs(x.step)
     if y and x and y.unit == x.unit == "degrees" and abs(y.middle) < 90:
         shrunk = np.cos(np.radians(y.middle))
-        return abs(y.step) * _METRES_PER_DEGREE, abs(x.step) * _METRES_PER_DEGREE * float(shrunk)
+        return abs(y.step) * METRES_PER_DEGREE, abs(x.step) * METRES_PER_DEGREE * float(shrunk)
     return _spacing_of_places(template)
 
 
@@ -89,9 +96,31 @@ def _spacing_of_places(template: GridMetadata) -> tuple[float, float] | None:
         a = (row, column), (row + i, column + j)
         (p, q), (u, v) = ((south[k], east[k]) for k in a)
         half = np.sin((u - p) / 2) ** 2 + np.cos(p) * np.cos(u) * np.sin((v - q) / 2) ** 2
-        return float(2 * np.degrees(np.arcsin(np.sqrt(half))) * _METRES_PER_DEGREE)
+        return float(2 * np.degrees(np.arcsin(np.sqrt(half))) * METRES_PER_DEGREE)
 
     return distance(1, 0), distance(0, 1)
+
+
+def middle_place(template: GridMetadata) -> tuple[float, float] | None:
+    """Mean latitude and longitude of a field whose cells state theirs."""
+    latitude, longitude = (_places(template, kind) for kind in ("latitude", "longitude"))
+    if latitude is None or longitude is None:
+        return None
+    around = np.exp(1j * np.radians(longitude.values.astype(np.float64))).mean()
+    return float(latitude.mean()), float(np.degrees(np.angle(around)))
+
+
+def projection(template: GridMetadata) -> dict[str, object]:
+    """Attributes of the CF grid mapping that say where a projection's origin lies."""
+    coord = template.coords.coords.get(template.attrs.get("grid_mapping", ""))
+    if coord is None:
+        return {}
+    telling = ("grid_mapping_name", "origin", "meridian", "parallel", "false_", "pole")
+    return {
+        str(name): value
+        for name, value in coord.attrs.items()
+        if any(part in str(name) for part in telling)
+    }
 
 
 def _places(template: GridMetadata, kind: str) -> xr.DataArray | None:

@@ -33,8 +33,8 @@ from skdiffuse.estimator.same_kind import RainKind
 from skdiffuse.networks import MixturePrior, WienerSkip, periodic_axes
 from skdiffuse.networks.spectral import spectral_transform, wave_numbers
 from skdiffuse.runtime.array_types import ArrayOrDataArray, RandomStateLike
+from skdiffuse.runtime.default_dtype import single_precision
 from skdiffuse.runtime.memory import in_batches
-from skdiffuse.runtime.precision import single_precision
 from skdiffuse.runtime.seeds import derived_seed
 
 __all__ = ["denoising_report"]

@@ -49,7 +49,7 @@ from skdiffuse.estimator.settings import (
 )
 from skdiffuse.preprocessing import ElementwiseTransformer
 from skdiffuse.runtime.array_types import ArrayOrDataArray, RandomStateLike
-from skdiffuse.runtime.precision import single_precision
+from skdiffuse.runtime.default_dtype import single_precision
 from skdiffuse.runtime.seeds import integer_seed
 from skdiffuse.training import companions_of
 
@@ -151,6 +151,11 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
     ``sampler__n_steps``, ``training__learning_rate`` and so on, also where a string or None stands
     for them. Give callbacks that scikit-learn hands on, such as its ``ProgressBar``, to the search
     and not to the model in it: ``GridSearchCV(model, ...).set_callbacks(ProgressBar())``.
+
+    A model is asked about rain of the kind that it was trained on: time step, spacing, direction of
+    axes and, with `geography`, place are kept with it and compared with those of every DataArray
+    that a verb is given. Another kind is refused, with what to do; arrays that do not tell are
+    taken as they are.
 
     References
     ----------

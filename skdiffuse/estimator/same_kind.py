@@ -10,9 +10,19 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from typing import NoReturn
+
+import numpy as np
 
 from skdiffuse.cubes import Cube, GridMetadata
-from skdiffuse.cubes.spacing import Axis, axis_of, spacing_in_metres
+from skdiffuse.cubes.spacing import (
+    METRES_PER_DEGREE,
+    Axis,
+    axis_of,
+    middle_place,
+    projection,
+    spacing_in_metres,
+)
 from skdiffuse.estimator.rain_model import RainModel
 
 __all__ = ["RainKind"]
@@ -164,12 +174,41 @@ class RainKind:
                 apart = (apart + 180) % 360 - 180
             if abs(apart) > abs(known.step) / 2:
                 there, here = (f"{each.middle:.6g} {each.unit}".strip() for each in (got, known))
-                raise ValueError(
-                    f"the middle of {cube.name} along {dim!r} is {there}, and the model has learnt "
-                    f"where it rains around {here}: ask it about its own place, fit a model to "
-                    "this one, or fit with network__geography=False, which learns no places. "
-                    f"{_way_out(cube, list(theirs.dims[-2:]))}"
-                )
+                self._refuse_place(cube, f"along {dim!r} is {there}", f"around {here}")
+        here_at, there_at = middle_place(ours), middle_place(theirs)
+        spacing = spacing_in_metres(ours)
+        if here_at and there_at and spacing:
+            # On a sphere, and half a cell of it.
+            north = abs(there_at[0] - here_at[0])
+            east = abs((there_at[1] - here_at[1] + 180) % 360 - 180)
+            metres = METRES_PER_DEGREE * math.hypot(
+                north, east * math.cos(math.radians(here_at[0]))
+            )
+            if metres > max(spacing) / 2:
+                said = ["{:.4g} N {:.4g} E".format(*each) for each in (there_at, here_at)]
+                self._refuse_place(cube, f"is {said[0]}", f"around {said[1]}")
+        known_map, got_map = projection(ours), projection(theirs)
+        for name in known_map.keys() & got_map.keys():
+            if not _is_same(known_map[name], got_map[name]):
+                said = [f"{name} {each!r}" for each in (got_map[name], known_map[name])]
+                self._refuse_place(cube, f"lies on a map with {said[0]}", f"on one with {said[1]}")
+
+    def _refuse_place(self, cube: Cube, there: str, here: str) -> NoReturn:
+        assert cube.template is not None
+        dims = list(cube.template.dims[-2:])
+        raise ValueError(
+            f"the middle of {cube.name} {there}, and the model has learnt where it rains {here}: "
+            "ask it about its own place, fit a model to this one, or fit with "
+            "network__geography=False, which learns no places. To ask nevertheless, leave out "
+            f"what tells, {cube.name}.drop_vars({dims}), longitudes and latitudes and the map."
+        )
+
+
+def _is_same(a: object, b: object) -> bool:
+    try:
+        return bool(np.allclose(np.asarray(a, float), np.asarray(b, float)))
+    except (TypeError, ValueError):
+        return bool(np.all(np.asarray(a) == np.asarray(b)))
 
 
 def _is_close(a: float, b: float, tolerance: float = _TOLERANCE) -> bool:

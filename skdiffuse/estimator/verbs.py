@@ -41,10 +41,10 @@ def context(model: RainModel, cube: Cube, **factors: int) -> Cube:
     if cube.template is None or cube.time_step is not None or model.template is None:
         return cube
     # A single frame does not tell the time step; the training cube does.
-    known = {"time_step": model.template.time_step}
-    if cube.template.number_step is None:
-        known["number_step"] = model.template.number_step
-    return replace(cube, template=replace(cube.template, **known))
+    ours, theirs = model.template, cube.template
+    number_step = ours.number_step if theirs.number_step is None else theirs.number_step
+    template = replace(theirs, time_step=ours.time_step, number_step=number_step)
+    return replace(cube, template=template)
 
 
 def impute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from skdiffuse.cubes import GridMetadata
+from skdiffuse.cubes.spacing import axis_of
 from skdiffuse.cubes.time_axis import find_breaks
 
 __all__ = ["in_windows_of"]
@@ -33,6 +36,11 @@ def in_windows_of(obs: Any, simulations: Iterable[Any], n_frames: int | None = N
     DataArray of shape (n, n_frames, y, x), or `obs`
         `obs` itself where a simulation is as large, says where it lies, or is of another size than
         the others.
+
+    Raises
+    ------
+    ValueError
+        If cells are of another size, or `obs` has no stretch without a gap that is long enough.
     """
     simulations = list(simulations)
     if not isinstance(obs, xr.DataArray) or not simulations:
@@ -44,6 +52,8 @@ def in_windows_of(obs: Any, simulations: Iterable[Any], n_frames: int | None = N
     fits = rows <= obs.shape[-2] and columns <= obs.shape[-1]
     if len(shapes) > 1 or not fits or obs.shape[-2:] in shapes:
         return obs
+    for sim in simulations:
+        _check_spacing(obs, sim)
     length = n_frames or min(sim.shape[-3] for sim in simulations)
     return _tiled(obs, length, simulations[0])
 
@@ -51,6 +61,19 @@ def in_windows_of(obs: Any, simulations: Iterable[Any], n_frames: int | None = N
 def _is_placeless(sim: xr.DataArray) -> bool:
     coords = [sim.coords[dim] for dim in sim.dims[-2:] if dim in sim.coords]
     return all(str(c.attrs.get("long_name", "")).startswith("distance in") for c in coords)
+
+
+def _check_spacing(obs: xr.DataArray, sim: xr.DataArray) -> None:
+    """Refuse cells of another size, or fields the other way round."""
+    seen, made = GridMetadata.of(obs), GridMetadata.of(sim)
+    for dim, other in zip(obs.dims[-2:], sim.dims[-2:], strict=True):
+        a, b = axis_of(seen, str(dim)), axis_of(made, str(other))
+        if a and b and a.unit == b.unit and not math.isclose(a.step, b.step, rel_tol=0.02):
+            raise ValueError(
+                f"obs and sims lie on different grids: cells lie {a} apart along {dim!r} in obs "
+                f"and {b} in sims. Regrid one of them, or turn obs with "
+                f"isel({dim}=slice(None, None, -1))."
+            )
 
 
 def _tiled(obs: xr.DataArray, length: int, like: xr.DataArray) -> xr.DataArray:

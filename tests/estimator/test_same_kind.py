@@ -106,6 +106,44 @@ def test_another_place(model, rain):
     assert model.forecast(elsewhere[:2, :6], 1).shape[-2:] == (6, 8)
 
 
+def radar(rain, latitude, longitude):
+    """A field around a radar, with positions from it in metres: the same for every radar."""
+    y, x = (rain[d].values - rain[d].values.mean() for d in ("y", "x"))
+    north = latitude + y[:, None] / 111_200 + 0 * x
+    east = longitude + 0 * y[:, None] + x / 111_200 / np.cos(np.radians(latitude))
+    attrs = {"units": "m"}
+    return rain.assign_coords(
+        y=("y", y, attrs),
+        x=("x", x, attrs),
+        latitude=(("y", "x"), north),
+        longitude=(("y", "x"), east),
+        crs=(
+            (),
+            0,
+            {
+                "grid_mapping_name": "azimuthal_equidistant",
+                "longitude_of_projection_origin": longitude,
+                "latitude_of_projection_origin": latitude,
+            },
+        ),
+    ).assign_attrs(rain.attrs | {"grid_mapping": "crs"})
+
+
+def test_another_radar(rain, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "tiny", {"width": 8, "multipliers": (1,)})
+        PrecipDiffusion(**OPTIONS).fit(radar(rain, 51.0, 359.9)).save(tmp_path / "model")
+        model = PrecipDiffusion.load(tmp_path / "model")
+    assert model.forecast(radar(rain, 51.0, -0.1)[:2].drop_vars("crs"), 1).sizes["time"] == 1
+    with pytest.raises(ValueError, match=r"middle of X is 53 N 5\.2 E, .* around 51 N -0\.1 E"):
+        model.forecast(radar(rain, 53.0, 5.2)[:2], 1)
+    message = "longitude_of_projection_origin 5.2, and the model has learnt where it rains on one w"
+    with pytest.raises(ValueError, match=message):
+        model.forecast(radar(rain, 51.0, 5.2)[:2].drop_vars(["latitude", "longitude"]), 1)
+    left_out = ["y", "x", "latitude", "longitude", "crs"]
+    assert model.forecast(radar(rain, 53.0, 5.2)[:2].drop_vars(left_out), 1).sizes["time"] == 1
+
+
 def test_kilometres_and_float32_are_the_same_kind(model, rain):
     in_km = moved(rain).assign_coords(
         {d: (d, (rain[d].values / 1e3).astype(np.float32), {"units": "km"}) for d in ("y", "x")}

@@ -71,6 +71,16 @@ def test_what_has_a_place_of_its_own_is_left_to_the_comparison_of_grids(obs):
         evaluation_report(obs, {"placed": placed}, n_resamples=5)
 
 
+def test_cells_of_another_size_are_refused(obs):
+    coarser = obs.assign_coords(y=5 * obs.y, x=5 * obs.x)
+    for d in ("y", "x"):
+        coarser[d].attrs.update(obs[d].attrs)
+    with pytest.raises(ValueError, match=r"different grids: cells lie -?11 km apart along 'y' "):
+        in_windows_of(coarser, [generated(obs)])
+    with pytest.raises(ValueError, match=r"or turn obs with isel\(y=slice\(None, None, -1"):
+        in_windows_of(obs.isel(y=slice(None, None, -1)), [generated(obs)])
+
+
 def test_a_report_of_crops(obs):
     sim = generated(obs)
     result = evaluation_report(obs, {"model": sim}, n_resamples=5, animation=False)

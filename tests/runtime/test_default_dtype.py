@@ -6,7 +6,7 @@ import torch
 
 from skdiffuse import PrecipDiffusion, SamplerSettings, make_precipitation
 from skdiffuse.networks.video_unet import PRESETS
-from skdiffuse.runtime.precision import single_precision
+from skdiffuse.runtime.default_dtype import single_precision
 
 
 def everything(rain, path):
