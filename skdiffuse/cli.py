@@ -264,7 +264,7 @@ def _by_name(arguments: list[str] | None) -> dict[str, list[str]]:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    try_output(options.out, "--out")
+    try_output(options.out, "--out", parents=True)
     from skdiffuse.plotting import evaluation_report
 
     evaluation_report(

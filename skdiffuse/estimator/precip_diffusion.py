@@ -435,7 +435,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             Steps of the sampler; None: the model's `n_steps`.
         batch_size : int or None, default=None
             Sequences per evaluation of the network; halved until the memory suffices. Changes no
-            more of the result than rounding does: about 1e-6 of a value, since products of other
+            more of the result than rounding does, a few millionths of a value: products of other
             sizes are summed in another order.
         tile_size : int or None, default=None
             Side in cells of the overlapping squares in which a larger field is denoised; None: as

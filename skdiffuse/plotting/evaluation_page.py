@@ -31,6 +31,7 @@ from skdiffuse.plotting.html_report import HtmlReport
 from skdiffuse.plotting.maps import BiasMapDisplay
 from skdiffuse.plotting.power_spectrum import PowerSpectrumDisplay
 from skdiffuse.plotting.return_levels import ReturnLevelDisplay
+from skdiffuse.runtime.outputs import try_output
 
 
 def evaluation_report(
@@ -114,6 +115,8 @@ def evaluation_report(
     >>> len(result.entries)
     10
     """
+    if path is not None:
+        try_output(path, "path", parents=True)
     obs, sims, rivals = opened(obs), named_sources(sims), named_sources(baselines)
     if not sims and not forecasts:
         raise ValueError("Give sims, forecasts or both: there is nothing to evaluate.")

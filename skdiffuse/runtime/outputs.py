@@ -10,7 +10,7 @@ from pathlib import Path
 __all__ = ["try_folder", "try_output"]
 
 
-def try_output(path: str | os.PathLike[str], name: str) -> Path:
+def try_output(path: str | os.PathLike[str], name: str, *, parents: bool = False) -> Path:
     """Try a file, or a Zarr store, that is written when the work is done.
 
     Parameters
@@ -18,6 +18,8 @@ def try_output(path: str | os.PathLike[str], name: str) -> Path:
     path : str or Path
     name : str
         What errors call it.
+    parents : bool, default=False
+        Whether folders that are missing will be made.
 
     Returns
     -------
@@ -31,6 +33,9 @@ def try_output(path: str | os.PathLike[str], name: str) -> Path:
     """
     path = Path(path)
     folder = path.absolute().parent
+    if parents and not folder.is_dir():
+        try_folder(folder, name)
+        return path
     if not folder.is_dir():
         raise FileNotFoundError(f"{name}={str(path)!r}: there is no folder {folder}; make it.")
     if path.is_dir() and path.suffix != ".zarr":

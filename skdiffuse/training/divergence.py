@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 
 import torch
 
@@ -14,8 +15,6 @@ from skdiffuse.training.steps import clip_gradients
 __all__ = ["has_diverged", "take_step", "warn_of_skipped"]
 
 MAX_BAD_STEPS = 20
-# Log-SNRs at which weights are tried: pure noise, where rain is decided, and detail.
-LEVELS = (-15.0, 0.0, 10.0)
 
 
 def take_step(
@@ -77,6 +76,7 @@ def has_diverged(
     window_shape: tuple[int, int, int],
     device: torch.device,
     processes: Processes | None = None,
+    log_snrs: Sequence[float] = (0.0,),
 ) -> bool:
     """Whether averaged weights, or what they make of noise where it is dry, are not finite.
 
@@ -90,11 +90,13 @@ def has_diverged(
     device : torch.device
     processes : Processes, optional
         Those that share the weights. All ask at the same time.
+    log_snrs : sequence of float
+        At which weights are tried; those that the network knows.
     """
     shape = (1, *window_shape)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
     finite = state.is_finite()
-    for level in LEVELS:
+    for level in log_snrs:
         log_snr = torch.full((1,), level, dtype=torch.float64, device=device)
         with torch.no_grad():
             losses = state.average.network(torch.zeros_like(noise), log_snr, noise)

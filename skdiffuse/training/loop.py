@@ -37,6 +37,8 @@ from skdiffuse.training.steps import add_gradients, step_draws
 __all__ = ["Trainer"]
 
 LOG_EVERY = 20
+# Log-SNRs at which weights are tried: nearly pure noise, where rain is decided, and detail.
+LEVELS = (-15.0, 0.0, 10.0)
 LEAST_STEPS_BETWEEN_VALIDATIONS = 100
 CHECKPOINT_SECONDS = 60.0
 
@@ -381,8 +383,10 @@ class Trainer:
         return entry | {"learning_rate": self.learning_rate * rate}
 
     def _has_diverged(self) -> bool:
+        lowest, highest = self.schedule.log_snr_min, self.schedule.log_snr_max
+        tried = [min(max(level, lowest), highest) for level in LEVELS]
         return self._is_lost or has_diverged(
-            self.state, self._window_shape, self.device, self._sharing
+            self.state, self._window_shape, self.device, self._sharing, tried
         )
 
     @property

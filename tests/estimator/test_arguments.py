@@ -137,6 +137,20 @@ def test_what_errors_say(verb, given, message, ask):
         ask(verb, **given)
 
 
+@pytest.mark.parametrize("verb", ["sample", "forecast", "score", "denoising_loss"])
+@pytest.mark.parametrize("device", ["gpu", "meta"])
+def test_a_device_that_there_is_not(verb, device, ask, model):
+    expected = model.sample(1).values
+    model.set_params(device=device)
+    try:
+        with pytest.raises(ValueError, match=f"device='{device}' (must be 'auto' or|cannot be us)"):
+            ask(verb)
+    finally:
+        model.set_params(device="auto")
+    # A network that had been moved to "meta" would have lost its weights.
+    np.testing.assert_array_equal(model.sample(1).values, expected)
+
+
 def test_a_place_to_write_to_is_tried_before_anything_is_drawn(ask, tmp_path, monkeypatch):
     monkeypatch.setattr(PrecipDiffusion, "_request", lambda *_, **__: pytest.fail("was drawn"))
     for verb in ("sample", "simulate", "forecast"):

@@ -89,3 +89,9 @@ def test_a_report_of_crops(obs):
     )
     expected = evaluation_report(by_hand, {"model": sim}, n_resamples=5, animation=False)
     assert result.to_csv() == expected.to_csv()
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_anything_is_scored(obs, tmp_path):
+    unread = xr.DataArray(np.full((2, 2, 2), -1.0), dims=("time", "y", "x"))
+    with pytest.raises(OSError, match=r"path='.*' is a folder; name a file within it"):
+        evaluation_report(unread, {"model": unread}, tmp_path)

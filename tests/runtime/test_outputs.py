@@ -12,6 +12,8 @@ def test_places_that_will_do_are_left_as_they_are(tmp_path):
     for name in ("new.nc", "kept.nc", "store.zarr", "new.zarr"):
         assert try_output(tmp_path / name, "out") == tmp_path / name
     assert try_folder(tmp_path / "a" / "b", "checkpoint_dir") == tmp_path / "a" / "b"
+    deep = tmp_path / "deep" / "page.html"
+    assert try_output(deep, "path", parents=True) == deep
     assert sorted(os.listdir(tmp_path)) == ["kept.nc", "store.zarr"]
     assert (tmp_path / "kept.nc").read_text() == "kept"
 
