@@ -147,7 +147,8 @@ def _in_options(message: str, options: argparse.Namespace) -> str:
     here = [
         f"{name} is {option} here"
         for name, option in _OPTIONS.items()
-        if re.search(rf"\b{name}\b", message)
+        # What is a word as well is a parameter only before its value.
+        if re.search(rf"\b{name}" + (r"\b" if "_" in name else "="), message)
         and option not in message
         and hasattr(options, option.lstrip("-").replace("-", "_"))
     ]

@@ -113,7 +113,9 @@ def _learnt(preparation: Preparation) -> Learnt:
         frozen = copy.deepcopy(latent.transformer).freeze(averaged.curve)
         latent = replace(latent, transformer=frozen)
     model = replace(model, latent=latent, network=averaged.network)
-    refuse_broken_model(model, trainer.learning_rate)
+    if not trainer.sharded:
+        # A network that no device holds would be tried on the CPU, by every process.
+        refuse_broken_model(model, trainer.learning_rate)
     return Learnt(model, trainer.history, trainer.step, trainer.skipped_steps)
 
 
