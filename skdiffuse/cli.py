@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skdiffuse._version import __version__
+from skdiffuse.runtime.outputs import try_folder, try_output
 
 if TYPE_CHECKING:
     from skdiffuse import PrecipDiffusion
 
 __all__ = ["main"]
+
+# What is wrong with what was asked for, or with the machine; anything else is a fault of ours.
+_OF_USE = (ValueError, TypeError, OSError, ImportError, MemoryError, FloatingPointError)
+# Options of the command line by the names of parameters that errors speak of.
+_OPTIONS = {
+    "random_state": "--seed",
+    "n_samples": "-n",
+    "n_members": "-n",
+    "shape": "--size",
+    "n_steps": "--steps",
+    "max_steps": "--steps",
+    "max_time": "--minutes",
+    "minutes": "--minutes",
+    "batch_size": "--batch-size",
+    "n_frames": "--frames",
+    "crop_size": "--crop",
+    "network": "--network",
+    "checkpoint_dir": "--checkpoints",
+    "horizon": "--horizon",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,6 +76,9 @@ def main(arguments: list[str] | None = None) -> int:
             metavar="NAME=FILES",
             help=f"{what}: file or quoted pattern, one file a case, valid within OBS (repeatable)",
         )
+    evaluate.add_argument(
+        "--frames", type=int, help="per sequence that a long series is cut into (default: 12)"
+    )
     evaluate.add_argument("--out", default="report.html", help="page (default: %(default)s)")
     evaluate.set_defaults(run=_evaluate)
 
@@ -97,8 +121,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         options.run(options)
-    except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
-        print(f"skdiffuse {options.command}: {error}", file=sys.stderr)
+    except _OF_USE as error:
+        print(f"skdiffuse {options.command}: {_in_options(str(error), options)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"\nskdiffuse {options.command}: interrupted", file=sys.stderr)
@@ -113,8 +137,28 @@ def _add_sampling(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=0, help="random state (default: %(default)s)")
 
 
+def _in_options(message: str, options: argparse.Namespace) -> str:
+    """An error of the library with the options that its parameters go by here."""
+    if options.command == "evaluate" and "block_length" in message:
+        return (
+            "too few sequences to tell chance from skill. Simulate more, such as 20 with skdiffuse "
+            "sample -n 20, or cut long series into more sequences with a smaller --frames."
+        )
+    here = [
+        f"{name} is {option} here"
+        for name, option in _OPTIONS.items()
+        # What is a word as well is a parameter only before its value.
+        if re.search(rf"\b{name}" + (r"\b" if "_" in name else "="), message)
+        and option not in message
+        and hasattr(options, option.lstrip("-").replace("-", "_"))
+    ]
+    return f"{message} ({'; '.join(here)}.)" if here else message
+
+
 def _fit(options: argparse.Namespace) -> None:
-    _check_folder(options.out)
+    try_output(options.out, "--out")
+    if options.checkpoints is not None:
+        try_folder(options.checkpoints, "--checkpoints")
     from skdiffuse import PrecipDiffusion
     from skdiffuse.cubes import open_cube
 
@@ -128,7 +172,18 @@ def _fit(options: argparse.Namespace) -> None:
         checkpoint_dir=options.checkpoints,
         warm_start=options.checkpoints is not None,
         random_state=options.seed,
-    ).fit(open_cube(options.data))
+    )
+    try:
+        model.fit(open_cube(options.data))
+    except (KeyboardInterrupt, SystemExit):
+        if getattr(model, "n_iter_", 0):
+            model.save(options.out)
+            print(
+                f"\n{model.n_iter_} training steps until the interruption; what was learnt so far "
+                f"is in {options.out}.",
+                file=sys.stderr,
+            )
+        raise
     model.save(options.out)
     print(f"{model.n_iter_} training steps; the model is in {options.out}.")
 
@@ -167,7 +222,7 @@ def _forecast(options: argparse.Namespace) -> None:
 
 
 def _load(options: argparse.Namespace) -> PrecipDiffusion:
-    _check_folder(options.out)
+    try_output(options.out, "--out")
     from skdiffuse import PrecipDiffusion
 
     return PrecipDiffusion.load(options.model)
@@ -181,14 +236,8 @@ def _sampling(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _check_folder(out: str) -> None:
-    """Refuse at once what would fail after hours of work."""
-    folder = Path(out).absolute().parent
-    if not folder.is_dir():
-        raise ValueError(f"--out {out}: there is no folder {folder}.")
-
-
 def _demo(options: argparse.Namespace) -> None:
+    try_folder(options.out, "--out")
     # Imported here so that --help does not wait for torch.
     from skdiffuse.demo.run import run_demo
 
@@ -216,6 +265,7 @@ def _by_name(arguments: list[str] | None) -> dict[str, list[str]]:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    try_output(options.out, "--out", parents=True)
     from skdiffuse.plotting import evaluation_report
 
     evaluation_report(
@@ -225,6 +275,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         baselines=options.baseline,
         forecasts=_by_name(options.nowcast),
         forecast_baselines=_by_name(options.nowcast_baseline),
+        n_frames=options.frames,
     )
     print(f"Look at {options.out}.")
 

@@ -13,6 +13,7 @@ from skdiffuse.cubes import open_cube, write_cube
 from skdiffuse.datasets import make_precipitation
 from skdiffuse.demo import run as demo_module
 from skdiffuse.demo.run import run_demo
+from skdiffuse.training import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +169,100 @@ def test_errors_of_tasks_leave_nothing(
     assert message in printed
     assert printed.startswith(f"skdiffuse {arguments[0]}: ")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit", "{rain}", "--out", "{tmp}"], "--out='.*' is a folder; name a file within it"),
+        (["fit", "{rain}", "--out", "{rain}/m"], "--out='.*': there is no folder"),
+        (["fit", "{rain}", "--out", "m", "--checkpoints", "{rain}"], "--checkpoints=.* is a file"),
+        (["fit", "{rain}", "--out", "m", "--seed", "-4"], r"random_state=-4 must .*is --seed here"),
+        (["fit", "{rain}", "--out", "m", "--crop", "0"], r"crop_size=0 must .* is --crop here"),
+        (["sample", "{model}", "--out", "{tmp}"], "--out='.*' is a folder"),
+        (["sample", "{model}", "--out", "s.nc", "--size", "0", "16"], r"\(0, 16\) .*--size here"),
+        (["sample", "{model}", "--out", "s.nc", "--seed", "-4"], "must be .*is --seed here"),
+        (["sample", "{model}", "--out", "s.nc", "-n", "0"], "n_samples is -n here"),
+        (["forecast", "{model}", "{rain}", "--horizon", "1", "--out", "{tmp}"], "is a folder"),
+        (["impute", "{model}", "{rain}", "--out", "{tmp}"], "is a folder"),
+        (["evaluate", "{rain}", "{rain}", "--out", "{tmp}"], "is a folder"),
+        (["demo", "--out", "{rain}"], "--out='.*' is a file|is a file, not a folder"),
+    ],
+)
+def test_outputs_and_options_are_tried_before_any_work(
+    arguments, message, model_file, rain_file, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Trainer, "run", lambda *_: pytest.fail("trained first"))
+    files = {"rain": rain_file, "model": model_file, "tmp": tmp_path}
+    assert main([a.format(**files) for a in arguments]) == 1
+    assert re.search(message, capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(KeyboardInterrupt(), 130), (SystemExit(143), SystemExit)]
+)
+def test_an_interrupted_training_is_saved(error, status, rain_file, tmp_path, monkeypatch, capsys):
+    take_step = Trainer._one_step
+
+    def interrupted(trainer):
+        if trainer.step == 3:
+            raise error
+        return take_step(trainer)
+
+    monkeypatch.setattr(Trainer, "_one_step", interrupted)
+    out = tmp_path / "model.safetensors"
+    arguments = ["fit", str(rain_file), "--out", str(out), "--frames", "4", "--crop", "16"]
+    if status is SystemExit:
+        with pytest.raises(SystemExit):
+            main(arguments)
+    else:
+        assert main(arguments) == status
+    said = capsys.readouterr().err
+    assert f"3 training steps until the interruption; what was learnt so far is in {out}" in said
+    assert PrecipDiffusion.load(out).n_iter_ == 3
+
+
+def test_a_training_that_diverges_is_one_line(rain_file, tmp_path, monkeypatch, capsys):
+    def diverged(_):
+        raise FloatingPointError("Training has diverged")
+
+    monkeypatch.setattr(Trainer, "_one_step", diverged)
+    out = tmp_path / "model.safetensors"
+    assert main(["fit", str(rain_file), "--out", str(out), "--crop", "16"]) == 1
+    assert "Training has diverged" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_crops_are_evaluated_beside_larger_fields(model_file, tmp_path, capsys):
+    """Fit, sample, evaluate, as the README has it."""
+    larger, crops, page = (str(tmp_path / name) for name in ("rain.nc", "storms.nc", "page.html"))
+    write_cube(make_precipitation(12, (40, 36), random_state=0), larger)
+    model = str(tmp_path / "model")
+    options = ["--frames", "4", "--crop", "16", "--steps", "1"]
+    assert main(["fit", larger, "--out", model, *options]) == 0
+    assert main(["sample", model, "-n", "12", "--steps", "1", "--out", crops]) == 0
+    assert main(["evaluate", larger, crops, "--out", page]) == 0, capsys.readouterr().err
+    assert main(["sample", model, "-n", "1", "--steps", "1", "--out", crops]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", larger, crops, "--out", page]) == 1
+    said = capsys.readouterr().err
+    assert "block_length" not in said
+    assert "sample -n 20" in said and "smaller --frames" in said
+    # What it says helps.
+    assert main(["sample", model, "-n", "20", "--steps", "1", "--out", crops]) == 0
+    assert main(["evaluate", larger, crops, "--out", page, "--frames", "2"]) == 0
+
+
+def test_another_kind_of_rain(model_file, tmp_path, capsys):
+    write_cube(
+        make_precipitation(6, (16, 16), time_step="10min", random_state=0), tmp_path / "p.nc"
+    )
+    out = str(tmp_path / "nowcast.nc")
+    arguments = ["forecast", str(model_file), str(tmp_path / "p.nc"), "--horizon", "1"]
+    assert main([*arguments, "--out", out]) == 1
+    assert "X has frames 600 s apart, and the model needs the 3600 s" in capsys.readouterr().err
 
 
 def test_command_line_help_does_not_wait_for_torch():

@@ -1,6 +1,7 @@
 """The pipeline that generates, around a small model whose answers are known."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import Pipeline
 from sklearn.utils import estimator_html_repr
 
-from skdiffuse import PrecipDiffusion
+from skdiffuse import PrecipDiffusion, make_precipitation
 from skdiffuse.pipeline import DiffusionPipeline
 from skdiffuse.preprocessing import (
     DryCellTransform,
@@ -283,6 +284,28 @@ class TestRainModel:
         refined = rain_pipeline.interpolate(wet[0], 3, n_samples=2, random_state=0)
         assert refined.shape == (2, 4, 8, 8)
         np.testing.assert_array_equal(refined[:, ::3], np.stack([wet[0]] * 2))
+
+    def test_errors_name_arguments_through_the_pipeline(self, rain_pipeline, wet):
+        for verb, given in (
+            ("sample", {"shape": (0, 16)}),
+            ("sample", {"random_state": "a"}),
+            ("forecast", {"X": wet[0], "horizon": "a"}),
+            ("impute", {"X": wet[0], "jacobian_error": "a"}),
+            ("interpolate", {"X": wet[0], "factor": 2, "n_steps": 2.5}),
+        ):
+            [argument, value] = list(given.items())[-1]
+            with pytest.raises(ValueError, match=re.escape(f"{argument}={value!r} must ")):
+                getattr(rain_pipeline, verb)(**given)
+
+    def test_another_kind_of_rain_is_refused_through_the_pipeline(self):
+        rain = make_precipitation(8, (8, 8), random_state=0) + 0.1
+        rain.attrs["units"] = "mm h-1"
+        model = PrecipDiffusion(None, n_frames=2, max_steps=1, random_state=0, verbose=False)
+        pipeline = DiffusionPipeline([("sqrt", SqrtTransform()), ("model", model)]).fit(rain)
+        assert pipeline.forecast(rain[:2], 1, n_steps=1).sizes["time"] == 1
+        ten_minutes = rain[0].time.values + np.arange(8) * np.timedelta64(10, "m")
+        with pytest.raises(ValueError, match="X has frames 600 s apart, and the model needs the 3"):
+            pipeline.forecast(rain.assign_coords(time=ten_minutes)[:2], 1)
 
     def test_impute_a_cube_with_a_mask_laid_out_otherwise(self, rain_pipeline, by_hand, wet):
         labels = {"y": np.arange(8.0)[::-1], "x": np.arange(8.0)}

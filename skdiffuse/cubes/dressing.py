@@ -139,19 +139,23 @@ def _time_coords(
         return {dim: xr.Variable(dim, refine_times(known.values, factor), attrs)}
     if time != "continued":
         raise ValueError(f"time must be 'same', 'continued', 'refined' or 'elapsed'; got {time!r}.")
-    if step is None:
-        if is_time_like(known.values) or known.dtype.kind not in "fiu":
-            return {}
-        step = float(known.values[-1] - known.values[-2]) if known.size > 1 else 1.0
-        return {dim: xr.Variable(dim, extend_times(known.values, n_times, step), known.attrs)}
-    lead = np.arange(1, n_times + 1) * seconds_to_timedelta(step)
-    return {
-        dim: xr.Variable(dim, extend_times(known.values, n_times, step), known.attrs),
-        "lead_time": xr.Variable(dim, lead, {"standard_name": "forecast_period"}),
-        "forecast_reference_time": xr.Variable(
-            (), known.values[-1], {"standard_name": "forecast_reference_time"}
-        ),
-    }
+    coords: dict[str, xr.Variable] = {}
+    if step is not None:
+        lead = np.arange(1, n_times + 1) * seconds_to_timedelta(step)
+        coords["lead_time"] = xr.Variable(dim, lead, {"standard_name": "forecast_period"})
+    if is_time_like(known.values):
+        own_step = step
+        if step is not None:
+            coords["forecast_reference_time"] = xr.Variable(
+                (), known.values[-1], {"standard_name": "forecast_reference_time"}
+            )
+    else:
+        # Nobody knows how many of plain numbers a second is.
+        own_step = template.number_step if known.dtype.kind in "fiu" else None
+    if own_step is not None:
+        continued = extend_times(known.values, n_times, own_step)
+        coords = {dim: xr.Variable(dim, continued, known.attrs), **coords}
+    return coords
 
 
 def _spatial_coords(

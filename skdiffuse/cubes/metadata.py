@@ -72,6 +72,8 @@ class GridMetadata:
         The regular step in seconds, where known.
     calendar : str or None
         The CF calendar, where the times are dates.
+    number_step : float or None
+        The regular step, where the times are plain numbers of no known unit.
 
     Examples
     --------
@@ -88,9 +90,16 @@ class GridMetadata:
     attrs: dict[str, Any] = field(default_factory=dict)
     time_step: float | None = None
     calendar: str | None = None
+    number_step: float | None = None
 
     @classmethod
-    def of(cls, array: xr.DataArray, *, time_step: float | None = None) -> GridMetadata:
+    def of(
+        cls,
+        array: xr.DataArray,
+        *,
+        time_step: float | None = None,
+        number_step: float | None = None,
+    ) -> GridMetadata:
         """The metadata of a DataArray whose last three dimensions are time, y and x."""
         dims = tuple(str(dim) for dim in array.dims)
         calendar = None
@@ -109,6 +118,7 @@ class GridMetadata:
             attrs=descriptive(array.attrs),
             time_step=time_step,
             calendar=calendar,
+            number_step=number_step,
         )
 
     @property
@@ -132,6 +142,7 @@ class GridMetadata:
             "attrs": _plain(self.attrs),
             "time_step": self.time_step,
             "calendar": self.calendar,
+            "number_step": self.number_step,
             "time_attrs": _plain(self.coords[time].attrs) if time in self.coords else {},
             "coords": {
                 name: {
@@ -160,6 +171,8 @@ class GridMetadata:
             attrs=content["attrs"],
             time_step=content["time_step"],
             calendar=content["calendar"],
+            # Files of earlier versions have none.
+            number_step=content.get("number_step"),
         )
 
 

@@ -172,7 +172,7 @@ def _read_dimensions(
     if n_frames > 1:
         refuse_mixed_steps(times, name=name, dim=time_dim)
     if not is_time_like(times):
-        step = None
+        return GridMetadata.of(X, number_step=step), breaks, None
     return GridMetadata.of(X, time_step=step), breaks, step
 
 

@@ -102,7 +102,7 @@ class ClassifierGuidance:
         x_hat = self.denoiser(z, log_snr)
         with torch.enable_grad():
             z = z.detach().requires_grad_()
-            gradient = _gradient(self.log_probability(z, log_snr), z)
+            gradient = _gradient(self.log_probability(z, log_snr), z, "log_probability")
         return x_hat + _of_score(self.scale, log_snr, z) * gradient
 
 
@@ -141,17 +141,36 @@ class SimilarityGuidance:
         with torch.enable_grad():
             z = z.detach().requires_grad_()
             x_hat = self.denoiser(z, log_snr)
-            gradient = _gradient(self.log_likelihood(x_hat), z)
+            gradient = _gradient(self.log_likelihood(x_hat), z, "log_likelihood")
         return x_hat.detach() + _of_score(self.scale, log_snr, z) * gradient
 
 
-def _gradient(score: Tensor, z: Tensor) -> Tensor:
+def _gradient(score: Tensor, z: Tensor, name: str) -> Tensor:
+    """Gradient of the sum of what a function of a user's, called `name`, has returned."""
+    if not isinstance(score, Tensor):
+        raise TypeError(
+            f"{name} must return a Tensor with one value for each of the {len(z)} sequences; it "
+            f"returned {type(score).__name__}: compute with torch, such as x.mean((1, 2, 3))."
+        )
     if score.shape != z.shape[:1]:
         raise ValueError(
-            f"a score must have one value for each of the {len(z)} sequences, got shape "
-            f"{tuple(score.shape)}."
+            f"{name}: a score must have one value for each of the {len(z)} sequences, got shape "
+            f"{tuple(score.shape)}; sum over the other dimensions only."
         )
-    return torch.autograd.grad(score.sum(), z)[0]
+    gradient = None
+    if score.requires_grad:
+        gradient = torch.autograd.grad(score.sum(), z, allow_unused=True)[0]
+    if gradient is None:
+        raise ValueError(
+            f"{name} must be differentiable, and what it returned does not depend on what it was "
+            "given: leave out detach, item, numpy and comparisons."
+        )
+    if not torch.isfinite(gradient).all():
+        raise FloatingPointError(
+            f"{name} has a gradient that is not finite; keep logarithms and roots away from 0, "
+            "such as torch.log(x + 0.1)."
+        )
+    return gradient
 
 
 def _of_score(scale: float, log_snr: Tensor, z: Tensor) -> Tensor:

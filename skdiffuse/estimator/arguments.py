@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from sklearn.utils import check_scalar
 
 from skdiffuse.cubes import GridMetadata, align_like, ordered
 from skdiffuse.cubes.alignment import label_places
+from skdiffuse.estimator.constraints import (
+    Constraint,
+    InvalidParameterError,
+    check_all,
+    flag,
+    function,
+    jobs,
+    number,
+    one_of,
+    path,
+    random_state,
+    whole_number,
+)
 from skdiffuse.estimator.weather import Storm, WeatherLaw
 from skdiffuse.runtime.array_types import ArrayOrDataArray
+from skdiffuse.runtime.outputs import try_output
 
 __all__ = [
+    "ARGUMENTS",
+    "METHOD_OPTIONS",
+    "check_arguments",
     "check_number",
     "checked_mask",
     "checked_sizes",
@@ -24,6 +40,60 @@ __all__ = [
     "fields_of_cells",
 ]
 
+_a_count = whole_number(1)
+
+# What an argument may be, in whichever verb it is; X, y, shape, mask, storm and observation are
+# checked where they are understood.
+ARGUMENTS: dict[str, Constraint] = {
+    "n_samples": _a_count,
+    "n_members": _a_count,
+    "n_frames": _a_count,
+    "n_draws": _a_count,
+    "horizon": _a_count,
+    "factor": _a_count,
+    "first": whole_number(0),
+    "rare": number(at_least=0, at_most=1),
+    "mode": one_of("autoregressive", "composed", "averaged"),
+    "n_jobs": jobs,
+    "out": path(optional=True),
+    "path": path(optional=False),
+    "n_steps": _a_count,
+    "batch_size": _a_count,
+    "tile_size": whole_number(8, optional=True),
+    "random_state": random_state,
+    "guidance_weight": number(),
+    "log_likelihood": function(optional=True),
+    "likelihood_scale": number(),
+    "w_r": number(at_least=0, optional=True, finite=False),
+    "n_resampling": _a_count,
+    "relative_width": number(above=0, below=1),
+}
+
+# Those of the methods themselves.
+METHOD_OPTIONS: dict[str, Constraint] = {
+    "n_iterations": _a_count,
+    "tolerance": number(at_least=0),
+    "largest_gain": number(above=0, finite=False),
+    "jacobian_error": number(at_least=0),
+    "mean_over_batch": flag(),
+}
+
+
+def check_arguments(**given: Any) -> None:
+    """Check arguments of a verb by their names.
+
+    Raises
+    ------
+    InvalidParameterError
+        If one is not what it may be; the error names it, what was got and what it must be.
+    OSError
+        If `out` or `path` is a place where nothing can be written.
+    """
+    check_all(given, ARGUMENTS)
+    for name in {"out", "path"} & given.keys():
+        if given[name] is not None:
+            try_output(given[name], name)
+
 
 def checked_sizes(shape: Any, names: tuple[str, ...]) -> list[int]:
     """Sizes of what is to be generated, as many as there are names."""
@@ -31,11 +101,8 @@ def checked_sizes(shape: Any, names: tuple[str, ...]) -> list[int]:
         sizes = tuple(shape)
     except TypeError:
         sizes = ()
-    fits = len(sizes) == len(names) and all(
-        isinstance(size, Integral) and int(size) >= 1 for size in sizes
-    )
-    if not fits:
-        raise ValueError(
+    if len(sizes) != len(names) or any(_a_count(size) for size in sizes):
+        raise InvalidParameterError(
             f"shape={shape!r} must hold {len(names)} integers of at least 1, ({', '.join(names)})."
         )
     return [int(size) for size in sizes]
@@ -43,8 +110,7 @@ def checked_sizes(shape: Any, names: tuple[str, ...]) -> list[int]:
 
 def check_number(n_samples: int | None, name: str) -> None:
     """A number of realizations, or None for one without a dimension of its own."""
-    if n_samples is not None:
-        check_scalar(n_samples, name, Integral, min_val=1)
+    check_all({name: n_samples}, {name: whole_number(1, optional=True)})
 
 
 def checked_mask(mask: ArrayOrDataArray, X: ArrayOrDataArray, shape: tuple[int, ...]) -> np.ndarray:
@@ -84,7 +150,7 @@ def checked_storm(
     storm: int | Mapping[str, float] | None, rare: float, weathers: WeatherLaw | None
 ) -> Storm | None:
     """The weather that is asked for, None for whatever comes."""
-    check_scalar(rare, "rare", Real, min_val=0, max_val=1)
+    check_arguments(rare=rare)
     if storm is None and rare == 0:
         return None
     if weathers is None:
@@ -101,7 +167,7 @@ def checked_storm(
     n = len(weathers.frequencies)
     if isinstance(storm, Mapping) and "mean" in storm and set(storm) <= {"mean", "unevenness"}:
         for name, value in storm.items():
-            check_scalar(value, f"storm[{name!r}]", Real, min_val=0)
+            check_all({f"storm[{name!r}]": value}, {f"storm[{name!r}]": number(at_least=0)})
         return Storm(weathers.class_of(**storm), float(storm["mean"]))
     if isinstance(storm, Integral) and not isinstance(storm, bool) and 0 <= int(storm) < n:
         return Storm(int(storm))

@@ -29,9 +29,11 @@ from skdiffuse.estimator.parameters import check_parameters
 from skdiffuse.estimator.precip_diffusion import PrecipDiffusion
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import SamplingRequest
+from skdiffuse.estimator.same_kind import RainKind
 from skdiffuse.networks import MixturePrior, WienerSkip, periodic_axes
 from skdiffuse.networks.spectral import spectral_transform, wave_numbers
 from skdiffuse.runtime.array_types import ArrayOrDataArray, RandomStateLike
+from skdiffuse.runtime.default_dtype import single_precision
 from skdiffuse.runtime.memory import in_batches
 from skdiffuse.runtime.seeds import derived_seed
 
@@ -43,6 +45,7 @@ WET = 0.1  # mm/h
 TAILS = (1e-2, 1e-3, 1e-4)
 
 
+@single_precision()
 def denoising_report(
     model: PrecipDiffusion | RainModel,
     X: ArrayOrDataArray,
@@ -79,7 +82,7 @@ def denoising_report(
         Draws of noise for each window. Each is used with both signs, which takes away what is
         linear in it.
     batch_size : int or None, default=None
-        Windows at a time; None: the model's. Does not change the result.
+        Windows at a time; None: the model's. Changes the result by rounding alone.
     random_state : int, RandomState or None, default=0
         The same noise for every model that is to be compared.
 
@@ -149,6 +152,7 @@ class _Windows:
         cls, model: RainModel, X: ArrayOrDataArray, n_windows: int, request: SamplingRequest
     ) -> _Windows:
         cube = validate_cube(X, n_frames=model.n_frames)
+        RainKind.of(model).check(cube)
         jobs = model.tiles(cube)
         chosen = np.linspace(0, len(jobs) - 1, min(n_windows, len(jobs))).round().astype(int)
         rain = torch.from_numpy(cube.stack([jobs[k] for k in chosen], model.n_frames))

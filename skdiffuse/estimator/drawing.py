@@ -26,6 +26,7 @@ from skdiffuse.diffusion import (
     sampling_grid,
     sigma,
 )
+from skdiffuse.estimator.finiteness import refuse_broken_rain
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import SamplingRequest, is_told_in_full
 from skdiffuse.estimator.weather import with_mean
@@ -116,7 +117,7 @@ def draw(
                 streams=streams,
                 callback=lambda *_: bar.update(len(part) * step.evaluations),
             )
-            rain = latent.decode(x.cpu())
+            rain = refuse_broken_rain(latent.decode(x.cpu()))
             return rain if mean is None else latent.without_traces(with_mean(rain, mean))
 
         return in_batches(draw_batch, len(seeds), request.batch_size)

@@ -48,7 +48,7 @@ from skdiffuse.training import (
 from skdiffuse.training.checkpoints import flatten, unflatten
 from skdiffuse.training.processes import Processes
 
-__all__ = ["Preparation", "prepare"]
+__all__ = ["Preparation", "fingerprint", "prepare"]
 
 CELLS_FOR_STATISTICS = 10_000_000
 # For the spectrum: enough for a class of one window in a thousand, where there are as many.
@@ -278,7 +278,7 @@ def _description(
         "transformer": repr(resolve_transformer(parameters.transformer)),
         "crop_shape": list(crop),
         "told": [told.n_labels, told.n_covariates],
-        "data": _fingerprint(cube),
+        "data": fingerprint(cube),
     }
 
 
@@ -357,7 +357,7 @@ def _file_form(
     return config, {k: torch.as_tensor(v) for k, v in arrays.items()}
 
 
-def _fingerprint(cube: Cube) -> str:
+def fingerprint(cube: Cube) -> str:
     """Tells one cube from another by its shape and three of its frames."""
     checksum = 0
     for start in (0, cube.n_times // 2, cube.n_times - 1):

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from skdiffuse.cubes import Cube
+from skdiffuse.estimator.finiteness import refuse_broken_model, refuse_broken_weights
 from skdiffuse.estimator.fitting import Preparation
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.training import Budget, masked_v_loss, reconstruct_average
@@ -112,6 +113,9 @@ def _learnt(preparation: Preparation) -> Learnt:
         frozen = copy.deepcopy(latent.transformer).freeze(averaged.curve)
         latent = replace(latent, transformer=frozen)
     model = replace(model, latent=latent, network=averaged.network)
+    if not trainer.sharded:
+        # A network that no device holds would be tried on the CPU, by every process.
+        refuse_broken_model(model, trainer.learning_rate)
     return Learnt(model, trainer.history, trainer.step, trainer.skipped_steps)
 
 
@@ -140,7 +144,9 @@ def reaverage(
         module = transformer.trainable_module()
         module.load_state_dict(curve)
         latent = replace(latent, transformer=transformer.freeze(module))
-    return replace(model, network=network, latent=latent)
+    averaged = replace(model, network=network, latent=latent)
+    refuse_broken_weights(averaged, f"The average with relative_width={relative_width!r}")
+    return averaged
 
 
 def denoising_loss(

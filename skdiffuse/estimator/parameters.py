@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 
 from skdiffuse.diffusion import (
     SPACINGS,
@@ -24,6 +20,19 @@ from skdiffuse.diffusion import (
     NoiseSchedule,
     ShiftedCosineSchedule,
     Step,
+)
+from skdiffuse.estimator.constraints import (
+    Constraint,
+    check_all,
+    flag,
+    jobs,
+    number,
+    one_of,
+    path,
+    raises,
+    random_state,
+    settings,
+    whole_number,
 )
 from skdiffuse.estimator.settings import (
     KeepingSettings,
@@ -40,9 +49,11 @@ __all__ = [
     "SAMPLERS",
     "SHORTCUTS",
     "Parameters",
+    "check_own_objects",
     "check_parameters",
     "device_of",
     "network_settings",
+    "usable_device",
 ]
 
 SAMPLERS: dict[str, Step] = {
@@ -55,106 +66,6 @@ SAMPLERS: dict[str, Step] = {
 SCHEDULES: dict[str, NoiseSchedule] = {"cosine": ShiftedCosineSchedule(-2.0, -20.0, 20.0)}
 
 Settings = TypeVar("Settings", NetworkSettings, SamplerSettings, TrainingSettings, KeepingSettings)
-
-# What is wrong with a value, in words that follow "must be"; None if nothing is.
-Constraint = Callable[[object], str | None]
-
-
-class InvalidParameterError(ValueError, TypeError):
-    """A parameter is not what it may be: of a wrong type, or out of range."""
-
-
-def whole_number(at_least: int, *, optional: bool = False) -> Constraint:
-    """An integer, no bool."""
-
-    def check(value: object) -> str | None:
-        if optional and value is None:
-            return None
-        is_bool = isinstance(value, bool)
-        fits = isinstance(value, Integral) and not is_bool and int(value) >= at_least
-        return None if fits else f"an integer of at least {at_least}" + " or None" * optional
-
-    return check
-
-
-def number(
-    *,
-    at_least: float = -math.inf,
-    above: float = -math.inf,
-    below: float = math.inf,
-    optional: bool = False,
-) -> Constraint:
-    """A finite number within limits, no bool."""
-    limits = [f"of at least {at_least:g}"] * (at_least > -math.inf)
-    limits += [f"above {above:g}"] * (above > -math.inf)
-    limits += [f"below {below:g}"] * (below < math.inf)
-
-    def check(value: object) -> str | None:
-        if optional and value is None:
-            return None
-        if isinstance(value, Real) and not isinstance(value, bool):
-            x = float(value)
-            if math.isfinite(x) and at_least <= x < below and x > above:
-                return None
-        return f"a finite number {' and '.join(limits)}" + " or None" * optional
-
-    return check
-
-
-def one_of(
-    *choices: object, or_else: str = "", accepts: Callable[[object], bool] = lambda _: False
-) -> Constraint:
-    """One of some names (and None), or an object that `accepts` says will do."""
-
-    def check(value: object) -> str | None:
-        named = value is None or isinstance(value, str)
-        if (named and value in choices) or (not named and accepts(value)):
-            return None
-        return f"one of {list(choices)}" + or_else
-
-    return check
-
-
-def flag(*, optional: bool = False) -> Constraint:
-    """True or False, NumPy's as well."""
-
-    def check(value: object) -> str | None:
-        if optional and value is None:
-            return None
-        fits = isinstance(value, bool) or type(value).__name__ in ("bool", "bool_")
-        return None if fits else "True or False" + " or None" * optional
-
-    return check
-
-
-def raises(function: Callable[[Any], object], wanted: str) -> Constraint:
-    """What a function takes without complaint."""
-
-    def check(value: object) -> str | None:
-        try:
-            function(value)
-        except (ValueError, TypeError, RuntimeError):
-            return wanted
-        return None
-
-    return check
-
-
-def folder(value: object) -> str | None:
-    """A place for files."""
-    return None if value is None or isinstance(value, str | Path) else "a path or None"
-
-
-def settings(kind: type, shortcuts: Constraint) -> Constraint:
-    """Settings of a kind, or a shortcut for them."""
-
-    def check(value: object) -> str | None:
-        if isinstance(value, kind):
-            return None
-        wanted = shortcuts(value)
-        return wanted and f"{wanted}, or {kind.__name__}(...)"
-
-    return check
 
 
 def _is_step(value: object) -> bool:
@@ -216,7 +127,7 @@ CONSTRAINTS: dict[type, dict[str, Constraint]] = {
         "checkpoint_seconds": number(at_least=0),
         "n_checkpoints": whole_number(1),
         "average_snapshots": flag(),
-        "log_dir": folder,
+        "log_dir": path(optional=True),
     },
 }
 
@@ -237,11 +148,11 @@ FRONT_DOOR: dict[str, Constraint] = {
     "batch_size": whole_number(1),
     "max_steps": whole_number(1, optional=True),
     "max_time": number(above=0, optional=True),
-    "checkpoint_dir": folder,
+    "checkpoint_dir": path(optional=True),
     "warm_start": flag(),
     "device": raises(lambda v: v == "auto" or torch.device(v), "'auto' or a torch device"),
-    "n_jobs": raises(lambda v: v is None or effective_n_jobs(v), "an integer but 0, or None"),
-    "random_state": raises(check_random_state, "an integer of at least 0, a RandomState or None"),
+    "n_jobs": jobs,
+    "random_state": random_state,
     "verbose": flag(),
 }
 
@@ -323,7 +234,7 @@ def check_parameters(estimator: BaseEstimator) -> Parameters:
     # Not `get_params`: a subclass may have fewer parameters of its own.
     given = {each.name: getattr(estimator, each.name) for each in fields(Parameters)}
     resolve_transformer(given["transformer"])
-    _check_all(given, FRONT_DOOR, "")
+    check_all(given, FRONT_DOOR)
     plain = _plain(given)
     schedule, checkpoint_dir = plain["schedule"], plain["checkpoint_dir"]
     parameters = Parameters(
@@ -352,25 +263,49 @@ def check_parameters(estimator: BaseEstimator) -> Parameters:
     return parameters
 
 
+def check_own_objects(**own: Any) -> None:
+    """Check a network, sampler or schedule that is to take the place of a file's; None for none."""
+    given = {name: value for name, value in own.items() if value is not None}
+    check_all(given, FRONT_DOOR)
+    for name in given.keys() & SHORTCUTS.keys():
+        _checked(SHORTCUTS[name](given[name]), name)
+
+
 def device_of(name: str | torch.device) -> torch.device:
     """The device that a parameter `device` means, of several processes for this one."""
+    check_all({"device": name}, FRONT_DOOR)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return Processes().device(torch.device(name))
 
 
-def _check_all(values: dict[str, Any], table: dict[str, Constraint], prefix: str) -> None:
-    for name, constraint in table.items():
-        wanted = constraint(values[name])
-        if wanted is not None:
-            raise InvalidParameterError(f"{prefix}{name}={values[name]!r} must be {wanted}.")
+def usable_device(name: str | torch.device) -> torch.device:
+    """The same, tried out.
+
+    Raises
+    ------
+    ValueError
+        If this machine has no such device, or it cannot compute in double precision, as
+        coefficients and noise levels are.
+    """
+    device = device_of(name)
+    try:
+        # Nothing can be read back from "meta", and Apple's GPUs have no double precision.
+        torch.zeros(1, dtype=torch.float64, device=device).item()
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise ValueError(
+            f"device={str(name)!r} cannot be used here ({reason}): it must be there and compute "
+            "in double precision; use device='auto', a CUDA GPU if there is one, or device='cpu'."
+        ) from error
+    return device
 
 
 def _checked(settings: Settings, parameter: str) -> Settings:
     """The same settings, checked, with plain numbers."""
     part = settings.get_params(deep=False)
     [table] = [CONSTRAINTS[kind] for kind in CONSTRAINTS if isinstance(settings, kind)]
-    _check_all(part, table, f"{parameter}__")
+    check_all(part, table, f"{parameter}__")
     return type(settings)(**_plain(part))
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from skdiffuse._version import __version__
 from skdiffuse.cubes import GridMetadata
 from skdiffuse.estimator.file_forms import from_json, to_json
+from skdiffuse.estimator.finiteness import refuse_broken_weights
 from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.learning import Learnt
 from skdiffuse.estimator.network_plan import NetworkPlan
@@ -53,6 +54,7 @@ def write_model(learnt: Learnt, params: Mapping[str, Any], path: str | Path) -> 
         If the transformer is a user's own, which has no form in a file.
     """
     model = learnt.model
+    refuse_broken_weights(model, "The model to be saved")
     transformer_config, transformer_arrays = transformer_to_arrays(model.latent.transformer)
     kept = {**params, **_NOT_KEPT}
     if not isinstance(kept["random_state"], int | np.integer):
@@ -155,6 +157,7 @@ def read_model(path: str | Path, **own: Any) -> tuple[Learnt, dict[str, Any]]:
         WeatherLaw.from_tensors(law) if (law := unflatten("weathers", tensors)) else None,
         start if isinstance(start, MixturePrior) else None,
     )
+    refuse_broken_weights(model, f"The model in {path}")
     return Learnt(model, content["history"], content["n_iter"], content["n_skipped"]), params
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from numbers import Integral
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -12,21 +11,36 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
-from sklearn.utils import Tags, check_scalar
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from skdiffuse.cubes import Cube, GridMetadata, align_grid, validate_cube
 from skdiffuse.diffusion import ArealMean, KnownCells, NoiseSchedule, Observation, Step
 from skdiffuse.estimator import density, generation, learning, persistence, verbs
-from skdiffuse.estimator.arguments import check_number, checked_mask, checked_sizes, checked_storm
+from skdiffuse.estimator.arguments import (
+    ARGUMENTS,
+    check_arguments,
+    check_number,
+    checked_mask,
+    checked_sizes,
+    checked_storm,
+)
 from skdiffuse.estimator.callbacks import FitCallbacks, with_callbacks
+from skdiffuse.estimator.constraints import check_all, whole_number
 from skdiffuse.estimator.fitting import prepare
+from skdiffuse.estimator.folders import in_own_folders, try_folders
 from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.learning import Learnt
-from skdiffuse.estimator.parameters import SHORTCUTS, check_parameters, device_of
+from skdiffuse.estimator.parameters import (
+    SHORTCUTS,
+    check_own_objects,
+    check_parameters,
+    usable_device,
+)
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import GENERAL_OPTIONS, SamplingRequest
+from skdiffuse.estimator.same_kind import RainKind
 from skdiffuse.estimator.settings import (
     KeepingSettings,
     NetworkSettings,
@@ -35,6 +49,7 @@ from skdiffuse.estimator.settings import (
 )
 from skdiffuse.preprocessing import ElementwiseTransformer
 from skdiffuse.runtime.array_types import ArrayOrDataArray, RandomStateLike
+from skdiffuse.runtime.default_dtype import single_precision
 from skdiffuse.runtime.seeds import integer_seed
 from skdiffuse.training import companions_of
 
@@ -83,20 +98,22 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
     trace : float, default=0.01
         Rate in mm/h below which generated rain is exactly 0.
     batch_size : int, default=8
-        Sequences per training step, and per evaluation of the network in sampling.
+        Sequences per training step, and per evaluation of the network in sampling, where it changes
+        results by rounding alone.
     max_steps : int or None, default=None
         Training steps; None: as many as `training`'s ``max_epochs`` make.
     max_time : float or None, default=None
         Training ends after this many seconds at the latest.
     checkpoint_dir : str, Path or None, default=None
         Folder for checkpoints, written about once a minute and at the end, also when training is
-        interrupted. None writes none.
+        interrupted. None writes none. A clone, which is what `GridSearchCV` and `cross_validate`
+        fit, has a folder of its own within, named after its parameters and data.
     warm_start : bool, default=False
         Go on with the training of the last call of `fit` or, in a new process, of the newest
         checkpoint in `checkpoint_dir`, until the budget is spent in all.
     device : str or torch.device, default="auto"
-        A torch device; "auto" takes a GPU if there is one. Of several processes started by
-        ``torchrun`` each takes its own.
+        A torch device that computes in double precision, which Apple's "mps" does not; "auto" takes
+        a CUDA GPU if there is one. Of several processes started by ``torchrun`` each takes its own.
     n_jobs : int or None, default=None
         Processes that read the blocks of a lazy cube larger than memory, as joblib counts them: -1
         is one for each core; each process of ``torchrun`` starts as many. None: a thread of this
@@ -132,7 +149,13 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
     -----
     Settings are found by `GridSearchCV` and `set_params` under ``network__edges``,
     ``sampler__n_steps``, ``training__learning_rate`` and so on, also where a string or None stands
-    for them.
+    for them. Give callbacks that scikit-learn hands on, such as its ``ProgressBar``, to the search
+    and not to the model in it: ``GridSearchCV(model, ...).set_callbacks(ProgressBar())``.
+
+    A model is asked about rain of the kind that it was trained on: time step, spacing, direction of
+    axes and, with `geography`, place are kept with it and compared with those of every DataArray
+    that a verb is given. Another kind is refused, with what to do; arrays that do not tell are
+    taken as they are.
 
     References
     ----------
@@ -220,6 +243,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
     # Learning
 
     @with_callbacks
+    @single_precision()
     def fit(
         self,
         X: ArrayOrDataArray,
@@ -259,13 +283,21 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             kept and usable, and in `checkpoint_dir` if there is one.
         """
         parameters = check_parameters(self)
+        usable_device(parameters.device)
         cube = validate_cube(X, n_frames=self.n_frames)
         held_out = None
         if validation is not None:
             names = "X", "validation"
             validation = align_grid(X, validation, ("time", "y", "x"), names)[1]
             held_out = validate_cube(validation, n_frames=self.n_frames, name="validation")
+            RainKind(cube.template).check(held_out)
         going_on = getattr(self, "_preparation", None) if self.warm_start else None
+        if going_on is not None:
+            RainKind.of(going_on.model).check(cube)
+        if hasattr(self, "_is_clone"):
+            parameters = in_own_folders(parameters, self.get_params(), cube)
+        try_folders(parameters)
+        self._checkpoint_folder = parameters.checkpoint_dir
         preparation = prepare(parameters, cube, held_out, companions_of(y, X, cube), going_on)
         trainer = preparation.trainer
         if not trainer.sharded:
@@ -284,6 +316,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             trainer.windows.reader.close()
         return self
 
+    @single_precision()
     def reaverage(self, relative_width: float) -> Self:
         """Take the weights averaged over another share of the training, after it.
 
@@ -305,11 +338,16 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             `checkpoint_dir`.
         """
         check_is_fitted(self)
+        check_arguments(relative_width=relative_width)
         self.model_ = learning.reaverage(
-            self.model_, self.checkpoint_dir, relative_width, self.n_iter_
+            self.model_,
+            getattr(self, "_checkpoint_folder", self.checkpoint_dir),
+            relative_width,
+            self.n_iter_,
         )
         return self
 
+    @single_precision()
     def denoising_loss(
         self, X: ArrayOrDataArray, *, n_draws: int = 1, random_state: RandomStateLike = 0
     ) -> float:
@@ -332,18 +370,20 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         float
         """
         check_is_fitted(self)
-        check_scalar(n_draws, "n_draws", Integral, min_val=1)
+        parameters = check_parameters(self)
+        check_arguments(n_draws=n_draws, random_state=random_state)
         return learning.denoising_loss(
             self.model_,
-            validate_cube(X, n_frames=self.model_.n_frames),
+            self._windows(X),
             n_draws=n_draws,
             seed=integer_seed(random_state),
-            batch_size=self.batch_size,
-            device=device_of(self.device),
+            batch_size=parameters.batch_size,
+            device=usable_device(parameters.device),
         )
 
     # Rain of which nothing is known
 
+    @single_precision()
     def sample(
         self,
         n_samples: int = 1,
@@ -397,8 +437,9 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         n_steps : int or None, default=None
             Steps of the sampler; None: the model's `n_steps`.
         batch_size : int or None, default=None
-            Sequences per evaluation of the network; halved until the memory suffices. Does not
-            change the result.
+            Sequences per evaluation of the network; halved until the memory suffices. Changes no
+            more of the result than rounding does, a few millionths of a value: products of other
+            sizes are summed in another order.
         tile_size : int or None, default=None
             Side in cells of the overlapping squares in which a larger field is denoised; None: as
             a whole.
@@ -406,7 +447,8 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             None: the model's own.
         n_jobs : int or None, default=None
             Processes that share the sequences, by joblib and so on any backend of it (dask, for
-            several machines). Does not change the result. None: one.
+            several machines). None: one. Changes the result as `batch_size` does, if shares are
+            smaller than a batch.
         out : str, Path or None, default=None
             File, NetCDF or ``.zarr``, to which batches are written as they come.
 
@@ -417,8 +459,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             `out`, that of the file, lazy.
         """
         check_is_fitted(self)
-        check_scalar(n_samples, "n_samples", Integral, min_val=1)
-        check_scalar(first, "first", Integral, min_val=0)
+        check_arguments(n_samples=n_samples, first=first, n_jobs=n_jobs, out=out)
         request = self._request(
             n_steps=n_steps,
             batch_size=batch_size,
@@ -431,6 +472,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         )
         field = self._field(shape)
         is_window = field == self.model_.field_shape and (tile_size or max(field)) >= max(field)
+        check_arguments(rare=rare)
         if (storm is not None or rare) and not is_window:
             raise ValueError(
                 f"storm={storm!r} and rare={rare!r} speak of windows of the trained size "
@@ -475,11 +517,13 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             ``rare=0``. Means weighted with these are those of plain sampling.
         """
         check_is_fitted(self)
+        check_arguments(n_samples=n_samples, first=first)
         checked_storm(None, rare, self.model_.weathers)
         request = self._request(random_state=random_state)
         drawn = generation.weather_of(self.model_, request, first, n_samples, None, rare)
         return np.ones(n_samples) if drawn is None else drawn.weights.numpy()
 
+    @single_precision()
     def simulate(
         self,
         n_frames: int,
@@ -523,14 +567,10 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         ndarray or DataArray of shape (n_samples, n_frames, y, x)
         """
         check_is_fitted(self)
-        check_scalar(n_frames, "n_frames", Integral, min_val=1)
-        check_scalar(n_samples, "n_samples", Integral, min_val=1)
-        if mode not in ("autoregressive", "composed", "averaged"):
-            raise ValueError(
-                f"mode={mode!r} is unknown; choose 'autoregressive', 'composed' or 'averaged'."
-            )
+        check_arguments(n_frames=n_frames, n_samples=n_samples, mode=mode, out=out)
         overlap = self.model_.n_frames // 2 if overlap is None else overlap
-        check_scalar(overlap, "overlap", Integral, min_val=0, max_val=self.model_.n_frames - 1)
+        longest = self.model_.n_frames - 1
+        check_all({"overlap": overlap}, {"overlap": whole_number(0, at_most=longest)})
         settings: dict[str, Any] = {
             "n_steps": n_steps,
             "batch_size": batch_size,
@@ -556,6 +596,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
 
     # Rain of which something is known
 
+    @single_precision()
     def condition(
         self,
         observation: Observation,
@@ -628,7 +669,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         (3, 1, 2, 16, 16)
         """
         check_is_fitted(self)
-        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        check_arguments(n_samples=n_samples)
         if not isinstance(observation, Observation):
             raise TypeError(
                 "observation must be one of skdiffuse.diffusion's, such as KnownCells or "
@@ -653,6 +694,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         window = frames, rows, columns
         return generation.condition(self.model_, request, observation, n_samples, window)
 
+    @single_precision()
     def impute(
         self,
         X: ArrayOrDataArray,
@@ -706,6 +748,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         )
         return verbs.impute(self.model_, request, cube, known, n_samples)
 
+    @single_precision()
     def interpolate(
         self, X: ArrayOrDataArray, factor: int = 2, *, n_samples: int | None = 1, **options: Any
     ) -> ArrayOrDataArray:
@@ -726,12 +769,13 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         -------
         ndarray or DataArray of shape (n_samples, ..., (time - 1) * factor + 1, y, x)
         """
-        check_scalar(factor, "factor", Integral, min_val=1)
-        cube = self._context(X)
+        check_arguments(factor=factor)
+        cube = self._context(X, time_factor=factor)
         check_number(n_samples, "n_samples")
         request = self._conditional_request(**options)
         return verbs.interpolate(self.model_, request, cube, factor, n_samples)
 
+    @single_precision()
     def forecast(
         self,
         X: ArrayOrDataArray,
@@ -768,8 +812,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         ndarray or DataArray of shape (n_members, ..., horizon, y, x)
             Rain in mm/h, float32; with `out` that of the file, lazy.
         """
-        check_scalar(horizon, "horizon", Integral, min_val=1)
-        check_scalar(n_members, "n_members", Integral, min_val=1)
+        check_arguments(horizon=horizon, n_members=n_members, out=out)
         cube = self._context(X)
         request = self._conditional_request(
             method=method,
@@ -782,6 +825,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         )
         return verbs.forecast(self.model_, request, cube, horizon, n_members, out)
 
+    @single_precision()
     def downscale(
         self,
         X: ArrayOrDataArray,
@@ -813,8 +857,8 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             The sampler comes close to the coarse values; at the end each coarse cell is multiplied
             by what is left, so that its mean is exact.
         """
-        check_scalar(factor, "factor", Integral, min_val=1)
-        cube = self._context(X)
+        check_arguments(factor=factor)
+        cube = self._context(X, space_factor=factor)
         check_number(n_samples, "n_samples")
         means = ArealMean(torch.zeros(1, 1, 1, 1), factor)
         request = self._conditional_request(means, method=method, **options)
@@ -822,6 +866,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
 
     # How probable rain is
 
+    @single_precision()
     def score_samples(self, X: ArrayOrDataArray) -> np.ndarray:
         r"""Lower bound of the log-density of sequences of rain, in nats.
 
@@ -863,12 +908,13 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         (3,)
         """
         check_is_fitted(self)
+        parameters = check_parameters(self)
         return density.score_samples(
             self.model_,
-            validate_cube(X, n_frames=self.model_.n_frames),
-            batch_size=self.batch_size,
-            device=device_of(self.device),
-            verbose=self.verbose,
+            self._windows(X),
+            batch_size=parameters.batch_size,
+            device=usable_device(parameters.device),
+            verbose=parameters.verbose,
         )
 
     def score(self, X: ArrayOrDataArray, y: None = None) -> float:
@@ -903,10 +949,12 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             sampler or schedule of your own the name is kept, and `load` asks for it.
         """
         check_is_fitted(self)
+        check_arguments(path=path)
         learnt = Learnt(self.model_, self.history_, self.n_iter_, self.n_skipped_)
         persistence.write_model(learnt, self.get_params(deep=False), path)
 
     @classmethod
+    @single_precision()
     def load(
         cls,
         path: str | Path,
@@ -930,7 +978,9 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             If there is no such file, or it is damaged or not a model, or was made with objects that
             are not given.
         """
+        check_all({"path": path}, ARGUMENTS)
         own = {"network": network, "sampler": sampler, "schedule": schedule}
+        check_own_objects(**own)
         learnt, params = persistence.read_model(path, **own)
         model = cls(**params)
         model._take(learnt)
@@ -977,6 +1027,12 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             state = {name: value for name, value in state.items() if name != "_preparation"}
         return state
 
+    def __sklearn_clone__(self) -> Self:
+        # Candidates of a search, which would write over each other's checkpoints.
+        copy = super().__sklearn_clone__()
+        copy._is_clone = True
+        return copy
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
 
@@ -1015,10 +1071,17 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             self.model_, observation, method=method, w_r=w_r, **options
         )
 
-    def _context(self, X: ArrayOrDataArray) -> Cube:
-        """Check rain that a conditional task starts from."""
+    def _context(self, X: ArrayOrDataArray, **factors: int) -> Cube:
+        """Check rain that a conditional task starts from; see `RainKind.check`."""
         check_is_fitted(self)
-        return verbs.context(self.model_, validate_cube(X))
+        return verbs.context(self.model_, validate_cube(X), **factors)
+
+    def _windows(self, X: ArrayOrDataArray) -> Cube:
+        """Check rain that is cut into windows of the model."""
+        check_is_fitted(self)
+        cube = validate_cube(X, n_frames=self.model_.n_frames)
+        RainKind.of(self.model_).check(cube)
+        return cube
 
     def _field(self, shape: tuple[int, int] | None) -> tuple[int, int]:
         if shape is None:

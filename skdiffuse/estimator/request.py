@@ -5,17 +5,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from numbers import Integral, Real
 from typing import Any
 
 import torch
 from numpy.typing import ArrayLike
-from sklearn.utils import check_scalar
 from torch import Tensor
 
 from skdiffuse.diffusion import CONDITIONING_METHODS, Coordinate, KnownCells, Observation, Step
-from skdiffuse.estimator.arguments import fields_in_order
-from skdiffuse.estimator.parameters import Parameters, device_of
+from skdiffuse.estimator.arguments import METHOD_OPTIONS, check_arguments, fields_in_order
+from skdiffuse.estimator.constraints import check_all
+from skdiffuse.estimator.parameters import Parameters, usable_device
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.runtime.array_types import RandomStateLike
 from skdiffuse.runtime.seeds import integer_seed
@@ -97,12 +96,15 @@ class SamplingRequest:
         """
         n_steps = parameters.sampler.n_steps if n_steps is None else n_steps
         batch_size = parameters.batch_size if batch_size is None else batch_size
-        check_scalar(n_steps, "n_steps", Integral, min_val=1)
-        check_scalar(batch_size, "batch_size", Integral, min_val=1)
-        if tile_size is not None:
-            check_scalar(tile_size, "tile_size", Integral, min_val=8)
-        check_scalar(guidance_weight, "guidance_weight", Real)
-        check_scalar(likelihood_scale, "likelihood_scale", Real)
+        check_arguments(
+            n_steps=n_steps,
+            batch_size=batch_size,
+            tile_size=tile_size,
+            random_state=random_state,
+            guidance_weight=guidance_weight,
+            log_likelihood=log_likelihood,
+            likelihood_scale=likelihood_scale,
+        )
         if y is None and guidance_weight != 0:
             raise ValueError(
                 f"guidance_weight={guidance_weight!r} exaggerates y, and y is not given; give y, "
@@ -120,7 +122,7 @@ class SamplingRequest:
             batch_size,
             tile_size,
             integer_seed(parameters.random_state if random_state is None else random_state),
-            device_of(parameters.device),
+            usable_device(parameters.device),
             parameters.verbose,
             y=fields_in_order(y),
             guidance_weight=guidance_weight,
@@ -154,11 +156,9 @@ class SamplingRequest:
         ValueError, TypeError
             If the method is unknown, or an option is, or would be ignored.
         """
-        if w_r is not None:
-            check_scalar(w_r, "w_r", Real, min_val=0)
-        check_scalar(n_resampling, "n_resampling", Integral, min_val=1)
+        check_arguments(w_r=w_r, n_resampling=n_resampling)
         method = "reconstruction" if method is None else method
-        if method not in METHODS:
+        if not isinstance(method, str) or method not in METHODS:
             raise ValueError(f"method={method!r} is unknown; choose one of {list(METHODS)}.")
         if method == "amortised" and not model.amortised:
             raise ValueError(
@@ -173,6 +173,7 @@ class SamplingRequest:
                 f"method={method!r} does not take {', '.join(ignored)}; it takes "
                 f"{', '.join(sorted(taken)) or 'no options'}."
             )
+        check_all(method_options, METHOD_OPTIONS)
         return replace(
             self, method=method, w_r=w_r, n_resampling=n_resampling, method_options=method_options
         )

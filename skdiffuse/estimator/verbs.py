@@ -15,6 +15,7 @@ from skdiffuse.estimator.completion import fill
 from skdiffuse.estimator.generation import condition, history_of
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import SamplingRequest
+from skdiffuse.estimator.same_kind import RainKind
 from skdiffuse.runtime.array_types import ArrayOrDataArray
 from skdiffuse.runtime.seeds import integer_seed
 from skdiffuse.runtime.streaming import spans, streamed
@@ -22,12 +23,28 @@ from skdiffuse.runtime.streaming import spans, streamed
 __all__ = ["context", "downscale", "forecast", "impute", "interpolate"]
 
 
-def context(model: RainModel, cube: Cube) -> Cube:
-    """Rain that a task starts from, with the time step of the model where its own is not told."""
+def context(model: RainModel, cube: Cube, **factors: int) -> Cube:
+    """Rain that a task starts from, with the time step of the model where its own is not told.
+
+    Parameters
+    ----------
+    model : RainModel
+    cube : Cube
+    **factors
+        See `RainKind.check`.
+
+    Raises
+    ------
+    ValueError
+        If the rain is of another kind than the model knows.
+    """
+    RainKind.of(model).check(cube, **factors)
     if cube.template is None or cube.time_step is not None or model.template is None:
         return cube
     # A single frame does not tell the time step; the training cube does.
-    template = replace(cube.template, time_step=model.template.time_step)
+    ours, theirs = model.template, cube.template
+    number_step = ours.number_step if theirs.number_step is None else theirs.number_step
+    template = replace(theirs, time_step=ours.time_step, number_step=number_step)
     return replace(cube, template=template)
 
 

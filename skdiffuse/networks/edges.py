@@ -17,8 +17,8 @@ def resolve_edges(edges: str | tuple[str, str]) -> Edges:
     ValueError
         If there is no such kind.
     """
-    pair = (edges, edges) if isinstance(edges, str) or edges is None else tuple(edges)
-    if len(pair) != 2 or not all(edge in EDGES for edge in pair):
+    pair = tuple(edges) if isinstance(edges, tuple | list) else (edges, edges)
+    if len(pair) != 2 or not all(isinstance(edge, str) and edge in EDGES for edge in pair):
         raise ValueError(f"edges={edges!r} must be one of {EDGES}, or a pair of them for y and x.")
     return pair
 

@@ -18,6 +18,7 @@ from skdiffuse.metrics.spectra import Missing
 from skdiffuse.plotting._files import write_whole
 from skdiffuse.plotting._samples import percent
 from skdiffuse.plotting._sources import named_sources, opened
+from skdiffuse.plotting.common_windows import in_windows_of
 from skdiffuse.plotting.distribution import IntensityHistogramDisplay, QuantileQuantileDisplay
 from skdiffuse.plotting.evaluation_result import Evaluation
 from skdiffuse.plotting.forecast_pages import (
@@ -31,6 +32,7 @@ from skdiffuse.plotting.html_report import HtmlReport
 from skdiffuse.plotting.maps import BiasMapDisplay
 from skdiffuse.plotting.power_spectrum import PowerSpectrumDisplay
 from skdiffuse.plotting.return_levels import ReturnLevelDisplay
+from skdiffuse.runtime.outputs import try_output
 
 
 def evaluation_report(
@@ -64,6 +66,8 @@ def evaluation_report(
         where there are only forecasts with their `truth`.
     sims : path, array-like, list of paths or dict of str to either, default=None
         Simulations by name (of a file: its stem). May be left out where there are forecasts.
+        Smaller fields of no place of their own, as a model makes that was trained on crops, are
+        compared with all parts of `obs` of their size, side by side.
     path : path-like, default=None
         Page to write, e.g. ``report.html``; the scores go beside it as ``.json`` and ``.csv``.
         By default nothing is written.
@@ -112,20 +116,24 @@ def evaluation_report(
     >>> len(result.entries)
     10
     """
+    if path is not None:
+        try_output(path, "path", parents=True)
     obs, sims, rivals = opened(obs), named_sources(sims), named_sources(baselines)
     if not sims and not forecasts:
         raise ValueError("Give sims, forecasts or both: there is nothing to evaluate.")
     options = {"n_resamples": n_resamples, "random_state": random_state}
+    # What simulations are compared with; forecasts have times, which are looked up in `obs`.
+    seen = in_windows_of(obs, [*sims.values(), *rivals.values()], n_frames)
     page = HtmlReport(title)
     for group in (sims, rivals):
         for name, sim in group.items():
-            obs, group[name] = align_grid(obs, sim, ("time", "y", "x"), ("obs", name))
+            seen, group[name] = align_grid(seen, sim, ("time", "y", "x"), ("obs", name))
     entries, of_forecasts, cases = [], [], None
     everyone = {**sims, **rivals}
     of_samples, of_ensembles = split_by_kind(scores)
     if sims:
         entries = scorecard(
-            obs, sims, baselines=rivals, scores=of_samples, n_frames=n_frames, **options
+            seen, sims, baselines=rivals, scores=of_samples, n_frames=n_frames, **options
         )
         _summary(page, entries, sims, rivals)
     if forecasts:
@@ -143,10 +151,10 @@ def evaluation_report(
         add_summary(page, of_forecasts, forecasts)
     if sims:
         _scorecard_tables(page, entries, everyone, rivals)
-        _pictures(page, obs, everyone, n_frames, animation)
+        _pictures(page, seen, everyone, n_frames, animation)
     if cases is not None:
         add_forecasts(page, cases, of_forecasts, others, levels)
-    shown = {"observed": obs, **everyone}
+    shown = {"observed": seen, **everyone}
     if cases is not None:
         if obs is None:
             shown["observed"] = cases.truth

@@ -25,7 +25,8 @@ def in_batches(draw: Callable[[slice], Tensor], n: int, batch_size: int) -> Tens
     Parameters
     ----------
     draw : callable
-        ``draw(samples)`` makes the samples of a slice; the same ones however they are sliced.
+        ``draw(samples)`` makes the samples of a slice; the same ones, but for rounding, however
+        they are sliced.
     n : int
         Number of samples.
     batch_size : int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 
 import torch
 
@@ -75,6 +76,7 @@ def has_diverged(
     window_shape: tuple[int, int, int],
     device: torch.device,
     processes: Processes | None = None,
+    log_snrs: Sequence[float] = (0.0,),
 ) -> bool:
     """Whether averaged weights, or what they make of noise where it is dry, are not finite.
 
@@ -88,12 +90,16 @@ def has_diverged(
     device : torch.device
     processes : Processes, optional
         Those that share the weights. All ask at the same time.
+    log_snrs : sequence of float
+        At which weights are tried; those that the network knows.
     """
     shape = (1, *window_shape)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
-    log_snr = torch.zeros(1, dtype=torch.float64, device=device)
-    with torch.no_grad():
-        losses = state.average.network(torch.zeros_like(noise), log_snr, noise)
-    finite = state.is_finite() and all(bool(torch.isfinite(each)) for each in losses)
+    finite = state.is_finite()
+    for level in log_snrs:
+        log_snr = torch.full((1,), level, dtype=torch.float64, device=device)
+        with torch.no_grad():
+            losses = state.average.network(torch.zeros_like(noise), log_snr, noise)
+        finite = finite and all(bool(torch.isfinite(each)) for each in losses)
     broken = torch.tensor([float(not finite)])
     return bool((broken if processes is None else processes.sum(broken)).any())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from numbers import Real
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ def hold_out(cube: Cube, fraction: float, n_frames: int) -> tuple[Cube, Cube]:
     ValueError
         If either part would be without a window.
     """
-    if not 0 < fraction < 1:
+    if not (isinstance(fraction, Real) and 0 < fraction < 1):
         raise ValueError(f"validation_fraction={fraction!r} must lie between 0 and 1.")
     if cube.n_sequences > 1:
         n = round((1 - fraction) * cube.n_sequences)

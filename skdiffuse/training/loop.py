@@ -37,6 +37,8 @@ from skdiffuse.training.steps import add_gradients, step_draws
 __all__ = ["Trainer"]
 
 LOG_EVERY = 20
+# Log-SNRs at which weights are tried: nearly pure noise, where rain is decided, and detail.
+LEVELS = (-15.0, 0.0, 10.0)
 LEAST_STEPS_BETWEEN_VALIDATIONS = 100
 CHECKPOINT_SECONDS = 60.0
 
@@ -381,14 +383,24 @@ class Trainer:
         return entry | {"learning_rate": self.learning_rate * rate}
 
     def _has_diverged(self) -> bool:
-        return has_diverged(self.state, self._window_shape, self.device, self._sharing)
+        lowest, highest = self.schedule.log_snr_min, self.schedule.log_snr_max
+        tried = [min(max(level, lowest), highest) for level in LEVELS]
+        return self._is_lost or has_diverged(
+            self.state, self._window_shape, self.device, self._sharing, tried
+        )
+
+    @property
+    def _is_lost(self) -> bool:
+        """Whether a training that is over took no step in its second half, or none at all."""
+        bad = self.state.bad_in_a_row
+        return not hasattr(self, "_run") and bad > 0 and 2 * bad >= self.step
 
     def _refuse_divergence(self) -> None:
         if self._has_diverged():
             raise FloatingPointError(
-                f"Training has diverged after {self.step} steps: averaged weights, or what they "
-                f"give, are not finite; lower learning_rate={self.learning_rate!r} or "
-                f"weight_decay={self.weight_decay!r}."
+                f"Training has diverged after {self.step} steps: averaged weights, what they give, "
+                f"or all losses since half of them, are not finite; lower "
+                f"learning_rate={self.learning_rate!r} or weight_decay={self.weight_decay!r}."
             )
 
     def _rate(self) -> float:

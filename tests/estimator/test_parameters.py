@@ -15,6 +15,7 @@ from skdiffuse import (
     TrainingSettings,
     make_precipitation,
 )
+from skdiffuse.estimator.constraints import InvalidParameterError
 from skdiffuse.estimator.parameters import CONSTRAINTS, FRONT_DOOR, SAMPLERS, check_parameters
 
 SETTINGS = [KeepingSettings, NetworkSettings, SamplerSettings, TrainingSettings]
@@ -76,11 +77,11 @@ BAD = {
     "batch_size": [0, "a"],
     "max_steps": [0, 2.5],
     "max_time": [0, np.nan, np.inf],
-    "checkpoint_dir": [3],
+    "checkpoint_dir": [3, ""],
     "warm_start": ["yes"],
     "device": ["gpu", 3.5],
-    "n_jobs": [0, "a"],
-    "random_state": ["a", -4],
+    "n_jobs": [0, "a", 2.5, np.inf, True],
+    "random_state": ["a", -4, True, 2.5],
     "verbose": ["loud"],
 }
 
@@ -100,6 +101,23 @@ def test_what_is_wrong_is_named_before_data_are_read(name, value):
     with pytest.raises(ValueError) as caught:
         model.fit(Unreadable())
     assert str(caught.value).startswith(f"{name}={value!r} must be ")
+
+
+STRANGE = [
+    None, "a", "", 3, -1, 0, 2.5, np.nan, np.inf, 10**400, (16,), (0, 16), [], {}, True, object(),
+    object, np.array([1.0, 2.0]), b"a", 1j,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_an_error_names_its_parameter(name):
+    """Values that nobody means pass, or are refused by the parameter's name and nothing rawer."""
+    for value in STRANGE:
+        try:
+            model = PrecipDiffusion().set_params(**{name: value})
+            check_parameters(model)
+        except InvalidParameterError as error:
+            assert str(error).startswith(f"{name}={value!r} must be ")
 
 
 def test_transformers_are_checked_as_early():
@@ -156,6 +174,14 @@ def test_grid_search_over_a_setting():
     ]
     np.testing.assert_allclose(search.cv_results_["mean_test_score"], by_hand, rtol=1e-9)
     assert search.best_params_ == {"training__learning_rate": rates[int(np.argmax(by_hand))]}
+
+
+@pytest.mark.parametrize("device", ["meta", "mps", "cuda:99"])
+def test_a_device_that_is_not_there_or_of_no_use_is_refused_before_data_are_read(device):
+    model = PrecipDiffusion(device=device)
+    message = f"device='{device}' cannot be used here .* use device='auto'"
+    with pytest.raises(ValueError, match=message):
+        model.fit(Unreadable())
 
 
 def test_what_does_not_go_together():

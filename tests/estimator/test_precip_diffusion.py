@@ -170,7 +170,7 @@ class TestForecastAndInterpolate:
 
     @pytest.mark.parametrize("horizon", [0, -1])
     def test_horizon_must_be_positive(self, model, cube, horizon):
-        with pytest.raises(ValueError, match=f"horizon == {horizon}, must be >= 1"):
+        with pytest.raises(ValueError, match=f"horizon={horizon} must be an integer of at least 1"):
             model.forecast(cube[:2], horizon)
 
     def test_past_must_not_be_missing(self, model):

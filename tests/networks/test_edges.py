@@ -1,5 +1,7 @@
 """What the network sees beyond the edge of a field."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -96,4 +98,10 @@ def test_any_size_passes(edges, shape):
 @pytest.mark.parametrize("edges", ["circular", ("zero",), ("zero", "wrap"), ("zero",) * 3])
 def test_unknown_edges(edges):
     with pytest.raises(ValueError, match=r"edges=.* must be one of"):
+        resolve_edges(edges)
+
+
+@pytest.mark.parametrize("edges", [3, None, "round", ("zero",), (3, "zero"), [[], []]])
+def test_edges_that_there_are_not(edges):
+    with pytest.raises(ValueError, match=re.escape(f"edges={edges!r} must be one of")):
         resolve_edges(edges)

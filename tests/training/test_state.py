@@ -118,6 +118,8 @@ def test_end_is_held_out_with_a_gap():
         hold_out(validate_cube(rain[:9]), 0.5, n_frames=5)
     with pytest.raises(ValueError, match="between 0 and 1"):
         hold_out(validate_cube(rain), 1.5, n_frames=5)
+    with pytest.raises(ValueError, match="validation_fraction='a' must lie between 0 and 1"):
+        hold_out(validate_cube(rain), "a", n_frames=5)
 
 
 def test_low_precision_trains(make_trainer):
