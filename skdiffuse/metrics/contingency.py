@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skdiffuse.metrics.arrays import check_same_cases, lazy_or_numpy, paired_blocks
+from skdiffuse.metrics.weights import refuse_weights
 
 
 class ContingencyTable(NamedTuple):
@@ -90,6 +91,7 @@ def contingency_table(obs: Any, sim: Any, threshold: float) -> ContingencyTable:
     >>> table.pod, table.far
     (0.5, 0.5)
     """
+    refuse_weights(obs=obs, sim=sim)
     check_same_cases(obs, sim)
     a, b = lazy_or_numpy(obs, "obs"), lazy_or_numpy(sim, "sim")
     if a.shape != b.shape:

@@ -10,6 +10,7 @@ import numpy as np
 
 from skdiffuse.metrics.arrays import check_same_cases, lazy_or_numpy, like, paired_blocks
 from skdiffuse.metrics.score import Score, Statistic, register
+from skdiffuse.metrics.weights import refuse_weights
 from skdiffuse.runtime.array_types import ArrayOrDataArray
 
 _CHUNK = 2**13  # cells sorted at once: 20 members of float32 stay in a second-level cache
@@ -52,6 +53,7 @@ def _sort_members(x: np.ndarray) -> None:
 
 def check_ensemble(obs: Any, ens: Any, axis: int | str) -> tuple[Any, Any]:
     """Return obs and ens (members first) as NumPy or dask arrays whose shapes agree."""
+    refuse_weights(obs=obs, ens=ens)
     check_same_cases(obs, ens, ("obs", "ens"))
     if isinstance(axis, str):
         if axis not in getattr(ens, "dims", ()):

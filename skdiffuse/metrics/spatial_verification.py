@@ -8,6 +8,7 @@ import numpy as np
 
 from skdiffuse.metrics.arrays import check_same_grid, lazy_or_numpy, paired_blocks
 from skdiffuse.metrics.score import Score, Statistic, register
+from skdiffuse.metrics.weights import refuse_weights
 
 
 def _window_sums(x: np.ndarray, width: int, axis: int) -> np.ndarray:
@@ -172,6 +173,7 @@ def fss(
     >>> fss(obs, sim, thresholds=1.0, scales=[1, 3, 9]).round(3)
     array([0.   , 0.333, 0.778])
     """
+    refuse_weights(obs=obs, sim=sim)
     check_same_grid(obs, sim)
     a, b = lazy_or_numpy(obs, "obs"), lazy_or_numpy(sim, "sim")
     b = b[None] if member_axis is None else np.moveaxis(b, member_axis, 0)
