@@ -50,7 +50,7 @@ def _map_sums(X: Any) -> np.ndarray:
     return sums
 
 
-def map_of_sums(sums: np.ndarray, n: int = 0) -> np.ndarray:
+def map_of_sums(sums: np.ndarray, n: float = 0) -> np.ndarray:
     """Return the map of means out of `map_sums`; NaN where a cell has no valid value."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(sums[1] > 0, sums[0] / sums[1], np.nan)

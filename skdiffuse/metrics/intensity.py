@@ -94,7 +94,7 @@ def _rate_counts(X: Any, edges: np.ndarray) -> np.ndarray:
     return counts
 
 
-def shares(counts: np.ndarray, n: int = 0) -> np.ndarray:
+def shares(counts: np.ndarray, n: float = 0) -> np.ndarray:
     """Return counts as shares of their sum; NaN where there are none."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return counts / np.sum(counts)
@@ -157,7 +157,7 @@ def _unweighted_wet_counts(X: Any, threshold: float) -> np.ndarray:
     return np.array([wet, valid], dtype=np.float64)
 
 
-def _wet_share(counts: np.ndarray, n: int = 0) -> float:
+def _wet_share(counts: np.ndarray, n: float = 0) -> float:
     return float(counts[0] / counts[1]) if counts[1] > 0 else float("nan")
 
 

@@ -58,7 +58,8 @@ def permutation_test(
     Sequences with unequal weights are no draws of the distribution, and cannot change places with
     those that are. Then both samples are drawn from the weighted one, each in its way: one plainly,
     with probabilities in proportion to weights, and one as the weighted sample itself was drawn,
-    its sequences with equal probabilities and their weights. A bootstrap, right for many sequences.
+    its sequences with equal probabilities and their weights. A bootstrap, right for many sequences;
+    what is drawn evenly over strata on purpose is known better than it says.
 
     Parameters
     ----------

@@ -174,7 +174,7 @@ def _whole_or_all(tables: list[np.ndarray]) -> list[np.ndarray]:
     return [table[:, row] for table in tables]
 
 
-def _mean_spectrum(sums: np.ndarray, n: int = 0) -> np.ndarray:
+def _mean_spectrum(sums: np.ndarray, n: float = 0) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         return sums[:-1] / sums[-1]
 

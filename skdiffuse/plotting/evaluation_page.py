@@ -250,7 +250,7 @@ def _pictures(
     page.heading("Pictures")
     figure = Figure(figsize=(10.5, 8.2), layout="constrained")
     axes = figure.subplots(2, 2)
-    options = {"weights": {name: each[name] for name in everyone}}
+    options: dict[str, Any] = {"weights": {name: each[name] for name in everyone}}
     IntensityHistogramDisplay.from_samples(obs, dict(everyone), ax=axes[0, 0], **options)
     QuantileQuantileDisplay.from_samples(obs, dict(everyone), ax=axes[0, 1], **options)
     gaps = any(_incomplete(X) for X in (obs, *everyone.values()))

@@ -102,7 +102,8 @@ class ReturnLevelDisplay:
         """
         cubes = {"observed": obs, **named(sim)}
         each = weights_by_name(weights, obs, named(sim))
-        values, counts = {}, {}
+        values: dict[str, Any] = {}
+        counts: dict[str, Any] = {}
         for name, X in cubes.items():
             v, w = weighted_values(X, each[name], name)
             order = np.argsort(v, kind="stable")[::-1]
