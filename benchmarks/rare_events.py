@@ -134,7 +134,7 @@ def draw(path, result):
     for ax in (left, right):
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(True, color="#E6E6E6", lw=0.7)
-        ax.legend(frameon=False, fontsize="small")
+    left.legend(frameon=False, fontsize="small")  # the colours of both
     figure.savefig(path, dpi=110)
 
 
