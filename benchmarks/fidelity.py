@@ -70,6 +70,8 @@ class Trial:
     n_windows: int = 8192
     n_judged: int = 128
     weighted: bool = True
+    n_frames: int = FRAMES
+    sampling_device: str = "cpu"
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -80,13 +82,15 @@ class Trial:
         return max(self.shape)
 
 
+def read_files(folder: Path, *names: str) -> xr.DataArray:
+    """One cube of the rain in some files, in memory."""
+    cubes = [open_cube(folder / f"{name}.nc").load() for name in names]
+    return cubes[0] if len(cubes) == 1 else xr.concat(cubes, cubes[0].dims[0])
+
+
 def rain_of(name: str, folder: Path) -> tuple[xr.DataArray, xr.DataArray, int]:
     """Rain to learn, rain held out, and the crop."""
-
-    def read(*files: str) -> xr.DataArray:
-        cubes = [open_cube(folder / f"{file}.nc").load() for file in files]
-        return cubes[0] if len(cubes) == 1 else xr.concat(cubes, cubes[0].dims[0])
-
+    read = partial(read_files, folder)
     if name == "mrms":
         cube = read("mrms_qpe01h_west_4km_20160920-22")
         return cube[:48], cube[48:], 32
@@ -110,7 +114,7 @@ def windows_of(
     rain: xr.DataArray, trial: Trial, n: int, **options: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Windows as training draws them and what each stands for, some at a time, only whole ones."""
-    batches = WindowBatches(validate_cube(rain), FRAMES, trial.shape, 64, seed=1, **options)
+    batches = WindowBatches(validate_cube(rain), trial.n_frames, trial.shape, 64, seed=1, **options)
     for k in range(-(-n // 64)):
         windows, weights = (part.numpy() for part in batches(k))
         whole = np.isfinite(windows).all((1, 2, 3))
@@ -190,10 +194,13 @@ def without_network(model: PrecipDiffusion) -> PrecipDiffusion:
 
 
 def generated(
-    model: PrecipDiffusion, n: int, rare: float, seed: int
+    model: PrecipDiffusion, n: int, rare: float, seed: int, device: str = "cpu"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sequences and weights; `sample`, and with `rare` heavier weather oftener."""
-    rain = model.sample(n, rare=rare, batch_size=SAMPLES_AT_A_TIME, random_state=seed)
+    size = SAMPLES_AT_A_TIME if device == "cpu" else 8 * SAMPLES_AT_A_TIME
+    model.set_params(device=device)
+    rain = model.sample(n, rare=rare, batch_size=size, random_state=seed)
+    model.set_params(device="cpu").network_.to("cpu")
     return np.asarray(rain), model.sample_weights(n, rare=rare, random_state=seed)
 
 
@@ -307,18 +314,18 @@ def judge(
             for minute, spent in train(model, trial.learnt, minutes, resume=resume):
                 facts |= {"minutes": minute, "steps": model.n_iter_, "cpu_seconds": round(spent, 1)}
                 loss(model, f"{name} default", **facts)
-            drawn = generated(model, trial.n_samples, 0, seed)
+            drawn = generated(model, trial.n_samples, 0, seed, trial.sampling_device)
             compare(f"{name} default", table(*drawn), **facts)
             if name != "new":
                 continue
             result.add("denoising", seed=seed, rows=denoising(model, judged))
             alone = without_network(model)
             loss(alone, "mixture alone", seed=seed, minutes=0, steps=0)
-            drawn = generated(alone, trial.n_samples, 0, seed)
+            drawn = generated(alone, trial.n_samples, 0, seed, trial.sampling_device)
             compare("mixture alone", table(*drawn), seed=seed)
             both = {"new default": model, "mixture alone": alone} if trial.weighted else {}
             for title, one in both.items():
-                drawn = generated(one, trial.n_samples, RARE, seed)
+                drawn = generated(one, trial.n_samples, RARE, seed, trial.sampling_device)
                 compare(f"{title}, weighted", table(*drawn), **facts)
 
 
@@ -359,6 +366,8 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=list(SKIPS), default=list(SKIPS))
     parser.add_argument("--crop", type=int, help="cells; whole fields learn their geography too")
     parser.add_argument("--samples", type=int, default=384, help="sequences drawn of each model")
+    parser.add_argument("--sampling-device", default="cpu", help="where sequences are drawn")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="for the result")
     parser.add_argument("--checkpoints", type=Path, help="folder that makes a run resumable")
     parser.add_argument("--resume", action="store_true", help="go on with --checkpoints")
     arguments = parser.parse_args()
@@ -367,9 +376,15 @@ def main() -> None:
         quick()
         return
     learnt, held_out, crop = rain_of(arguments.data, arguments.folder)
-    trial = Trial(learnt, held_out, arguments.crop or crop, arguments.samples)
+    trial = Trial(
+        learnt,
+        held_out,
+        arguments.crop or crop,
+        arguments.samples,
+        sampling_device=arguments.sampling_device,
+    )
     minutes = arguments.cpu_minutes
-    path = HERE / "results" / f"fidelity_{arguments.data}_{minutes:g}.json"
+    path = arguments.out / f"fidelity_{arguments.data}_{minutes:g}.json"
     result = Result(
         path,
         resume=arguments.resume,

@@ -1,8 +1,9 @@
 """What a cube is: validation, CF metadata, windows, calendars, reading and writing."""
 
-from skdiffuse.cubes.alignment import align_like
+from skdiffuse.cubes.alignment import align_cases, align_grid, align_like
 from skdiffuse.cubes.cube import Cube
 from skdiffuse.cubes.dressing import dress
+from skdiffuse.cubes.layout import ordered
 from skdiffuse.cubes.metadata import GridMetadata
 from skdiffuse.cubes.reading import open_cube
 from skdiffuse.cubes.regions import coarsen, crop, lat_lon
@@ -12,12 +13,15 @@ from skdiffuse.cubes.writing import write_cube
 __all__ = [
     "Cube",
     "GridMetadata",
+    "align_cases",
+    "align_grid",
     "align_like",
     "coarsen",
     "crop",
     "dress",
     "lat_lon",
     "open_cube",
+    "ordered",
     "validate_cube",
     "write_cube",
 ]

@@ -8,6 +8,8 @@ import cf_xarray  # noqa: F401  (registers the .cf accessor)
 import numpy as np
 import xarray as xr
 
+from skdiffuse.cubes.layout import ordered
+
 _EARTH_RADIUS = 6371.229  # km, as in the Met Office Unified Model
 
 
@@ -31,6 +33,7 @@ def lat_lon(cube: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
     ValueError
         If the cube has neither coordinates nor a rotated pole.
     """
+    cube = ordered(cube, ("y", "x"), "cube")
     y, x = cube.dims[-2:]
     stated = cube.cf.coordinates
     for lat_name in stated.get("latitude", []):
@@ -140,6 +143,7 @@ def crop(
     >>> crop(rain, centre=(55, 0), size=4).shape
     (1, 4, 4)
     """
+    cube = ordered(cube, ("y", "x"), "cube")
     box = lat is not None or lon is not None
     if box + (centre is not None) + (polygon is not None) != 1:
         raise ValueError("give one of: lat and lon; centre and size; polygon.")
@@ -268,6 +272,7 @@ def coarsen(cube: xr.DataArray, factor: int, *, min_valid: float = 0.5) -> xr.Da
     array([[[ 2.5,  4.5],
             [10.5, 12.5]]])
     """
+    cube = ordered(cube, ("y", "x"), "cube")
     y, x = cube.dims[-2:]
     if not (int(factor) == factor and 1 <= factor <= min(cube.sizes[y], cube.sizes[x])):
         raise ValueError(

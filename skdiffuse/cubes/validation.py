@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from skdiffuse.cubes.cube import Cube, check_values
+from skdiffuse.cubes.layout import ordered
 from skdiffuse.cubes.metadata import GridMetadata
 from skdiffuse.cubes.time_axis import find_breaks, is_time_like, refuse_mixed_steps
 from skdiffuse.cubes.units import mm_per_hour
@@ -142,6 +143,12 @@ def _read_dimensions(
                 f"{name} has dimensions {X.dims}, with time in the wrong place: use "
                 f"X.transpose{order}."
             )
+    right = ordered(X, name=name).dims
+    if right != X.dims:
+        raise ValueError(
+            f"{name} has dimensions {X.dims}, and the last three should be time, y and x: use "
+            f"{name}.transpose{right}."
+        )
     times = X.coords[time_dim].values if time_dim in X.coords else None
     if times is None or times.dtype.kind not in "mMiufO":
         return GridMetadata.of(X), np.zeros(X.sizes[time_dim] - 1, dtype=bool), None

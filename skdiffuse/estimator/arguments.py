@@ -7,13 +7,22 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from sklearn.utils import check_scalar
 
-from skdiffuse.cubes import align_like
-from skdiffuse.estimator.weather import WeatherLaw
+from skdiffuse.cubes import GridMetadata, align_like, ordered
+from skdiffuse.cubes.alignment import label_places
+from skdiffuse.estimator.weather import Storm, WeatherLaw
 from skdiffuse.runtime.array_types import ArrayOrDataArray
 
-__all__ = ["check_number", "checked_mask", "checked_sizes", "checked_storm"]
+__all__ = [
+    "check_number",
+    "checked_mask",
+    "checked_sizes",
+    "checked_storm",
+    "fields_in_order",
+    "fields_of_cells",
+]
 
 
 def checked_sizes(shape: Any, names: tuple[str, ...]) -> list[int]:
@@ -46,10 +55,35 @@ def checked_mask(mask: ArrayOrDataArray, X: ArrayOrDataArray, shape: tuple[int, 
     return align_like(mask, X, "mask").reshape(shape)
 
 
+def fields_in_order(y: Any) -> Any:
+    """What the network is told, whose fields have y and x last if names say so."""
+    fields = isinstance(y, xr.DataArray) and y.dtype.kind == "f" and y.ndim > 2
+    return ordered(y, ("y", "x"), "y") if fields else y
+
+
+def fields_of_cells(y: Any, template: GridMetadata | None) -> Any:
+    """Named fields in the order of the cells of a cube; refused where they are of other cells."""
+    fields = isinstance(y, xr.DataArray) and y.dtype.kind == "f" and y.ndim > 2
+    if not fields or template is None:
+        return y
+    for dim in template.dims[-2:]:
+        if dim not in y.indexes or dim not in template.coords.indexes:
+            continue
+        ours = template.coords.indexes[dim]
+        found = label_places(y.indexes[dim], ours)
+        if found is None:
+            raise ValueError(
+                f"y has other labels along {dim!r} than X, whose {len(ours)} run from {ours[0]} to "
+                f"{ours[-1]}: give fields on the cells of X, e.g. y.reindex({dim}=X[{dim!r}])."
+            )
+        y = y.isel({dim: found})
+    return y
+
+
 def checked_storm(
     storm: int | Mapping[str, float] | None, rare: float, weathers: WeatherLaw | None
-) -> int | None:
-    """The class of weather that is asked for, None for whatever comes."""
+) -> Storm | None:
+    """The weather that is asked for, None for whatever comes."""
     check_scalar(rare, "rare", Real, min_val=0, max_val=1)
     if storm is None and rare == 0:
         return None
@@ -68,9 +102,9 @@ def checked_storm(
     if isinstance(storm, Mapping) and "mean" in storm and set(storm) <= {"mean", "unevenness"}:
         for name, value in storm.items():
             check_scalar(value, f"storm[{name!r}]", Real, min_val=0)
-        return weathers.class_of(**storm)
+        return Storm(weathers.class_of(**storm), float(storm["mean"]))
     if isinstance(storm, Integral) and not isinstance(storm, bool) and 0 <= int(storm) < n:
-        return int(storm)
+        return Storm(int(storm))
     raise ValueError(
         f"storm={storm!r} must be a class from 0 to {n - 1}, or a dict with 'mean' in mm/h and, if "
         "you like, 'unevenness'."

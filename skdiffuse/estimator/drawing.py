@@ -28,6 +28,7 @@ from skdiffuse.diffusion import (
 )
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import SamplingRequest, is_told_in_full
+from skdiffuse.estimator.weather import DrawnWeather, with_means
 from skdiffuse.runtime.memory import in_batches
 
 __all__ = ["draw"]
@@ -51,7 +52,7 @@ def draw(
     seeds: Sequence[int],
     observation: Observation | None = None,
     *,
-    weather: Tensor | None = None,
+    weather: DrawnWeather | None = None,
     overlap: int | None = None,
     compose: bool = False,
 ) -> Tensor:
@@ -66,9 +67,9 @@ def draw(
     seeds : sequence of int
     observation : Observation, optional
         What is known, in mm/h. Sequence k of its n goes with the seeds k, k + n, ...
-    weather : int64 Tensor, optional
-        Class of weather of each sequence; told where the shape is that of the training windows
-        and the network sees it as a whole.
+    weather : DrawnWeather, optional
+        Of each sequence: its class is told and its mean kept where the shape is that of the
+        training windows and the network sees it as a whole.
     overlap : int, optional
         Frames that windows share where sequences are longer than the network's; None: half.
     compose : bool
@@ -88,8 +89,9 @@ def draw(
         observation = observation.through(latent.decode_smoothly, latent.encode)
     told = {} if request.y is None else model.told.asked(request.y, len(seeds), shape)
     is_window = shape == (model.n_frames, *model.field_shape)
+    means: Tensor | None = None
     if weather is not None and is_window and network is model.network:
-        told["weather"] = weather
+        told["weather"], means = weather.classes, weather.means
     evaluations = request.n_steps * step.evaluations + 1
     total = len(seeds) * evaluations
     with tqdm(total=total, desc="sampling", disable=not request.verbose) as bar:
@@ -112,7 +114,10 @@ def draw(
                 streams=streams,
                 callback=lambda *_: bar.update(len(part) * step.evaluations),
             )
-            return latent.decode(x.cpu())
+            rain = latent.decode(x.cpu())
+            if means is None:
+                return rain
+            return latent.without_traces(with_means(rain, means[samples]))
 
         return in_batches(draw_batch, len(seeds), request.batch_size)
 

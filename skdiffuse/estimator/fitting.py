@@ -20,7 +20,7 @@ from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.network_plan import NetworkPlan
 from skdiffuse.estimator.parameters import Parameters, device_of
 from skdiffuse.estimator.rain_model import RainModel
-from skdiffuse.estimator.weather import WeatherLaw, prior_of
+from skdiffuse.estimator.weather import WeatherLaw, prior_of, prior_tensors
 from skdiffuse.networks import (
     MixturePrior,
     Told,
@@ -421,6 +421,6 @@ def _batches_for_spectrum(windows: WindowBatches) -> int:
 
 def _start_tensors(model: RainModel) -> dict[str, Tensor]:
     """For checkpoints, what `_start` made of a mixture."""
-    prior = {} if model.prior is None else model.prior.state_dict()
+    prior = {} if model.prior is None else prior_tensors(model.prior)
     law = {} if model.weathers is None else model.weathers.tensors()
     return flatten("prior", prior) | flatten("weathers", law)

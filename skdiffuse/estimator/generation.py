@@ -18,6 +18,7 @@ from skdiffuse.estimator.completion import fill_window, told_from
 from skdiffuse.estimator.drawing import draw
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import SamplingRequest
+from skdiffuse.estimator.weather import DrawnWeather, Storm
 from skdiffuse.runtime.array_types import ArrayOrDataArray
 from skdiffuse.runtime.seeds import derived_seed
 from skdiffuse.runtime.streaming import spans, streamed
@@ -32,7 +33,7 @@ def sample(
     *,
     shape: tuple[int, int],
     first: int = 0,
-    storm: int | None = None,
+    storm: Storm | None = None,
     rare: float = 0.0,
     n_jobs: int | None = None,
     out: str | Path | None = None,
@@ -46,7 +47,7 @@ def sample(
     def draw_some(start: int, stop: int) -> np.ndarray:
         seeds = [derived_seed(request.seed, first + i) for i in range(start, stop)]
         y = request.y if y_for_all else np.asarray(request.y)[start:stop]
-        weather, _ = weather_of(model, request, first + start, stop - start, storm, rare)
+        weather = weather_of(model, request, first + start, stop - start, storm, rare)
         return draw(model, replace(request, y=y), window, seeds, weather=weather).numpy()
 
     workers = 1 if n_jobs is None else effective_n_jobs(n_jobs)
@@ -62,8 +63,9 @@ def sample(
         history = history_of("sample")
         rain = dress(values, model.template, time="elapsed", first=first, history=history)
         if rare and not isinstance(rain, np.ndarray):
-            _, weights = weather_of(model, request, first, n_samples, storm, rare)
-            rain = rain.assign_coords(weight=(rain.dims[0], weights))
+            drawn = weather_of(model, request, first, n_samples, storm, rare)
+            assert drawn is not None  # `rare` is refused where there is no law of weather.
+            rain = rain.assign_coords(weight=(rain.dims[0], drawn.weights.numpy()))
         return rain
 
     if out is None:
@@ -78,16 +80,18 @@ def weather_of(
     request: SamplingRequest,
     first: int,
     n: int,
-    storm: int | None,
+    storm: Storm | None,
     rare: float,
-) -> tuple[Tensor | None, np.ndarray]:
-    """Class of weather of samples by their numbers, and what each stands for."""
-    if model.weathers is None:
-        return None, np.ones(n)
-    if storm is not None:
-        return torch.full((n,), storm), np.ones(n)
-    weather, weights = model.weathers.draw(request.seed, first, n, rare)
-    return weather, weights.numpy()
+) -> DrawnWeather | None:
+    """Weather of samples by their numbers; None where nothing is known of it.
+
+    Where something is asked for, classes are no longer as frequent as in the training rain: unless
+    the weather is ordered too, it is left to the network.
+    """
+    is_asked = request.y is not None or request.log_likelihood is not None
+    if model.weathers is None or (is_asked and storm is None):
+        return None
+    return model.weathers.draw(request.seed, first, n, rare, storm)
 
 
 def condition(

@@ -86,7 +86,10 @@ class LatentSpace:
 
     def decode(self, latent: Tensor) -> Tensor:
         """Latent to rain in mm/h, at least 0."""
-        rain = self.decode_smoothly(latent)
+        return self.without_traces(self.decode_smoothly(latent))
+
+    def without_traces(self, rain: Tensor) -> Tensor:
+        """Rain in mm/h with 0 where it is less than a trace."""
         return torch.where(rain < self.trace, 0.0, rain)
 
     def decode_smoothly(self, latent: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from skdiffuse.estimator.learning import Learnt
 from skdiffuse.estimator.network_plan import NetworkPlan
 from skdiffuse.estimator.parameters import SHORTCUTS, network_settings
 from skdiffuse.estimator.rain_model import RainModel
-from skdiffuse.estimator.weather import WeatherLaw, prior_of
+from skdiffuse.estimator.weather import WeatherLaw, prior_of, prior_tensors
 from skdiffuse.networks import MixturePrior, Told, periodic_axes
 from skdiffuse.preprocessing import transformer_from_arrays, transformer_to_arrays
 from skdiffuse.training.checkpoints import flatten, read_tensors, unflatten, write_tensors
@@ -60,8 +60,8 @@ def write_model(learnt: Learnt, params: Mapping[str, Any], path: str | Path) -> 
     plan = {name: to_json(value) for name, value in vars(model.plan).items()}
     write_tensors(
         path,
-        flatten("network", model.network.state_dict())
-        | flatten("prior", {} if model.prior is None else model.prior.state_dict())
+        flatten("network", _weights(model))
+        | flatten("prior", {} if model.prior is None else prior_tensors(model.prior))
         | flatten("transformer", {k: torch.as_tensor(v) for k, v in transformer_arrays.items()})
         | flatten("weathers", {} if model.weathers is None else model.weathers.tensors()),
         {
@@ -131,6 +131,8 @@ def read_model(path: str | Path, **own: Any) -> tuple[Learnt, dict[str, Any]]:
     if plan.skip == "mixture":
         start = prior_of(unflatten("prior", tensors), periodic_axes(plan.edges))
     module = plan.build(start, gradient_checkpointing=network.gradient_checkpointing)
+    if isinstance(start, MixturePrior) and plan.tells_weather:
+        weights |= flatten("prior", start.state_dict())
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
@@ -154,6 +156,14 @@ def read_model(path: str | Path, **own: Any) -> tuple[Learnt, dict[str, Any]]:
         start if isinstance(start, MixturePrior) else None,
     )
     return Learnt(model, content["history"], content["n_iter"], content["n_skipped"]), params
+
+
+def _weights(model: RainModel) -> dict[str, Tensor]:
+    """Of the network, without the prior that a `MixtureSkip` holds and the file has already."""
+    weights: dict[str, Tensor] = model.network.state_dict()
+    if not model.plan.tells_weather:
+        return weights
+    return {name: each for name, each in weights.items() if not name.startswith("prior.")}
 
 
 def _with_tuples(stored: dict[str, Any]) -> dict[str, Any]:

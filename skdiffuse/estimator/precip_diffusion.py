@@ -16,7 +16,7 @@ from sklearn.utils import Tags, check_scalar
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from skdiffuse.cubes import Cube, GridMetadata, validate_cube
+from skdiffuse.cubes import Cube, GridMetadata, align_grid, validate_cube
 from skdiffuse.diffusion import ArealMean, KnownCells, NoiseSchedule, Observation, Step
 from skdiffuse.estimator import density, generation, learning, persistence, verbs
 from skdiffuse.estimator.arguments import check_number, checked_mask, checked_sizes, checked_storm
@@ -262,6 +262,8 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         cube = validate_cube(X, n_frames=self.n_frames)
         held_out = None
         if validation is not None:
+            names = "X", "validation"
+            validation = align_grid(X, validation, ("time", "y", "x"), names)[1]
             held_out = validate_cube(validation, n_frames=self.n_frames, name="validation")
         going_on = getattr(self, "_preparation", None) if self.warm_start else None
         preparation = prepare(parameters, cube, held_out, companions_of(y, X, cube), going_on)
@@ -381,9 +383,10 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         shape : tuple of int or None, default=None
             Rows and columns; None: those of a training window.
         storm : int, dict or None, default=None
-            Weather by order: a class of `model_.weathers`, or ``{"mean": 2.0}`` in mm/h, with
-            ``"unevenness"``, root mean square over mean, if you like. None: as often as in the
-            training rain, stratified. Told where `shape` is that of a training window.
+            Weather by order: a class of `model_.weathers`, or ``{"mean": 2.0}``, the mean rain of a
+            sequence in mm/h, with ``"unevenness"``, root mean square over mean, if you like. None:
+            as often as in the training rain, stratified, or, where `y` or `log_likelihood` ask for
+            something, whatever comes. Only where `shape` is that of a training window.
         rare : float, default=0.0
             How much rare weather is preferred, up to 1, where all classes are drawn alike. What a
             sequence then stands for is its weight, the coordinate ``weight`` of a DataArray and in
@@ -433,6 +436,11 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
                 f"storm={storm!r} and rare={rare!r} speak of windows of the trained size "
                 f"{self.model_.field_shape}, seen as a whole: leave out shape and tile_size."
             )
+        if rare and not (y is None and log_likelihood is None):
+            raise ValueError(
+                f"rare={rare!r} prefers weather by how often it is, which y and log_likelihood "
+                "change by an unknown amount: leave rare out, or order a storm instead."
+            )
         return generation.sample(
             self.model_,
             request,
@@ -469,7 +477,8 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         check_is_fitted(self)
         checked_storm(None, rare, self.model_.weathers)
         request = self._request(random_state=random_state)
-        return generation.weather_of(self.model_, request, first, n_samples, None, rare)[1]
+        drawn = generation.weather_of(self.model_, request, first, n_samples, None, rare)
+        return np.ones(n_samples) if drawn is None else drawn.weights.numpy()
 
     def simulate(
         self,

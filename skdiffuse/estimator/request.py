@@ -14,6 +14,7 @@ from sklearn.utils import check_scalar
 from torch import Tensor
 
 from skdiffuse.diffusion import CONDITIONING_METHODS, Coordinate, KnownCells, Observation, Step
+from skdiffuse.estimator.arguments import fields_in_order
 from skdiffuse.estimator.parameters import Parameters, device_of
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.runtime.array_types import RandomStateLike
@@ -121,7 +122,7 @@ class SamplingRequest:
             integer_seed(parameters.random_state if random_state is None else random_state),
             device_of(parameters.device),
             parameters.verbose,
-            y=y,
+            y=fields_in_order(y),
             guidance_weight=guidance_weight,
             log_likelihood=log_likelihood,
             likelihood_scale=likelihood_scale,

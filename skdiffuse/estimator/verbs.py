@@ -10,6 +10,7 @@ import torch
 
 from skdiffuse.cubes import Cube, dress, write_cube
 from skdiffuse.diffusion import ArealMean
+from skdiffuse.estimator.arguments import fields_of_cells
 from skdiffuse.estimator.completion import fill
 from skdiffuse.estimator.generation import condition, history_of
 from skdiffuse.estimator.rain_model import RainModel
@@ -38,6 +39,7 @@ def impute(
     n_samples: int | None,
 ) -> ArrayOrDataArray:
     """Fill in what is not `known`, a bool for each value; see `PrecipDiffusion.impute`."""
+    request = replace(request, y=fields_of_cells(request.y, cube.template))
     values = _floats(cube)
     members = 1 if n_samples is None else n_samples
     filled = fill(model, request, np.where(known, values, np.nan), members, cube=cube)
@@ -54,6 +56,7 @@ def interpolate(
             "X has gaps in time, which cannot be refined evenly; interpolate each stretch "
             "without a gap by itself."
         )
+    request = replace(request, y=fields_of_cells(request.y, cube.template))
     values = _floats(cube)
     n, length, *field = values.shape
     refined = np.full((n, (length - 1) * factor + 1, *field), np.nan, values.dtype)
@@ -80,6 +83,7 @@ def forecast(
     out: str | Path | None,
 ) -> ArrayOrDataArray:
     """Continue sequences; see `PrecipDiffusion.forecast`."""
+    request = replace(request, y=fields_of_cells(request.y, cube.template))
     past = np.asarray(cube.values)[:, cube.runs()[-1][0] :]
     past = past[:, -max(model.n_frames - horizon, model.n_frames // 2, 1) :]
     if not np.isfinite(past).any():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,16 +13,43 @@ from torch import Tensor
 from skdiffuse.networks import MixturePrior, WeatherClasses
 from skdiffuse.runtime.seeds import derived_seed
 
-__all__ = ["WeatherLaw", "prior_of"]
+__all__ = ["DrawnWeather", "Storm", "WeatherLaw", "prior_of", "prior_tensors", "with_means"]
 
 # Fractional part of the golden ratio: its multiples are spread over the circle as evenly as
 # multiples of one number can be, however many are taken.
 _GOLDEN = (math.sqrt(5) - 1) / 2
+# A sequence is not scaled by more than this or less than its inverse: beyond that a mean of next to
+# nothing would be made up for by a single cell.
+MOST_SCALING = 3.0
+
+
+class DrawnWeather(NamedTuple):
+    """The weather of some sequences, drawn before they are.
+
+    Attributes
+    ----------
+    classes : int64 Tensor of shape (n,)
+    means : Tensor of float64, shape (n,)
+        Mean rain in mm/h.
+    weights : Tensor of float64, shape (n,)
+        What each sequence stands for: frequency over probability, whose expectation is 1.
+    """
+
+    classes: Tensor
+    means: Tensor
+    weights: Tensor
+
+
+class Storm(NamedTuple):
+    """Weather by order: a class, and its mean in mm/h; None: as the class has it."""
+
+    weather: int
+    mean: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class WeatherLaw:
-    """Classes of windows by how much and how unevenly it rains, and their frequencies.
+    """Classes of windows by how much and how unevenly it rains, their frequencies and means.
 
     Whether a window is dry or a storm is decided at noise where a network learns last, and the
     rarest class rules every mean: so it is drawn first, from its own law, and the network is told.
@@ -41,11 +69,14 @@ class WeatherLaw:
     classes: WeatherClasses
     frequencies: Tensor
 
-    def draw(self, seed: int, first: int, n: int, rare: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Classes of samples number `first` to ``first + n - 1`` of a call, and their weights.
+    def draw(
+        self, seed: int, first: int, n: int, rare: float = 0.0, storm: Storm | None = None
+    ) -> DrawnWeather:
+        """Weather of samples number `first` to ``first + n - 1`` of a call.
 
-        They are stratified: of any run of samples each class has its share but for rounding, and a
-        sample's class depends on nothing but its number.
+        It is stratified: of any run of samples each class has its share but for rounding, the
+        means of each class are spread as they are in the training rain, and the weather of a sample
+        depends on nothing but its number.
 
         Parameters
         ----------
@@ -54,37 +85,58 @@ class WeatherLaw:
         rare : float, default=0.0
             How much rarer classes are preferred, from 0, not at all, to 1, all alike: class j is
             drawn with a probability in proportion to ``frequency_j ** (1 - rare)``.
+        storm : Storm, optional
+            What is to be drawn instead of whatever comes; weights are 1.
 
         Returns
         -------
-        classes : int64 Tensor of shape (n,)
-        weights : Tensor of float64, shape (n,)
-            Frequency over probability, whose expectation is 1.
+        DrawnWeather
 
         Examples
         --------
         >>> classes = WeatherClasses(
-        ...     torch.tensor([0.1]), torch.empty(2, 0), torch.arange(2)[:, None])
+        ...     torch.tensor([0.1]), torch.empty(2, 0), torch.arange(2)[:, None],
+        ...     torch.tensor([[0.0, 0.1], [0.1, 5.0]]))
         >>> law = WeatherLaw(classes, torch.tensor([0.75, 0.25]))
-        >>> drawn, weights = law.draw(seed=0, first=0, n=8)
-        >>> int((drawn == 1).sum()), weights.tolist() == [1.0] * 8
+        >>> drawn = law.draw(seed=0, first=0, n=8)
+        >>> int((drawn.classes == 1).sum()), drawn.weights.tolist() == [1.0] * 8
         (2, True)
-        >>> drawn, weights = law.draw(seed=0, first=0, n=8, rare=1.0)
-        >>> int((drawn == 1).sum()), float(weights.mean())
+        >>> drawn = law.draw(seed=0, first=0, n=8, rare=1.0)
+        >>> int((drawn.classes == 1).sum()), float(drawn.weights.mean())
         (4, 1.0)
+        >>> bool((drawn.means[drawn.classes == 1] > 0.1).all())
+        True
         """
         frequencies = self.frequencies.double()
         probabilities = frequencies ** (1 - rare)
         probabilities = probabilities / probabilities.sum()
         start = derived_seed(seed, 0) / 2**63
         number = torch.arange(first, first + n, dtype=torch.float64)
-        drawn = _inverse(probabilities, (start + number * _GOLDEN) % 1)
-        return drawn, (frequencies / probabilities)[drawn]
+        place = (start + number * _GOLDEN) % 1
+        if storm is None:
+            drawn, inside = _inverse(probabilities, place)
+            return DrawnWeather(
+                drawn, self._means(drawn, inside), (frequencies / probabilities)[drawn]
+            )
+        drawn = torch.full((n,), storm.weather)
+        means = self._means(drawn, place)
+        if storm.mean is not None:
+            means = torch.full_like(means, storm.mean)
+        return DrawnWeather(drawn, means, torch.ones_like(means))
 
-    def of_seeds(self, seeds: Sequence[int]) -> Tensor:
-        """A class for each of some seeds, by chance and not stratified."""
+    def of_seeds(self, seeds: Sequence[int]) -> DrawnWeather:
+        """Weather for each of some seeds, by chance and not stratified."""
         place = torch.tensor([derived_seed(seed, 0) / 2**63 for seed in seeds], dtype=torch.float64)
-        return _inverse(self.frequencies.double(), place)
+        drawn, inside = _inverse(self.frequencies.double(), place)
+        means = self._means(drawn, inside)
+        return DrawnWeather(drawn, means, torch.ones_like(means))
+
+    def _means(self, classes: Tensor, place: Tensor) -> Tensor:
+        """Mean rain at places in [0, 1) of the law of each class."""
+        law = self.classes.means.double()
+        at = place * (law.shape[1] - 1)
+        left = at.long().clamp(max=law.shape[1] - 2)
+        return torch.lerp(law[classes, left], law[classes, left + 1], at - left)
 
     def class_of(self, mean: float, unevenness: float | None = None) -> int:
         """Class of windows with a mean rain in mm/h.
@@ -109,22 +161,69 @@ class WeatherLaw:
             "edges": self.classes.edges,
             "unevenness_edges": self.classes.unevenness_edges,
             "numbers": self.classes.numbers,
+            "means": self.classes.means,
             "frequencies": self.frequencies,
         }
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> WeatherLaw:
         """What `tensors` gave."""
-        names = ("edges", "unevenness_edges", "numbers")
+        names = ("edges", "unevenness_edges", "numbers", "means")
         return cls(WeatherClasses(*(tensors[name] for name in names)), tensors["frequencies"])
 
 
-def _inverse(probabilities: Tensor, place: Tensor) -> Tensor:
-    """Classes at places in [0, 1) of the cumulative distribution."""
-    found = torch.searchsorted(probabilities.cumsum(0), place, right=True)
-    return found.clamp(max=len(probabilities) - 1)
+def with_means(rain: Tensor, means: Tensor) -> Tensor:
+    """Sequences of rain, each multiplied so that its mean is the one that was drawn for it.
+
+    What a network takes for the strength of a class of weather is less than it is for as long as
+    it has not learnt it to the end. Drawn first and kept, the law of the means is that of the
+    training rain; what is left to the network is how the rain is distributed, as in disaggregation
+    with proportional adjusting.
+
+    Parameters
+    ----------
+    rain : Tensor of shape (n, frames, y, x)
+        In mm/h.
+    means : Tensor of shape (n,)
+        A sequence without rain stays without; and none is multiplied by more than `MOST_SCALING`.
+
+    References
+    ----------
+    Koutsoyiannis and Manetas, "Simple disaggregation by accurate adjusting procedures" (1996).
+
+    Examples
+    --------
+    >>> rain = torch.tensor([0.0, 0.0, 2.0, 6.0]).reshape(1, 1, 2, 2)
+    >>> with_means(rain, torch.tensor([1.0])).flatten()
+    tensor([0., 0., 1., 3.])
+    """
+    found = rain.double().mean((1, 2, 3))
+    factor = torch.where(found > 0, means / found, 1.0)
+    factor = torch.where(means > 0, factor.clamp(1 / MOST_SCALING, MOST_SCALING), 0.0)
+    return rain * factor.to(rain)[:, None, None, None]
+
+
+def _inverse(probabilities: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    """Classes at places in [0, 1) of the cumulative distribution, and where in each they lie."""
+    up_to = probabilities.cumsum(0)
+    found = torch.searchsorted(up_to, place, right=True).clamp(max=len(probabilities) - 1)
+    inside = 1 - (up_to[found] - place) / probabilities[found]
+    return found, inside.clamp(0, 1)
+
+
+def prior_tensors(prior: MixturePrior) -> dict[str, Tensor]:
+    """A prior for a file: spectra that were averaged over rings are kept once for each ring."""
+    power, mode = torch.unique(prior.power.flatten(1), dim=1, return_inverse=True)
+    small = torch.int16 if power.shape[1] < 2**15 else torch.int32
+    return {
+        "weights": prior.weights,
+        "mean": prior.mean,
+        "power": power,
+        "mode": mode.reshape(prior.power.shape[1:]).to(small),
+    }
 
 
 def prior_of(tensors: Mapping[str, Tensor], periodic: tuple[bool, bool, bool]) -> MixturePrior:
-    """A prior from its tensors in a file."""
-    return MixturePrior(tensors["weights"], tensors["mean"], tensors["power"], periodic)
+    """What `prior_tensors` gave."""
+    power = tensors["power"][:, tensors["mode"].long()]
+    return MixturePrior(tensors["weights"], tensors["mean"], power, periodic)

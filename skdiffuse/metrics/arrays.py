@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from skdiffuse.cubes.alignment import same_labels
+from skdiffuse.cubes.layout import kind_of
 from skdiffuse.runtime.array_types import ArrayOrDataArray
 
 TRACE = 0.01
@@ -162,6 +165,24 @@ def check_ndim(X: Any, minimum: int, name: str) -> None:
         )
 
 
+def place_of(axis: Any, parameter: str, X: Any, name: str) -> int:
+    """Return the place of a dimension that a parameter gives by number, or say what is wrong."""
+    if isinstance(axis, Integral) and -X.ndim <= axis < X.ndim:
+        return int(axis)
+    raise ValueError(
+        f"{parameter}={axis!r} is no dimension of {name}, which has {X.ndim}, of shape "
+        f"{tuple(X.shape)}: give a whole number from 0 to {X.ndim - 1}, or the name of a dimension "
+        "of a DataArray."
+    )
+
+
+def check_whole(value: Any, name: str, lowest: int = 1) -> int:
+    """Return a whole number of at least `lowest`, or say what is wrong with it."""
+    if isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= lowest:
+        return int(value)
+    raise ValueError(f"{name}={value!r} must be a whole number of at least {lowest}.")
+
+
 def check_same_grid(obs: Any, sim: Any, names: tuple[str, str] = ("obs", "sim")) -> None:
     """Raise unless two cubes share their grid, and their calendar and units where they say.
 
@@ -196,18 +217,21 @@ def check_same_grid(obs: Any, sim: Any, names: tuple[str, str] = ("obs", "sim"))
 
 
 def _check_same_places(obs: Any, sim: Any, dims: Any, names: tuple[str, str]) -> None:
-    """Raise where two DataArrays give a dimension different numbers as coordinates."""
+    """Raise where two DataArrays give their cells different numbers as coordinates."""
     a, b = names
-    for dim in dims:
-        if dim not in obs.coords or dim not in sim.coords:
+    for key, known in obs.coords.items():
+        of_cells = key in dims or kind_of(obs, key) in ("y", "x")
+        if not of_cells or not known.ndim or key not in sim.coords or not {*known.dims} <= {*dims}:
             continue
-        u, v = np.asarray(obs[dim]), np.asarray(sim[dim])
+        u = np.asarray(known)
+        v = np.asarray(sim[key].transpose(*known.dims, missing_dims="ignore"))
         numbers = u.dtype.kind in "fiu" and v.dtype.kind in "fiu" and u.size > 0
-        if numbers and u.shape == v.shape and not np.allclose(u, v):
+        if numbers and u.shape == v.shape and not same_labels(u, v):
+            first, last, there, end = u.flat[0], u.flat[-1], v.flat[0], v.flat[-1]
             raise ValueError(
-                f"{a} and {b} lie on different grids: coordinate {dim!r} runs "
-                f"{u[0]:g}..{u[-1]:g} in {a} and {v[0]:g}..{v[-1]:g} in {b}. "
-                "Regrid or crop one of them."
+                f"{a} and {b} lie on different grids: coordinate {key!r} runs "
+                f"{first:g}..{last:g} in {a} and {there:g}..{end:g} in {b}. Regrid or crop one of "
+                f"them, or drop the coordinate with {b}.drop_vars({key!r}) where it is wrong."
             )
 
 
@@ -228,15 +252,19 @@ def check_same_cases(obs: Any, sim: Any, names: tuple[str, str] = ("obs", "sim")
     check_same_units(obs, sim, names)
     if not (hasattr(obs, "dims") and hasattr(sim, "dims")):
         return
-    a, b = names
     _check_same_calendar(obs, sim, names)
-    shared = [d for d in obs.dims if d in sim.dims]
-    _check_same_places(obs, sim, shared, names)
-    for dim in shared:
+    check_same_labels(obs, sim, [d for d in obs.dims if d in sim.dims], names)
+
+
+def check_same_labels(obs: Any, sim: Any, dims: Any, names: tuple[str, str]) -> None:
+    """Raise where two DataArrays have other numbers or times along some dimensions of both."""
+    a, b = names
+    _check_same_places(obs, sim, dims, names)
+    for dim in dims:
         if dim not in obs.coords or dim not in sim.coords:
             continue
         u, v = np.asarray(obs[dim]), np.asarray(sim[dim])
-        times = [w.dtype.kind == "M" or hasattr(w.flat[0], "calendar") for w in (u, v) if w.size]
+        times = [w.dtype.kind in "mM" or hasattr(w.flat[0], "calendar") for w in (u, v) if w.size]
         if len(times) == 2 and all(times) and u.shape == v.shape and np.any(u != v):
             raise ValueError(
                 f"{a} and {b} are of different times: {dim!r} runs {str(u[0])[:16]} to "

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skdiffuse.metrics.arrays import blocks, check_same_grid, like
+from skdiffuse.metrics.by_name import samples_by_name
 from skdiffuse.metrics.readings import more_or_less, per_cent
 from skdiffuse.metrics.score import Score, Statistic, register
 from skdiffuse.metrics.weights import weighted_sum
@@ -61,6 +62,7 @@ def mean_map(X: Any, name: str = "X", weights: Any = None) -> np.ndarray:
     return map_of_sums(map_sums(X, name, weights))
 
 
+@samples_by_name("sim")
 def mean_normalised_bias(obs: Any, sim: Any, *, weights: Any = None) -> ArrayOrDataArray:
     """Return the map of the mean-normalised bias, ``mean(sim) / mean(obs) - 1``.
 
@@ -105,6 +107,7 @@ def mean_normalised_bias(obs: Any, sim: Any, *, weights: Any = None) -> ArrayOrD
     return like(cell, bias, "mean_normalised_bias", "1")
 
 
+@samples_by_name("sim")
 def bias_summary(obs: Any, sim: Any, *, weights: Any = None) -> BiasSummary:
     """Summarise the map of the mean-normalised bias.
 
@@ -164,6 +167,7 @@ def _bias_of_maps(a: np.ndarray, b: np.ndarray) -> float:
     return relative_bias(a.mean(), b.mean()) if a.size else float("nan")
 
 
+@samples_by_name("sim")
 def mean_bias(obs: Any, sim: Any, *, weights: Any = None) -> float:
     """Return the relative bias of the domain mean, ``mean(sim) / mean(obs) - 1``.
 
@@ -185,6 +189,7 @@ def _map_error_of_maps(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(b - a).mean() / a.mean()) if a.size and a.mean() > 0 else float("nan")
 
 
+@samples_by_name("sim")
 def map_error(obs: Any, sim: Any, *, weights: Any = None) -> float:
     """Return how far the map of mean rain is off, as a share of the mean.
 
@@ -208,6 +213,7 @@ def map_error(obs: Any, sim: Any, *, weights: Any = None) -> float:
     return _defined(_map_error_of_maps(mean_map(obs, "obs"), mean_map(sim, "sim", weights)))
 
 
+@samples_by_name("sim")
 def pattern_correlation(obs: Any, sim: Any, *, weights: Any = None) -> float:
     """Return the correlation between the observed and the simulated map of mean rain.
 
@@ -225,6 +231,7 @@ def pattern_correlation(obs: Any, sim: Any, *, weights: Any = None) -> float:
     return _correlation(mean_map(obs, "obs"), mean_map(sim, "sim", weights))
 
 
+@samples_by_name("sim", "other")
 def bias_pattern_correlation(obs: Any, sim: Any, other: Any, *, weights: Any = None) -> float:
     """Return the correlation between the bias maps of two simulations.
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skdiffuse.metrics.arrays import check_same_grid
+from skdiffuse.cubes.alignment import align_grid
+from skdiffuse.metrics.arrays import check_same_grid, check_whole
 from skdiffuse.metrics.permutation import permutation_test
 from skdiffuse.metrics.score import Score, Statistic, chosen_scores
 from skdiffuse.metrics.sequences import each_sequence
@@ -183,8 +184,11 @@ def scorecard(
     if twice:
         raise ValueError(f"Names must differ between sims and baselines; repeated: {sorted(twice)}")
     everyone = {**sims, **baselines}
+    if n_frames is not None:
+        check_whole(n_frames, "n_frames")
     for name, sim in everyone.items():
-        check_same_grid(obs, sim, ("obs", name))
+        obs, everyone[name] = align_grid(obs, sim, ("time", "y", "x"), ("obs", name))
+        check_same_grid(obs, everyone[name], ("obs", name))
     if n_frames is None:
         lengths = [np.shape(X)[1] for X in (obs, *everyone.values()) if np.ndim(X) == 4]
         shortest = min(np.shape(X)[-3] for X in (obs, *everyone.values()))

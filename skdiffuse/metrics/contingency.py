@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skdiffuse.metrics.arrays import check_same_cases, lazy_or_numpy, paired_blocks
+from skdiffuse.metrics.by_name import cases_by_name
 from skdiffuse.metrics.weights import refuse_weights
 
 
@@ -68,6 +69,7 @@ def _ratio(a: float, b: float) -> float:
     return a / b if b else float("nan")
 
 
+@cases_by_name("sim", members=False)
 def contingency_table(obs: Any, sim: Any, threshold: float) -> ContingencyTable:
     """Count hits, misses, false alarms and correct negatives of "at least `threshold` mm/h".
 

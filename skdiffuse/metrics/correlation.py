@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from scipy import fft
 
-from skdiffuse.metrics.arrays import check_ndim, frames_with_next
+from skdiffuse.metrics.arrays import check_ndim, check_whole, frames_with_next
+from skdiffuse.metrics.by_name import samples_by_name
 from skdiffuse.metrics.weights import weighted_sum
 
 
@@ -48,6 +49,7 @@ def _means(sums: np.ndarray) -> np.ndarray:
         return np.array([1.0, *(sums[0] / sums[1])])
 
 
+@samples_by_name(axes=("time", "y", "x"))
 def autocorrelation(X: Any, max_lag: int = 1, *, weights: Any = None) -> np.ndarray:
     """Return the mean correlation between frames some steps apart, of ``log(1 + r)``.
 
@@ -77,6 +79,7 @@ def autocorrelation(X: Any, max_lag: int = 1, *, weights: Any = None) -> np.ndar
     >>> autocorrelation(still, max_lag=2).round(6)
     array([1., 1., 1.])
     """
+    max_lag = check_whole(max_lag, "max_lag")
 
     def sums(part: Any) -> np.ndarray:
         pairs: list[list[float]] = [[] for _ in range(max_lag)]
@@ -111,6 +114,7 @@ def _moved(a: np.ndarray, dy: int, dx: int) -> np.ndarray:
     return out
 
 
+@samples_by_name(axes=("time", "y", "x"))
 def lagrangian_autocorrelation(X: Any, max_lag: int = 1, *, weights: Any = None) -> np.ndarray:
     """Return the correlation between frames some steps apart, moving with the rain.
 
@@ -143,6 +147,7 @@ def lagrangian_autocorrelation(X: Any, max_lag: int = 1, *, weights: Any = None)
     >>> lagrangian_autocorrelation(moving, max_lag=2).round(6)
     array([1., 1., 1.])
     """
+    max_lag = check_whole(max_lag, "max_lag")
 
     def sums(part: Any) -> np.ndarray:
         pairs: list[list[float]] = [[] for _ in range(max_lag)]

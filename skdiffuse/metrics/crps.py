@@ -8,7 +8,14 @@ from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 
-from skdiffuse.metrics.arrays import check_same_cases, lazy_or_numpy, like, paired_blocks
+from skdiffuse.cubes.alignment import align_cases
+from skdiffuse.metrics.arrays import (
+    check_same_cases,
+    lazy_or_numpy,
+    like,
+    paired_blocks,
+    place_of,
+)
 from skdiffuse.metrics.score import Score, Statistic, register
 from skdiffuse.metrics.weights import refuse_weights
 from skdiffuse.runtime.array_types import ArrayOrDataArray
@@ -51,21 +58,21 @@ def _sort_members(x: np.ndarray) -> None:
         x[i] = low
 
 
-def check_ensemble(obs: Any, ens: Any, axis: int | str) -> tuple[Any, Any]:
+def check_ensemble(obs: Any, ens: Any, axis: int | str | None) -> tuple[Any, Any]:
     """Return obs and ens (members first) as NumPy or dask arrays whose shapes agree."""
     refuse_weights(obs=obs, ens=ens)
+    obs, ens, axis = align_cases(obs, ens, axis)
     check_same_cases(obs, ens, ("obs", "ens"))
     if isinstance(axis, str):
         if axis not in getattr(ens, "dims", ()):
             raise ValueError(
                 f"ens has no dimension {axis!r}; it has {getattr(ens, 'dims', np.shape(ens))}."
             )
-        place: int = ens.dims.index(axis)
-    else:
-        place = axis
+        axis = ens.dims.index(axis)
     y, x = lazy_or_numpy(obs, "obs"), lazy_or_numpy(ens, "ens")
     if x.ndim == 0:
         raise ValueError("ens must have a member axis; got a scalar.")
+    place = place_of(axis, "axis", x, "ens")
     x = np.moveaxis(x, place, 0)
     if x.shape[1:] != y.shape:
         raise ValueError(

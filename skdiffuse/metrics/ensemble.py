@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from numbers import Real
 from typing import Any, Literal, NamedTuple, TypeAlias, overload
 
 import numpy as np
 
-from skdiffuse.metrics.arrays import like, paired_blocks
+from skdiffuse.cubes.alignment import align_cases
+from skdiffuse.metrics.arrays import check_whole, like, paired_blocks
 from skdiffuse.metrics.bias import relative_bias
 from skdiffuse.metrics.crps import NOTHING_TO_SCORE, check_ensemble, mean_of_valid, ratio
 from skdiffuse.metrics.score import Score, Statistic, register
@@ -22,7 +24,8 @@ def _score_fields(
     obs: Any, ens: Any, axis: int | str, average: bool, name: str, units: str, score: _FieldScore
 ) -> float | ArrayOrDataArray:
     """Apply ``score(fields, members, known)`` to blocks of fields (n, y, x), gaps set to 0."""
-    y, x = check_ensemble(obs, ens, axis)
+    obs, ens, place = align_cases(obs, ens, axis, ("y", "x"))
+    y, x = check_ensemble(obs, ens, place)
     if y.ndim < 2:
         raise ValueError(f"obs must have shape (..., y, x); got {y.shape}.")
     out = np.empty(y.shape[:-2])
@@ -158,8 +161,9 @@ def variogram_score(
     >>> variogram_score(np.eye(4), np.eye(4)[None])
     0.0
     """
-    if not p > 0:
-        raise ValueError(f"p must be positive; got {p}.")
+    if not (isinstance(p, Real) and p > 0):
+        raise ValueError(f"p must be a positive number; got {p!r}.")
+    max_lag = check_whole(max_lag, "max_lag")
 
     def score(y: np.ndarray, x: np.ndarray, known: np.ndarray) -> np.ndarray:
         ny, nx = y.shape[-2:]
@@ -278,6 +282,8 @@ def spread_skill(
     >>> round(float(spread_skill(obs, ens).ratio), 1)
     1.0
     """
+    if n_bins is not None:
+        n_bins = check_whole(n_bins, "n_bins")
     y, x = check_ensemble(obs, ens, axis)
     m = len(x)
     if m < 2:
@@ -292,7 +298,12 @@ def spread_skill(
     variance, squared = np.concatenate(parts, axis=1)
     if variance.size == 0:
         raise ValueError(NOTHING_TO_SCORE)
-    bins = np.array_split(np.argsort(variance, kind="stable"), int(n_bins))
+    if n_bins > variance.size:
+        raise ValueError(
+            f"n_bins={n_bins} is more than the {variance.size} cells known in obs and in all "
+            "members: give fewer bins."
+        )
+    bins = np.array_split(np.argsort(variance, kind="stable"), n_bins)
     spread = np.sqrt([variance[part].mean() for part in bins])
     error = np.sqrt([squared[part].mean() for part in bins])
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -9,9 +9,16 @@ from scipy.optimize import minimize
 from scipy.stats import genextreme, genpareto
 from sklearn.utils import check_random_state
 
-from skdiffuse.metrics.arrays import blocks, check_ndim
+from skdiffuse.metrics.arrays import blocks, check_ndim, check_whole
+from skdiffuse.metrics.by_name import samples_by_name
 from skdiffuse.metrics.quantiles import _quantiles
-from skdiffuse.metrics.weights import amount, weighted_sum, weighted_values, weights_of
+from skdiffuse.metrics.weights import (
+    amount,
+    sequences_first,
+    weighted_sum,
+    weighted_values,
+    weights_of,
+)
 
 
 class ReturnLevels(NamedTuple):
@@ -165,6 +172,7 @@ def _weighted_fit(
     return parameters(minimize(loss, x, method="Nelder-Mead", options=options).x)
 
 
+@samples_by_name()
 def tail_dependence(X: Any, distance: int, *, level: float = 0.99, weights: Any = None) -> float:
     """Return how often a cell is extreme given that another some cells away is.
 
@@ -193,6 +201,7 @@ def tail_dependence(X: Any, distance: int, *, level: float = 0.99, weights: Any 
     0.1
     """
     check_ndim(X, 2, "X")
+    distance = check_whole(distance, "distance")
     shortest = min(np.shape(X)[-2:])
     if not 1 <= distance < shortest:
         raise ValueError(f"distance must lie between 1 and {shortest - 1}; got {distance}.")
@@ -216,6 +225,7 @@ def tail_dependence(X: Any, distance: int, *, level: float = 0.99, weights: Any 
     return float(both / extreme) if extreme else float("nan")
 
 
+@samples_by_name()
 def areal_reduction_factor(
     X: Any, size: int, *, level: float = 0.999, weights: Any = None
 ) -> float:
@@ -246,9 +256,11 @@ def areal_reduction_factor(
     1.0
     """
     check_ndim(X, 2, "X")
+    size = check_whole(size, "size")
     ny, nx = np.shape(X)[-2:]
     if not 1 <= size <= min(ny, nx):
         raise ValueError(f"size must lie between 1 and {min(ny, nx)}; got {size}.")
+    X = sequences_first(X, weights, item_ndim=2)
     w = weights_of(X, weights)
     cells, means = [], []
     for block in blocks(X, item_ndim=2):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skdiffuse.cubes.alignment import align_cases
 from skdiffuse.metrics.arrays import check_same_cases, to_numpy
 from skdiffuse.metrics.climate_scores import ScorecardEntry, entry_of, verdict
 from skdiffuse.metrics.score import REGISTRY, Score, chosen_scores
@@ -109,6 +110,8 @@ def forecast_scorecard(
     if len(everyone) < len(ensembles) + len(baselines):
         raise ValueError("Names must differ between ensembles and baselines.")
     thresholds = tuple(float(t) for t in np.atleast_1d(thresholds))
+    for name, ens in everyone.items():
+        obs, everyone[name], _ = align_cases(obs, ens, 0, ("time", "y", "x"), ("obs", name))
     if np.ndim(obs) != 4:
         raise ValueError(f"obs must have shape (n, time, y, x); got {np.shape(obs)}.")
     for name, ens in everyone.items():

@@ -205,6 +205,8 @@ def _masses(obs: Any, sim: Any, bins: Any, weights: Any) -> tuple[np.ndarray, np
 
 def _jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
     middle = (p + q) / 2
+    if np.isnan(middle).any():
+        return float("nan")
 
     def relative_entropy(a: np.ndarray) -> float:
         positive = a > 0

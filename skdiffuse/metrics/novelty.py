@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skdiffuse.metrics.arrays import check_same_grid, to_numpy
+from skdiffuse.metrics.arrays import check_same_grid, check_whole, to_numpy
+from skdiffuse.metrics.by_name import samples_by_name
 
 
 class NearestDistance(NamedTuple):
@@ -24,6 +25,7 @@ class NearestDistance(NamedTuple):
     index: np.ndarray  # type: ignore[assignment]  # hides the method of tuples
 
 
+@samples_by_name("train", axes=("time", "y", "x"))
 def nearest_training_distance(sim: Any, train: Any, *, chunk: int = 256) -> NearestDistance:
     """Find the training sequence nearest to each sample: is the model copying?
 
@@ -36,7 +38,8 @@ def nearest_training_distance(sim: Any, train: Any, *, chunk: int = 256) -> Near
     Parameters
     ----------
     sim : array-like of shape (n_samples, time, y, x)
-        Samples, or held-out observations, in mm/h. NaN counts as dry.
+        Samples, or held-out observations, in mm/h. Missing cells count as dry; a sequence of
+        which nothing is known has the distance NaN, and is nearest to none.
     train : array-like of shape (n_train, time, y, x)
         Training sequences in mm/h.
     chunk : int, default=256
@@ -51,6 +54,7 @@ def nearest_training_distance(sim: Any, train: Any, *, chunk: int = 256) -> Near
     >>> found.index, found.distance.round(6)
     (array([7, 3]), array([0., 0.]))
     """
+    chunk = check_whole(chunk, "chunk")
     check_same_grid(sim, train, ("sim", "train"))
     if np.shape(sim)[1:] != np.shape(train)[1:]:
         raise ValueError(
@@ -58,20 +62,24 @@ def nearest_training_distance(sim: Any, train: Any, *, chunk: int = 256) -> Near
             f"{np.shape(train)[1:]}."
         )
 
-    def flat(X: Any, name: str) -> np.ndarray:
-        X = np.log1p(np.maximum(np.nan_to_num(to_numpy(X, name)), 0)).astype(np.float64)
-        return X.reshape(len(X), -1)
+    def flat(X: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
+        X = to_numpy(X, name).reshape(len(X), -1)
+        rates = np.log1p(np.maximum(np.nan_to_num(X), 0)).astype(np.float64)
+        return rates, np.isnan(X).all(axis=1)
 
-    a = flat(sim, "sim")
+    a, unknown = flat(sim, "sim")
     best = np.full(len(a), np.inf)
     index = np.zeros(len(a), dtype=np.intp)
     norm = np.einsum("ij,ij->i", a, a)
     for start in range(0, len(train), chunk):
-        b = flat(train[start : start + chunk], "train")
+        b, missing = flat(train[start : start + chunk], "train")
         # |a - b|^2 by one matrix product; the winner is measured again, without cancellation.
         squared = norm[:, None] - 2 * a @ b.T + np.einsum("ij,ij->i", b, b)
+        squared[:, missing] = np.inf
         here = squared.argmin(axis=1)
         distance = np.sqrt(np.mean((a - b[here]) ** 2, axis=1))
+        distance[missing[here]] = np.inf
         nearer = distance < best
         best[nearer], index[nearer] = distance[nearer], here[nearer] + start
+    best[unknown | np.isinf(best)] = np.nan
     return NearestDistance(best, index)

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from skdiffuse.metrics.arrays import check_same_grid, to_numpy
+from skdiffuse.metrics.arrays import check_same_cases, check_same_grid, to_numpy
+from skdiffuse.metrics.by_name import cases_by_name
 
 
 class SAL(NamedTuple):
@@ -44,6 +45,7 @@ def _objects(field: np.ndarray, threshold: float) -> tuple[np.ndarray, float, fl
     return centre, float(mass @ volume / mass.sum()), float(mass @ away / mass.sum())
 
 
+@cases_by_name("sim", members=False, axes=("y", "x"))
 def sal(obs: Any, sim: Any, *, threshold: float | None = None) -> SAL:
     """Return structure, amplitude and location errors of one forecast field.
 
@@ -77,6 +79,7 @@ def sal(obs: Any, sim: Any, *, threshold: float | None = None) -> SAL:
     (True, 0.0, 0.177)
     """
     check_same_grid(obs, sim)
+    check_same_cases(obs, sim)
     a, b = (to_numpy(X, n).astype(np.float64) for X, n in ((obs, "obs"), (sim, "sim")))
     if a.ndim != 2 or b.ndim != 2:
         raise ValueError(f"obs and sim must be single fields (y, x); got {a.shape} and {b.shape}.")

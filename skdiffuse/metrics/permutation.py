@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils import check_random_state
 
-from skdiffuse.metrics.uncertainty import block_weights, blocks_of, check_blocks, or_undefined
+from skdiffuse.metrics.uncertainty import (
+    align_units,
+    block_weights,
+    blocks_of,
+    check_blocks,
+    check_resampling,
+    or_undefined,
+)
 from skdiffuse.metrics.weights import effective_sample_size, with_weights
 
 
@@ -24,7 +31,8 @@ class PermutationResult(NamedTuple):
     low, high : float
         The range it then has with the confidence asked for.
     p_value : float
-        Probability of a score at least as far out, on either side, without any difference.
+        Probability of a score at least as far out, on either side, without any difference; NaN
+        where the score is undefined.
     n : int
         Number of blocks in the smaller sample.
     """
@@ -87,6 +95,8 @@ def permutation_test(
     >>> test.value > test.high, test.p_value < 0.01
     (True, True)
     """
+    check_resampling(n_resamples, confidence)
+    obs, sim = align_units(obs, (sim,), False, block_length, ["obs", "sim"])
     a, b = blocks_of(obs, block_length, "obs"), blocks_of(sim, block_length, "sim")
     if a.shape[1:] != b.shape[1:]:
         raise ValueError(
@@ -114,9 +124,9 @@ def permutation_test(
             "events). Give more sequences, or a lower threshold."
         )
     draws = draws[~np.isnan(draws)]
-    if draws.size == 0:
+    if draws.size == 0 or np.isnan(value):
         nan = float("nan")
-        return PermutationResult(value, nan, nan, nan, 1.0, min(len(a), len(b)))
+        return PermutationResult(value, nan, nan, nan, nan, min(len(a), len(b)))
     low, expected, high = np.quantile(draws, [(1 - confidence) / 2, 0.5, (1 + confidence) / 2])
     # Equal tails, since scores are skewed: a deficit ends at 1 and has no end below. Rounding
     # must not tell equal scores apart.

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skdiffuse.metrics.arrays import paired_blocks
+from skdiffuse.metrics.arrays import check_whole, paired_blocks
 from skdiffuse.metrics.crps import NOTHING_TO_SCORE, check_ensemble, ratio
 from skdiffuse.metrics.score import Score, Statistic, register
 
@@ -253,6 +253,7 @@ def reliability_curve(
     ReliabilityCurve(probability=array([0. , 0.5, 1. ]), frequency=array([0., 1., 1.]),
     count=array([1, 1, 1]))
     """
+    n_bins = check_whole(n_bins, "n_bins")
     p, seen, cells = counts_by_probability(obs, ens, threshold, axis=axis)
     place = probability_classes(p, n_bins)
     sums = np.array([np.bincount(place, weights=w) for w in (p * cells, seen, cells)])

@@ -234,7 +234,10 @@ def quantiles_of_counts(counts: np.ndarray, levels: Any) -> np.ndarray:
     >>> quantiles_of_counts(fine_counts(np.arange(1, 1001) / 10), [0.5, 0.9]).round(1)
     array([50.1, 90.1])
     """
-    return np.exp(np.interp(levels, np.cumsum(shares(counts)), np.log(_FINE_EDGES)))
+    reached = np.cumsum(shares(counts))
+    if np.isnan(reached).any():  # of no value there is no quantile
+        return np.full(np.shape(levels), np.nan)
+    return np.exp(np.interp(levels, reached, np.log(_FINE_EDGES)))
 
 
 def _extremes_of_counts(counts: np.ndarray, n: float) -> np.ndarray:

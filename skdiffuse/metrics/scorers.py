@@ -19,7 +19,7 @@ from skdiffuse.metrics.score import (
     score_of_function,
 )
 from skdiffuse.metrics.sequences import windows
-from skdiffuse.metrics.weights import takes_weights, weights_of
+from skdiffuse.metrics.weights import carries_weights, takes_weights
 from skdiffuse.runtime.array_types import RandomStateLike
 
 Metric = Callable[..., float]
@@ -72,7 +72,7 @@ class _Scorer:
     def _apply(self, obs: Any, sim: Any) -> Any:
         if self.parts is not None:
             return {name: part._apply(obs, sim) for name, part in self.parts.items()}
-        weighted = any(weights_of(X) is not None for X in (obs, sim))
+        weighted = any(carries_weights(X) for X in (obs, sim))
         if weighted and not takes_weights(self.function):
             raise ValueError(
                 f"{getattr(self.function, '__name__', self.function)} takes no weights, and the "
@@ -116,7 +116,7 @@ class _SampleScorer(_Scorer):
 
     def _draw(self, estimator: Any, X: Any) -> tuple[Any, Any]:
         drawn = self._call(estimator, "sample", self.n_samples, **self.options)
-        if self.options.get("rare") and weights_of(drawn) is None:
+        if self.options.get("rare") and not carries_weights(drawn):
             raise ValueError(
                 f"rare={self.options['rare']!r} draws rare weather more often, and NumPy arrays "
                 "cannot say how often: fit the model on a DataArray, whose samples carry weights."

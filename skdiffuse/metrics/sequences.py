@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from skdiffuse.metrics.arrays import blocks, to_numpy
+from skdiffuse.cubes.layout import ordered
+from skdiffuse.metrics.arrays import blocks, check_whole, to_numpy
 
 
 def windows(X: Any, n_frames: int | None) -> Iterator[Any]:
@@ -32,6 +33,9 @@ def windows(X: Any, n_frames: int | None) -> Iterator[Any]:
     >>> [w[:, 0, 0].tolist() for w in windows(np.arange(5.0).reshape(5, 1, 1), 2)]
     [[0.0, 1.0], [2.0, 3.0]]
     """
+    if n_frames is not None:
+        check_whole(n_frames, "n_frames")
+    X = ordered(X)
     if np.ndim(X) == 4:
         if n_frames is not None and np.shape(X)[1] < n_frames:
             raise ValueError(
@@ -74,6 +78,7 @@ def sequences_of(X: Any, n_frames: int | None) -> np.ndarray:
     >>> sequences_of(np.zeros((7, 4, 4)), 3).shape
     (2, 3, 4, 4)
     """
+    X = ordered(X)
     if np.ndim(X) == 4:
         return to_numpy(X if n_frames is None else X[:, :n_frames])
     return np.concatenate(
@@ -83,6 +88,8 @@ def sequences_of(X: Any, n_frames: int | None) -> np.ndarray:
 
 def each_sequence(X: Any, n_frames: int) -> Iterator[np.ndarray]:
     """Yield the sequences (time, y, x) one by one; of a lazy cube a block is loaded at a time."""
+    check_whole(n_frames, "n_frames")
+    X = ordered(X)
     if np.ndim(X) == 4:
         for block in blocks(X[:, :n_frames], item_ndim=3):
             yield from block

@@ -6,7 +6,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from skdiffuse.metrics.arrays import check_same_grid, lazy_or_numpy, paired_blocks
+from skdiffuse.metrics.arrays import (
+    check_same_cases,
+    check_same_grid,
+    lazy_or_numpy,
+    paired_blocks,
+    place_of,
+)
+from skdiffuse.metrics.by_name import cases_by_name
 from skdiffuse.metrics.score import Score, Statistic, register
 from skdiffuse.metrics.weights import refuse_weights
 
@@ -117,6 +124,7 @@ def fss_of_sums(misses: np.ndarray, squares: np.ndarray) -> np.ndarray:
         return np.clip(1 - np.divide(misses, squares), 0.0, 1.0)
 
 
+@cases_by_name("sim", "member_axis", axes=("y", "x"), members=False)
 def fss(
     obs: Any,
     sim: Any,
@@ -175,8 +183,12 @@ def fss(
     """
     refuse_weights(obs=obs, sim=sim)
     check_same_grid(obs, sim)
+    check_same_cases(obs, sim)
     a, b = lazy_or_numpy(obs, "obs"), lazy_or_numpy(sim, "sim")
-    b = b[None] if member_axis is None else np.moveaxis(b, member_axis, 0)
+    if member_axis is None:
+        b = b[None]
+    else:
+        b = np.moveaxis(b, place_of(member_axis, "member_axis", b, "sim"), 0)
     if b.shape[b.ndim - a.ndim :] != a.shape or b.ndim <= a.ndim:
         raise ValueError(
             f"sim must end in the shape of obs, {a.shape}, beside its member axis; got "

@@ -11,7 +11,8 @@ from scipy import fft
 from scipy.signal import get_window
 from scipy.sparse import csr_array
 
-from skdiffuse.metrics.arrays import blocks, check_ndim, whole_series
+from skdiffuse.metrics.arrays import blocks, check_ndim, check_whole, whole_series
+from skdiffuse.metrics.by_name import samples_by_name
 from skdiffuse.metrics.weights import weighted_sum
 
 Missing = Literal["drop", "zero"]
@@ -71,11 +72,10 @@ def _frames(X: Any, missing: Missing) -> Iterator[tuple[np.ndarray, np.ndarray]]
             position += len(chunk)
             bad = np.isnan(chunk)
             if bad.any():
-                if missing == "zero":
-                    chunk = np.where(bad, chunk.dtype.type(0), chunk)
-                else:
-                    usable = ~bad.any(axis=(1, 2))
-                    chunk, places = chunk[usable], places[usable]
+                # A frame of which nothing is known is not dry: it is left out in any case.
+                usable = ~(bad.all if missing == "zero" else bad.any)(axis=(1, 2))
+                chunk, places = chunk[usable], places[usable]
+                chunk = np.where(bad[usable], chunk.dtype.type(0), chunk)
             if len(chunk):
                 yield chunk, places
 
@@ -87,6 +87,7 @@ def _refuse_none(count: float) -> None:
         )
 
 
+@samples_by_name()
 def spatial_psd(
     X: Any,
     *,
@@ -120,7 +121,8 @@ def spatial_psd(
         field that is not periodic; without it the jump across the border leaks as k^-2. The
         field's mean is set aside first and the taper has unit mean square.
     missing : {"drop", "zero"}, default="drop"
-        Leave out frames with missing values, or count missing as dry.
+        Leave out frames with missing values, or count missing cells of the others as dry. Frames
+        of which nothing is known are left out in any case.
     average : bool, default=True
         Average the spectra of all frames (before any logarithm), or return one a frame.
     weights : array-like of shape (n,), default=None
@@ -206,6 +208,7 @@ def spatial_psd(
     return PowerSpectrum(k, P.reshape((*np.shape(X)[:-2], k.size)))
 
 
+@samples_by_name(axes=("time", "y", "x"))
 def temporal_psd(
     X: Any,
     *,
@@ -232,7 +235,8 @@ def temporal_psd(
         A name known to `scipy.signal.get_window` that tapers each window after its mean is set
         aside; by default none.
     missing : {"drop", "zero"}, default="drop"
-        Leave out the cells of a window that have missing values, or count missing as dry.
+        Leave out the cells of a window that have missing values, or count missing frames of
+        the others as dry. Cells of which nothing is known are left out in any case.
     weights : array-like of shape (n,), default=None
         What each sequence (entry of the first dimension) counts; by default the coordinate
         ``weight`` of a DataArray that carries one, and else all alike.
@@ -254,7 +258,7 @@ def temporal_psd(
     if missing not in ("drop", "zero"):
         raise ValueError(f"missing must be 'drop' or 'zero'; got {missing!r}.")
     T = np.shape(X)[-3]
-    n = T if n_frames is None else int(n_frames)
+    n = T if n_frames is None else check_whole(n_frames, "n_frames")
     if not 1 <= n <= T:
         raise ValueError(f"n_frames must lie between 1 and the {T} frames of X; got {n_frames}.")
     taper = 1.0
@@ -270,10 +274,8 @@ def temporal_psd(
                 series = sequence[start : start + n].reshape(n, -1).astype(np.float64)
                 bad = np.isnan(series)
                 if bad.any():
-                    if missing == "zero":
-                        series[bad] = 0.0
-                    else:
-                        series = series[:, ~bad.any(axis=0)]
+                    usable = ~(bad.all if missing == "zero" else bad.any)(axis=0)
+                    series = np.where(bad, 0.0, series)[:, usable]
                 if window is not None:
                     mean = series.mean(axis=0)
                     zero += np.sum(mean**2)

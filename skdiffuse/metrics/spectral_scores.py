@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from skdiffuse.metrics.arrays import check_same_units
+from skdiffuse.cubes.layout import ordered
+from skdiffuse.metrics.arrays import check_same_grid, check_same_units
+from skdiffuse.metrics.by_name import samples_by_name
 from skdiffuse.metrics.readings import more_or_less
 from skdiffuse.metrics.score import Score, Statistic, register
 from skdiffuse.metrics.spectra import (
@@ -31,9 +33,11 @@ def _both_spectra(
                 "obs and sim need fields of one size to compare spatial spectra; got "
                 f"{np.shape(obs)[-2:]} and {np.shape(sim)[-2:]}."
             )
+        check_same_grid(obs, sim)
         last = last_whole_ring(*np.shape(obs)[-2:])
         P, Q = spatial_psd(obs, **options).P, spatial_psd(sim, weights=weights, **options).P
     elif kind == "temporal":
+        obs, sim = ordered(obs, name="obs"), ordered(sim, name="sim")
         lengths = [np.shape(X)[-3] for X in (obs, sim) if np.ndim(X) >= 3]
         options = {"n_frames": min(lengths, default=None), **options}
         P, Q = temporal_psd(obs, **options).P, temporal_psd(sim, weights=weights, **options).P
@@ -62,6 +66,7 @@ def _missing_power(P: np.ndarray, Q: np.ndarray, above: float = 0.5) -> float:
     return float(1 - Q[start:].sum() / power) if power > 0 else float("nan")
 
 
+@samples_by_name("sim")
 def log_spectral_distance(
     obs: Any, sim: Any, *, kind: SpectrumKind = "spatial", weights: Any = None, **options: Any
 ) -> float:
@@ -98,6 +103,7 @@ def log_spectral_distance(
     return distance
 
 
+@samples_by_name("sim")
 def power_deficit(
     obs: Any,
     sim: Any,
@@ -144,13 +150,18 @@ def power_deficit(
 
 
 def _power_sums(
-    X: np.ndarray, psd: Callable[..., PowerSpectrum], whole: np.ndarray, last: int
+    X: np.ndarray, psd: Callable[..., PowerSpectrum], axes: tuple[int, ...], last: int
 ) -> np.ndarray | None:
-    """Sums of the power of whole frames (or series), and their number; below, of all of them."""
+    """Sums of the power of whole frames (or series), and their number; below, of all of them.
+
+    Of all of which anything is known: what is missing altogether is not dry.
+    """
     if last < 1:
         return None
+    gaps = np.isnan(X)
+    whole, known = ~gaps.any(axis=axes), ~gaps.all(axis=axes)
     rows = np.zeros((2, last + 1))
-    for row, n, missing in zip(rows, (whole.sum(), whole.size), ("drop", "zero"), strict=True):
+    for row, n, missing in zip(rows, (whole.sum(), known.sum()), ("drop", "zero"), strict=True):
         if n:
             row[:] = [*psd(X, missing=missing).P[1 : last + 1] * n, n]
         if whole.all():
@@ -160,17 +171,17 @@ def _power_sums(
 
 
 def _spatial_sums(X: np.ndarray) -> np.ndarray | None:
-    whole = ~np.isnan(X).any(axis=(1, 2))
-    return _power_sums(X, spatial_psd, whole, last_whole_ring(*X.shape[1:]))
+    return _power_sums(X, spatial_psd, (1, 2), last_whole_ring(*X.shape[1:]))
 
 
 def _temporal_sums(X: np.ndarray) -> np.ndarray | None:
-    return _power_sums(X, temporal_psd, ~np.isnan(X).any(axis=0), len(X) // 2)
+    return _power_sums(X, temporal_psd, (0,), len(X) // 2)
 
 
 def _whole_or_all(tables: list[np.ndarray]) -> list[np.ndarray]:
     """Take the sums of whole frames; where a sample has none, dry stands in for what misses."""
-    row = 0 if all(table[:, 0, -1].any() for table in tables) else 1
+    known = [table for table in tables if table[:, 1, -1].any()]
+    row = 0 if all(table[:, 0, -1].any() for table in known) else 1
     return [table[:, row] for table in tables]
 
 

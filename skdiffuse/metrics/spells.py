@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from skdiffuse.metrics.arrays import check_ndim, whole_series
+from skdiffuse.metrics.by_name import samples_by_name
 from skdiffuse.metrics.weights import weighted_sum
 
 
@@ -28,6 +29,7 @@ class SpellLengths(NamedTuple):
     mean: float
 
 
+@samples_by_name(axes=("time", "y", "x"))
 def spell_lengths(
     X: Any,
     *,

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import fft
 
-from skdiffuse.metrics.arrays import blocks, check_ndim, frames_with_next
+from skdiffuse.metrics.arrays import blocks, check_ndim, check_whole, frames_with_next
+from skdiffuse.metrics.by_name import samples_by_name
 from skdiffuse.metrics.spectra import PowerSpectrum, _folded, _rings
 from skdiffuse.metrics.weights import weighted_sum
 
@@ -28,6 +29,7 @@ class Anisotropy(NamedTuple):
     orientation: float
 
 
+@samples_by_name()
 def anisotropy(X: Any, *, weights: Any = None) -> Anisotropy:
     """Measure how elongated rain patterns are, and along which direction.
 
@@ -85,6 +87,7 @@ def anisotropy(X: Any, *, weights: Any = None) -> Anisotropy:
     )
 
 
+@samples_by_name(axes=("time", "y", "x"))
 def coherence(X: Any, lag: int = 1, *, weights: Any = None) -> PowerSpectrum:
     """Return how far frames some steps apart agree in phase, by scale.
 
@@ -117,6 +120,7 @@ def coherence(X: Any, lag: int = 1, *, weights: Any = None) -> PowerSpectrum:
     True
     """
     check_ndim(X, 3, "X")
+    lag = check_whole(lag, "lag")
     T, ny, nx = np.shape(X)[-3:]
     if not 1 <= lag < T:
         raise ValueError(f"lag must lie between 1 and {T - 1}; got {lag}.")

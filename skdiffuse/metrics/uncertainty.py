@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import norm, t
 from sklearn.utils import check_random_state
 
-from skdiffuse.metrics.arrays import to_numpy
+from skdiffuse.cubes.alignment import align_labels
+from skdiffuse.cubes.layout import has_names, kind_of
+from skdiffuse.metrics.arrays import check_same_labels, to_numpy
 from skdiffuse.metrics.weights import weights_of, with_weights
 
 _JACKKNIFE_GROUPS = 100  # more than these are left out in groups
@@ -38,6 +41,53 @@ class BootstrapResult(NamedTuple):
     n: int
 
 
+def align_units(
+    obs: Any, others: Any, paired: bool, block_length: int | None, names: list[str]
+) -> list[Any]:
+    """Bring arrays to the order of dimensions of the first, whose own is refused if it is wrong.
+
+    Whoever resamples hands plain arrays on to a metric: it cannot tell any more.
+    """
+    if not has_names(obs):
+        return [obs, *others]
+    _check_order(obs, names[0])
+    kinds = [kind_of(obs, dim) for dim in obs.dims]
+    if block_length is None and kinds[0] == "time" and kinds[1:2] in (["case"], ["member"]):
+        raise ValueError(
+            f"{names[0]} has the dimensions {obs.dims}, and whole sequences are resampled: use "
+            f"{names[0]}.transpose({obs.dims[1]!r}, ...), or give block_length to resample times."
+        )
+    compared = obs.dims if paired else obs.dims[1:][-2:]
+    found = [obs]
+    for X, name in zip(others, names[1:], strict=False):
+        if has_names(X) and set(X.dims) == set(obs.dims):
+            X = align_labels(X.transpose(*obs.dims), obs, compared)
+            check_same_labels(obs, X, compared, (names[0], name))
+        elif has_names(X):
+            _check_order(X, name)
+            if X.dims[0] != obs.dims[0] and obs.dims[0] in X.dims:
+                raise ValueError(
+                    f"{name} has the dimensions {X.dims}, and {names[0]} {obs.dims}: what is "
+                    f"resampled must come first, {name}.transpose({obs.dims[0]!r}, ...)."
+                )
+        found.append(X)
+    return found
+
+
+def _check_order(X: Any, name: str) -> None:
+    """Raise where names tell that time, y and x do not follow each other in this order."""
+    places = {"time": 0, "y": 1, "x": 2}
+    known = [d for d in X.dims if kind_of(X, d) in places]
+    right = sorted(known, key=lambda d: places[str(kind_of(X, d))])
+    if known != right:
+        follow = iter(right)
+        order = tuple(next(follow) if d in known else d for d in X.dims)
+        raise ValueError(
+            f"{name} has the dimensions {X.dims}; time, y and x must follow each other in this "
+            f"order: {name}.transpose{order}."
+        )
+
+
 def blocks_of(X: Any, block_length: int | None, name: str) -> np.ndarray:
     """Cut a cube into its resampling units, along a new first axis."""
     X = to_numpy(X, name)
@@ -45,11 +95,12 @@ def blocks_of(X: Any, block_length: int | None, name: str) -> np.ndarray:
         raise ValueError(f"{name} must be an array of samples; got a scalar.")
     if block_length is None:
         return X
-    length = int(block_length)
-    if length < 1 or length > len(X):
+    if not (isinstance(block_length, Integral) and 1 <= block_length <= len(X)):
         raise ValueError(
-            f"block_length must lie between 1 and the {len(X)} steps of {name}; got {block_length}."
+            f"block_length must lie between 1 and the {len(X)} steps of {name}; got "
+            f"{block_length!r}."
         )
+    length = int(block_length)
     count = len(X) // length
     return X[: count * length].reshape(count, length, *X.shape[1:])
 
@@ -63,6 +114,14 @@ def block_weights(X: Any, weights: Any, block_length: int | None, name: str) -> 
             "cuts a series: give sequences (n, time, y, x), or no weights."
         )
     return w
+
+
+def check_resampling(n_resamples: Any, confidence: Any) -> None:
+    """Raise unless the numbers of a resampling are such."""
+    if not (isinstance(confidence, Real) and 0 < float(confidence) < 1):
+        raise ValueError(f"confidence must lie between 0 and 1; got {confidence!r}.")
+    if not (isinstance(n_resamples, Integral) and int(n_resamples) >= 2):
+        raise ValueError(f"n_resamples must be at least 2, a whole number; got {n_resamples!r}.")
 
 
 def check_blocks(n: int, name: str) -> None:
@@ -147,18 +206,16 @@ def bootstrap(
     >>> bool(result.low < 0 < result.high), result.n
     (True, 100)
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1; got {confidence}.")
-    if n_resamples < 2:
-        raise ValueError(f"n_resamples must be at least 2; got {n_resamples}.")
+    check_resampling(n_resamples, confidence)
     names = ["obs", "sim", *(f"argument {i + 3}" for i in range(len(others) - 1))]
+    arrays = align_units(obs, others, paired, block_length, names)
     units = [
         blocks_of(X, block_length, name)
-        for X, name in zip((obs, *others), names[: len(others) + 1], strict=True)
+        for X, name in zip(arrays, names[: len(arrays)], strict=True)
     ]
     counts = [
         block_weights(X, weights if i == 1 else None, block_length, name)
-        for i, (X, name) in enumerate(zip((obs, *others), names, strict=False))
+        for i, (X, name) in enumerate(zip(arrays, names, strict=False))
     ]
     if paired and any(w is not None for w in counts):
         raise ValueError(

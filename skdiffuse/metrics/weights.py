@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from skdiffuse.cubes.alignment import align_like
+from skdiffuse.cubes.layout import has_names, kind_of
 from skdiffuse.metrics.arrays import blocks, to_numpy, valid_values
 
 COORDINATE = "weight"
 """Coordinate of a DataArray's first dimension that says what each sequence counts."""
+
+_FRAMES_FIRST = (["time", "case"], ["time", "member"])
 
 
 def weights_of(X: Any, weights: Any = None, name: str = "X") -> np.ndarray | None:
@@ -28,7 +32,7 @@ def weights_of(X: Any, weights: Any = None, name: str = "X") -> np.ndarray | Non
     X : array-like of shape (n, ...)
         Sequences.
     weights : array-like of shape (n,), default=None
-        Not negative, not all zero.
+        Not negative, not all zero. Those of a DataArray go with the sequences of their labels.
     name : str
         What the message calls `X`.
 
@@ -39,8 +43,8 @@ def weights_of(X: Any, weights: Any = None, name: str = "X") -> np.ndarray | Non
     Raises
     ------
     ValueError
-        Where weights are of another number, negative, infinite, missing or all zero, or the
-        coordinate runs along another than the first dimension.
+        Where weights are of another number or of other labels, negative, infinite, missing or all
+        zero, or run by their name along another than the first dimension.
 
     Examples
     --------
@@ -54,7 +58,7 @@ def weights_of(X: Any, weights: Any = None, name: str = "X") -> np.ndarray | Non
     array([2., 1.])
     """
     if weights is None:
-        if not _carries_weights(X):
+        if not carries_weights(X):
             return None
         weights = X.coords[COORDINATE]
         if weights.dims != X.dims[:1]:
@@ -62,6 +66,20 @@ def weights_of(X: Any, weights: Any = None, name: str = "X") -> np.ndarray | Non
                 f"Coordinate {COORDINATE!r} of {name} runs along {weights.dims}, and weights are "
                 f"of its first dimension, {X.dims[0]!r}: transpose {name}, or drop the coordinate."
             )
+    elif has_names(X) and has_names(weights):
+        if weights.dims != X.dims[:1]:
+            raise ValueError(
+                f"weights of {name} run along {weights.dims}, and are of its first dimension, "
+                f"{X.dims[0]!r}: transpose {name}, or rename the dimension of the weights."
+            )
+        weights = align_like(
+            weights.drop_vars(COORDINATE, errors="ignore"), X[X.dims[0]], f"weights of {name}"
+        )
+    elif has_names(X) and [kind_of(X, dim) for dim in X.dims[:2]] in _FRAMES_FIRST:
+        raise ValueError(
+            f"{name} has the dimensions {X.dims}, and weights are of its first: transpose {name}, "
+            "or give them as a DataArray that names theirs."
+        )
     w, n = np.asarray(weights, dtype=np.float64), (np.shape(X) or (0,))[0]
     if w.shape != (n,):
         raise ValueError(
@@ -76,15 +94,36 @@ def weights_of(X: Any, weights: Any = None, name: str = "X") -> np.ndarray | Non
     return w / min(1.0, w[w > 0].mean())
 
 
-def _carries_weights(X: Any) -> bool:
+def carries_weights(X: Any) -> bool:
     """Whether it is a DataArray with weights of several sequences, and not one of them."""
     return hasattr(X, "dims") and COORDINATE in X.coords and X.coords[COORDINATE].ndim > 0
+
+
+def sequences_first(X: Any, weights: Any = None, item_ndim: int = 0) -> Any:
+    """Bring the dimension that has weights to the front, where names tell which it is.
+
+    Not out of the last `item_ndim`, whose order has a meaning.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray
+    >>> from skdiffuse.metrics.weights import sequences_first
+    >>> X = xarray.DataArray(np.zeros((3, 2)), {"weight": ("sample", [2, 1])}, ("time", "sample"))
+    >>> sequences_first(X).dims
+    ('sample', 'time')
+    """
+    if weights is None and carries_weights(X):
+        weights = X.coords[COORDINATE]
+    if not (has_names(X) and has_names(weights)):
+        return X
+    found = [dim for dim in weights.dims if dim in X.dims[: X.ndim - item_ndim]]
+    return X.transpose(found[0], ...) if len(found) == 1 else X
 
 
 def refuse_weights(**arrays: Any) -> None:
     """Raise where an array carries weights that a score of forecasts has no use for."""
     for name, X in arrays.items():
-        if _carries_weights(X):
+        if carries_weights(X):
             raise ValueError(
                 f"{name} carries the coordinate {COORDINATE!r}, and this score compares forecasts "
                 "with what came true, case by case: each counts once. Draw without rare=, or "
@@ -156,6 +195,7 @@ def weighted_sum(
     >>> weighted_sum(lambda X: np.sum(X, axis=0), np.array([[1.0, 2.0], [5.0, 0.0]]), [3, 1])
     array([8., 6.])
     """
+    X = sequences_first(X, weights, item_ndim)
     w = weights_of(X, weights, name)
     if w is None:
         return sums(X)
@@ -193,6 +233,7 @@ def weighted_values(
     >>> weighted_values([[1.0, float("nan")], [0.5, 0.0]], [2, 1])
     (array([1. , 0.5, 0. ]), array([2., 1., 1.]))
     """
+    X = sequences_first(X, weights)
     w = weights_of(X, weights, name)
     if w is None:
         return valid_values(X, name), None

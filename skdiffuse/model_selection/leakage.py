@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from skdiffuse.cubes import validate_cube
+from skdiffuse.cubes.alignment import align_labels
 from skdiffuse.cubes.time_axis import is_time_like, step_lengths
 from skdiffuse.model_selection.splitters import _distance, _seconds
 
@@ -39,6 +40,9 @@ def check_leakage(train: Any, test: Any, *, guard: str | float = "1D") -> None:
     ValueError: leakage: test frame 0 (2000-01-03T01:00:00...) is 0 h from a training frame; ...
     """
     _check_dates(train, test, _seconds(guard, "guard"))
+    if isinstance(train, xr.DataArray) and isinstance(test, xr.DataArray):
+        # The same frame the other way up is the same frame.
+        test = align_labels(test, train, [d for d in train.dims[-2:] if d in test.dims])
     known = {digest for _, digest in _fingerprints(train, "train")}
     for position, digest in _fingerprints(test, "test"):
         if digest in known:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -117,9 +118,9 @@ class SeasonSplit(_TimeSplit):
     def __init__(self, n_splits: int = 5, *, every: int = 5, guard: str | float = "1D") -> None:
         super().__init__(n_splits, guard)
         self.every = every
-        if not every >= 2:
-            raise ValueError(f"every must be at least 2; got {every!r}.")
-        if not 1 <= n_splits <= every:
+        _check_number(every, "every")
+        _check_number(n_splits, "n_splits", 1)
+        if n_splits > every:
             raise ValueError(f"n_splits must be from 1 to every={every}; got {n_splits!r}.")
 
     def _n_folds(self) -> int:
@@ -163,8 +164,7 @@ class BlockSplit(_TimeSplit):
     ) -> None:
         super().__init__(n_splits, guard)
         self.block = block
-        if not n_splits >= 2:
-            raise ValueError(f"n_splits must be at least 2; got {n_splits!r}.")
+        _check_number(n_splits, "n_splits")
 
     def _stretches(self, X: Any, dates: np.ndarray, seconds: np.ndarray) -> np.ndarray:
         if self.block is None:
@@ -213,8 +213,10 @@ class EventSplit(_TimeSplit):
         self.threshold = threshold
         self.wet_share = wet_share
         self.separation = separation
-        if not n_splits >= 2:
-            raise ValueError(f"n_splits must be at least 2; got {n_splits!r}.")
+        _check_number(n_splits, "n_splits")
+        for name, value in (("threshold", threshold), ("wet_share", wet_share)):
+            if not (isinstance(value, Real) and float(value) >= 0):
+                raise ValueError(f"{name} must be a number of at least 0; got {value!r}.")
 
     def _stretches(self, X: Any, dates: np.ndarray, seconds: np.ndarray) -> np.ndarray:
         wet = self._is_wet(X)
@@ -236,6 +238,11 @@ class EventSplit(_TimeSplit):
         valid = array.notnull()
         wet = (array >= self.threshold).sum(rest) / valid.sum(rest).clip(min=1)
         return np.asarray(wet) >= self.wet_share
+
+
+def _check_number(value: Any, name: str, lowest: int = 2) -> None:
+    if not (isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= lowest):
+        raise ValueError(f"{name} must be at least {lowest}, a whole number; got {value!r}.")
 
 
 def _dates(X: Any, groups: Any) -> np.ndarray:

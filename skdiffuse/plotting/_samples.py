@@ -9,9 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from skdiffuse.cubes import ordered
 from skdiffuse.metrics.arrays import to_numpy
 from skdiffuse.metrics.uncertainty import block_weights
-from skdiffuse.metrics.weights import weights_of
+from skdiffuse.metrics.weights import sequences_first, weights_of
 
 
 def named(sim: Any, default: str = "simulation") -> dict[str, Any]:
@@ -23,11 +24,13 @@ def named(sim: Any, default: str = "simulation") -> dict[str, Any]:
     return {default: sim}
 
 
-def weights_by_name(weights: Any, obs: Any, sims: Mapping[str, Any]) -> dict[str, Any]:
-    """What each sequence counts (None: all alike) by name of the cube, "observed" included.
+def weighted_cubes(
+    weights: Any, obs: Any, sims: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Cubes by name, "observed" first, and what each sequence counts (None: all alike).
 
     As `metrics.weights.weights_of` finds it: given, by a dictionary or of the only simulation, or
-    the coordinate of a cube.
+    the coordinate of a cube. Sequences are brought to the front where names tell which they are.
     """
     if weights is not None and not isinstance(weights, Mapping):
         if len(sims) > 1:
@@ -42,8 +45,10 @@ def weights_by_name(weights: Any, obs: Any, sims: Mapping[str, Any]) -> dict[str
         raise ValueError(
             f"weights are given for {sorted(unknown)}, but the simulations are {sorted(sims)}."
         )
-    of_sims = {name: weights_of(cube, given.get(name), name) for name, cube in sims.items()}
-    return {"observed": weights_of(obs, None, "obs"), **of_sims}
+    cubes = {"observed": sequences_first(obs)}
+    cubes |= {name: sequences_first(cube, given.get(name)) for name, cube in sims.items()}
+    of_sims = {name: weights_of(cubes[name], given.get(name), name) for name in sims}
+    return cubes, {"observed": weights_of(cubes["observed"], None, "obs"), **of_sims}
 
 
 def samples_of(estimator: Any, n_samples: int, random_state: Any, **options: Any) -> Any:
@@ -156,7 +161,7 @@ def sequences_or_none(cube: Any, block_length: int | None = None) -> Any:
 
     Sequences are units as they are, a series only where it is said how long its blocks are.
     """
-    X = to_numpy(cube)
+    X = to_numpy(ordered(cube) if np.ndim(cube) > 3 or block_length is not None else cube)
     if X.ndim > 4:
         X = X.reshape(-1, *X.shape[-3:])
     if X.ndim == 3 and block_length is not None:

@@ -28,8 +28,8 @@ from skdiffuse.plotting._samples import (
     percent,
     plain_number,
     tidy,
+    weighted_cubes,
     weighted_units,
-    weights_by_name,
 )
 from skdiffuse.plotting.colours import OBSERVED_COLOUR, model_colours
 
@@ -115,11 +115,11 @@ class IntensityHistogramDisplay(FromEstimator):
             Axes to draw in; by default a new figure.
         """
         sims = named(sim)
-        each = weights_by_name(weights, obs, sims)
+        cubes, each = weighted_cubes(weights, obs, sims)
         if bins is None:
             bins = intensity_edges(0.1, 1000.0)
         intervals = {}
-        for name, cube in {"observed": obs, **sims}.items() if confidence else ():
+        for name, cube in cubes.items() if confidence else ():
             counts, w = _counts(
                 weighted_units(cube, each[name], block_length),
                 partial(rate_counts, edges=np.asarray(bins)),
@@ -133,10 +133,7 @@ class IntensityHistogramDisplay(FromEstimator):
                 intervals[name] = np.array([b.low, b.high])
         display = cls(
             intensity_histogram(obs, bins),
-            {
-                name: intensity_histogram(cube, bins, weights=each[name])
-                for name, cube in sims.items()
-            },
+            {name: intensity_histogram(cubes[name], bins, weights=each[name]) for name in sims},
             intervals,
         )
         return display.plot(ax)
@@ -242,14 +239,15 @@ class QuantileQuantileDisplay(FromEstimator):
         """
         found, intervals = {}, {}
         sims = named(sim)
-        each = weights_by_name(weights, obs, sims)
+        cubes, each = weighted_cubes(weights, obs, sims)
 
         def counted(cube: Any, w: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
             units = weighted_units(cube, w, block_length) if confidence else ((), None)
             return _counts(units, fine_counts)
 
-        truth, w_truth = counted(obs, each["observed"])
-        for name, cube in sims.items():
+        truth, w_truth = counted(cubes["observed"], each["observed"])
+        for name in sims:
+            cube = cubes[name]
             q = found[name] = quantile_ratios(obs, cube, levels, weights=each[name])
             counts, w = counted(cube, each[name])
             if min(len(truth), len(counts)) < 2 or q.levels.size == 0:

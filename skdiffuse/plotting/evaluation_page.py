@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from skdiffuse.cubes import align_grid
 from skdiffuse.metrics import Score, ScorecardEntry, forecast_scorecard, scorecard
 from skdiffuse.metrics.arrays import to_numpy
 from skdiffuse.metrics.score import split_by_kind
@@ -16,7 +17,7 @@ from skdiffuse.metrics.sequences import sequences_of, windows
 from skdiffuse.metrics.spectra import Missing
 from skdiffuse.metrics.weights import with_weights
 from skdiffuse.plotting._files import write_whole
-from skdiffuse.plotting._samples import weights_by_name
+from skdiffuse.plotting._samples import weighted_cubes
 from skdiffuse.plotting._sources import named_sources, opened
 from skdiffuse.plotting.data_card import add_data_card
 from skdiffuse.plotting.distribution import IntensityHistogramDisplay, QuantileQuantileDisplay
@@ -118,10 +119,13 @@ def evaluation_report(
     if not sims and not forecasts:
         raise ValueError("Give sims, forecasts or both: there is nothing to evaluate.")
     options = {"n_resamples": n_resamples, "random_state": random_state}
-    everyone = {**sims, **rivals}
-    each = weights_by_name(weights or {}, obs, everyone)
     page = HtmlReport(title)
+    for group in (sims, rivals):
+        for name, sim in group.items():
+            obs, group[name] = align_grid(obs, sim, ("time", "y", "x"), ("obs", name))
     entries, of_forecasts, cases = [], [], None
+    everyone = {**sims, **rivals}
+    each = weighted_cubes(weights or {}, obs, everyone)[1]
     of_samples, of_ensembles = split_by_kind(scores)
     if sims:
         entries = scorecard(
@@ -204,6 +208,12 @@ def _number(value: float) -> str:
     return "-" if not np.isfinite(value) else f"{value:.3g}"
 
 
+def _probability(p: float) -> str:
+    if np.isnan(p):
+        return "-"
+    return f"{p:.2f}" if p >= 0.01 else "< 0.01"
+
+
 def _scorecard_tables(
     page: HtmlReport,
     entries: list[ScorecardEntry],
@@ -226,7 +236,7 @@ def _scorecard_tables(
                     _number(e.value) + ("" if e.unit == "1" else f" {e.unit}"),
                     interval_text(e),
                     _number(e.expected),
-                    f"{e.p_value:.2f}" if e.p_value >= 0.01 else "< 0.01",
+                    _probability(e.p_value),
                     *(e.versus[r] for r in compared),
                     e.reading,
                 ]

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
+from skdiffuse.cubes import align_cases, align_grid, ordered
 from skdiffuse.metrics import ScorecardEntry
-from skdiffuse.metrics.arrays import check_same_grid, to_numpy
+from skdiffuse.metrics.arrays import check_same_cases, check_same_grid, to_numpy
+from skdiffuse.metrics.weights import refuse_weights
 from skdiffuse.plotting.colours import model_colours
 from skdiffuse.plotting.forecast_skill import FSSDisplay, LeadTimeDisplay
 from skdiffuse.plotting.frames import FramesDisplay
@@ -53,11 +55,19 @@ def gather_cases(obs: Any, truth: Any, forecasts: Mapping[str, Any]) -> Cases:
         a list of either or of DataArrays (n_members, time, y, x), one a case, with valid times.
     """
     if truth is not None:
+        ensembles = {}
+        for name, ens in forecasts.items():
+            refuse_weights(**{"truth": truth, name: ens})
+            truth, ensembles[name], _ = align_cases(
+                truth, ens, 0, ("time", "y", "x"), ("truth", name)
+            )
+            check_same_cases(truth, ensembles[name], ("truth", name))
         return Cases(
             to_numpy(truth, "truth"),
-            {n: to_numpy(f, n) for n, f in forecasts.items()},
+            {n: to_numpy(f, n) for n, f in ensembles.items()},
             truth[0, 0] if hasattr(truth, "dims") else None,
         )
+    obs = ordered(obs, name="obs")
     if not hasattr(obs, "dims") or obs.ndim != 3 or obs.dims[0] not in obs.coords:
         raise ValueError(
             "forecasts need truth=..., of shape (n, time, y, x), unless obs is a series "
@@ -69,15 +79,21 @@ def gather_cases(obs: Any, truth: Any, forecasts: Mapping[str, Any]) -> Cases:
     for name, source in forecasts.items():
         by_start[name] = {}
         for case in _opened(source):
+            refuse_weights(**{"obs": obs, name: case})
             if case.ndim == 3:
                 case = case.expand_dims("realization")
+            obs, case = align_grid(obs, case, ("time", "y", "x"), ("obs", name))
             if case.dims[1] not in case.coords:
                 raise ValueError(f"A forecast of {name} has no valid times.")
             check_same_grid(obs, case, ("obs", name))
             place = index.get_indexer(case.indexes[case.dims[1]])
             if np.any(place < 0):
                 absent = str(case.indexes[case.dims[1]][int(np.argmax(place < 0))])[:16]
-                raise ValueError(f"obs does not hold {absent}, which {name} forecasts.")
+                raise ValueError(
+                    f"obs does not hold {absent}, which {name} forecasts: {time!r} of obs runs "
+                    f"{str(index[0])[:16]} to {str(index[-1])[:16]}. Give forecasts whose "
+                    f"{case.dims[1]!r} holds the valid times of obs, or what came true as truth=."
+                )
             by_start[name][int(place[0])] = case, place
     shared = sorted(set.intersection(*(set(cases) for cases in by_start.values())))
     if not shared:

@@ -14,7 +14,9 @@ from matplotlib.artist import Artist
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
+from skdiffuse.cubes import ordered
 from skdiffuse.metrics.arrays import to_numpy
+from skdiffuse.metrics.by_name import samples_by_name
 from skdiffuse.plotting._files import write_whole
 from skdiffuse.plotting._samples import get_figure, named
 from skdiffuse.plotting.colours import RAIN_LEVELS, rain_colormap, rain_norm
@@ -23,6 +25,7 @@ from skdiffuse.plotting.maps import draw_field
 
 def _checked(sequences: Any) -> dict[str, Any]:
     sequences = named(sequences, "")
+    sequences = {name: ordered(X, name=f"sequence {name!r}") for name, X in sequences.items()}
     for name, sequence in sequences.items():
         if np.ndim(sequence) != 3:
             raise ValueError(
@@ -94,6 +97,7 @@ class FramesDisplay:
         self.labels = labels
 
     @classmethod
+    @samples_by_name("sim", axes=("time", "y", "x"))
     def from_samples(
         cls, obs: Any, sim: Any, *, n_samples: int = 2, frames: Any = None, labels: Any = None
     ) -> Self:

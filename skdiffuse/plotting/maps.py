@@ -8,13 +8,14 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import BoundaryNorm, ListedColormap
 
+from skdiffuse.cubes import ordered
 from skdiffuse.metrics import mean_normalised_bias
 from skdiffuse.plotting._samples import (
     FromEstimator,
     get_figure,
     named,
     percent,
-    weights_by_name,
+    weighted_cubes,
 )
 from skdiffuse.plotting.coastlines import draw_coastlines
 from skdiffuse.plotting.colours import MISSING_COLOUR
@@ -28,6 +29,7 @@ def draw_field(ax: Any, field: Any, **style: Any) -> Any:
     North is up: rows run upwards where the y coordinate increases, downwards otherwise. A field
     that tells its latitudes and longitudes gets coastlines where cartopy has them.
     """
+    field = ordered(field, ("y", "x"), "field")
     values = np.ma.masked_invalid(np.asarray(field, dtype=np.float64))
     origin, extent = "upper", None
     if hasattr(field, "dims") and all(d in field.coords for d in field.dims):
@@ -88,10 +90,8 @@ class BiasMapDisplay(FromEstimator):
             One a simulation; by default a new figure.
         """
         sims = named(sim)
-        each = weights_by_name(weights, obs, sims)
-        return cls(
-            {n: mean_normalised_bias(obs, cube, weights=each[n]) for n, cube in sims.items()}
-        ).plot(ax)
+        cubes, each = weighted_cubes(weights, obs, sims)
+        return cls({n: mean_normalised_bias(obs, cubes[n], weights=each[n]) for n in sims}).plot(ax)
 
     def plot(self, ax: Any = None) -> Self:
         """Draw the maps in `ax` (one a simulation) or a new figure, and return self."""

@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from skdiffuse.metrics import PowerSpectrum, spatial_psd, temporal_psd
+from skdiffuse.metrics.arrays import check_same_grid
+from skdiffuse.metrics.by_name import samples_by_name
 from skdiffuse.metrics.spectra import SpectrumKind, last_whole_ring
 from skdiffuse.metrics.uncertainty import bootstrap_means
 from skdiffuse.plotting._samples import (
@@ -17,8 +19,8 @@ from skdiffuse.plotting._samples import (
     named,
     plain_number,
     tidy,
+    weighted_cubes,
     weighted_units,
-    weights_by_name,
 )
 from skdiffuse.plotting.colours import OBSERVED_COLOUR, model_colours
 
@@ -83,6 +85,7 @@ class PowerSpectrumDisplay(FromEstimator):
         self.intervals = intervals
 
     @classmethod
+    @samples_by_name("sim", axes=("time", "y", "x"))
     def from_samples(
         cls,
         obs: Any,
@@ -118,9 +121,10 @@ class PowerSpectrumDisplay(FromEstimator):
             Passed to `metrics.spatial_psd` or `metrics.temporal_psd`.
         """
         sims = named(sim)
-        each = weights_by_name(weights, obs, sims)
-        cubes = {"observed": obs, **sims}
+        cubes, each = weighted_cubes(weights, obs, sims)
         if kind == "spatial":
+            for name, cube in sims.items():
+                check_same_grid(obs, cube, ("obs", name))
             spectra = [spatial_psd(X, weights=each[n], **options) for n, X in cubes.items()]
             last = last_whole_ring(*np.shape(obs)[-2:])
             spectra = [PowerSpectrum(k[: last + 1], P[: last + 1]) for k, P in spectra]

@@ -11,6 +11,7 @@ from skdiffuse.metrics import (
     rank_histogram,
     reliability_curve,
 )
+from skdiffuse.metrics.by_name import cases_by_name
 from skdiffuse.metrics.probabilities import probability_classes
 from skdiffuse.metrics.uncertainty import bootstrap_means
 from skdiffuse.plotting._samples import dodge, draw_bars, get_axes, named, tidy
@@ -62,6 +63,7 @@ class RankHistogramDisplay:
         self.intervals = intervals
 
     @classmethod
+    @cases_by_name("ens", "axis", axes=("time", "y", "x"))
     def from_samples(
         cls,
         obs: Any,
@@ -170,6 +172,7 @@ class ReliabilityDisplay:
         self.intervals = intervals
 
     @classmethod
+    @cases_by_name("ens", "axis", axes=("time", "y", "x"))
     def from_samples(
         cls,
         obs: Any,

@@ -15,7 +15,7 @@ from skdiffuse.plotting._samples import (
     named,
     plain_number,
     tidy,
-    weights_by_name,
+    weighted_cubes,
 )
 from skdiffuse.plotting.colours import OBSERVED_COLOUR, model_colours
 
@@ -100,8 +100,7 @@ class ReturnLevelDisplay:
         **options
             Passed to `metrics.return_levels`.
         """
-        cubes = {"observed": obs, **named(sim)}
-        each = weights_by_name(weights, obs, named(sim))
+        cubes, each = weighted_cubes(weights, obs, named(sim))
         values: dict[str, Any] = {}
         counts: dict[str, Any] = {}
         for name, X in cubes.items():

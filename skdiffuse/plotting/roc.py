@@ -8,6 +8,7 @@ import numpy as np
 
 from skdiffuse.metrics import RocCurve, roc_curve
 from skdiffuse.metrics.arrays import to_numpy
+from skdiffuse.metrics.by_name import cases_by_name
 from skdiffuse.metrics.probabilities import counts_by_probability, roc_of_counts
 from skdiffuse.metrics.uncertainty import bootstrap_means
 from skdiffuse.plotting._samples import get_axes, named, tidy
@@ -53,6 +54,7 @@ class RocDisplay:
         self.areas = areas
 
     @classmethod
+    @cases_by_name("ens", "axis", axes=("time", "y", "x"))
     def from_samples(
         cls,
         obs: Any,

@@ -9,6 +9,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from skdiffuse.metrics import SpreadSkill, spread_skill
 from skdiffuse.metrics.arrays import to_numpy
+from skdiffuse.metrics.by_name import cases_by_name
 from skdiffuse.plotting._samples import get_axes, named, plain_number, tidy
 from skdiffuse.plotting.colours import model_colours
 
@@ -44,6 +45,7 @@ class SpreadSkillDisplay:
         self.overall = overall
 
     @classmethod
+    @cases_by_name("ens", "axis", axes=("time", "y", "x"))
     def from_samples(
         cls,
         obs: Any,

@@ -149,16 +149,17 @@ class WindowBatches:
         places = range(self.batch_size) if places is None else places
         blocks = self.reader.group(step // self.steps_per_group if group is None else group)
         drawn = [self._draw(blocks, step, place) for place in places]
-        windows, weights, told = zip(*drawn, strict=True)
-        return (
-            torch.from_numpy(np.stack(windows)),
-            torch.tensor(weights, dtype=torch.float32),
-            {name: torch.stack([each[name] for each in told]) for name in told[0]},
-        )
+        windows, weights, told, ignorant = zip(*drawn, strict=True)
+        rain = torch.from_numpy(np.stack(windows))
+        together = {name: torch.stack([each[name] for each in told]) for name in told[0]}
+        if self.weathers is not None:
+            together["weather"] = torch.where(torch.tensor(ignorant), -1, self.weathers(rain))
+        return rain, torch.tensor(weights, dtype=torch.float32), together
 
     def _draw(
         self, blocks: list[Block], step: int, place: int
-    ) -> tuple[np.ndarray, float, dict[str, Tensor]]:
+    ) -> tuple[np.ndarray, float, dict[str, Tensor], bool]:
+        """A window, its weight, what accompanies it, and whether its weather is not told."""
         random = np.random.default_rng((self.seed, step, place, 0))
         candidates = [
             blocks[random.integers(len(blocks))].draw(random, self.n_frames, self.crop_shape)
@@ -174,17 +175,14 @@ class WindowBatches:
         told: dict[str, Tensor] = {}
         if self.companions is not None:
             told = self.companions.of_window(where, self.n_frames, self.crop_shape, random)
-        if self.weathers is not None:
-            nothing = random.random() < TOLD_NOTHING
-            [weather] = self.weathers(torch.from_numpy(chosen[None]))
-            told["weather"] = torch.full_like(weather, -1) if nothing else weather
+        ignorant = self.weathers is not None and random.random() < TOLD_NOTHING
         if self.symmetries:
             mirrored = random.random(3) < 0.5
             chosen = self._mirrored(chosen, mirrored)
             if "covariates" in told:
                 fields = self._mirrored(told["covariates"].numpy(), mirrored)
                 told["covariates"] = torch.from_numpy(np.ascontiguousarray(fields))
-        return chosen, weight, told
+        return chosen, weight, told, ignorant
 
     def _mirrored(self, fields: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
         down, across, turned = mirrored

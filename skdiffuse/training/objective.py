@@ -133,7 +133,8 @@ class TrainingObjective(nn.Module):
             Cells that the network is told, as `known_as_covariates` says; of these it has nothing
             to learn, and their error counts as 0.
         covariates, labels, weather : Tensor, optional
-            What else the network is told.
+            What else the network is told. The weather only where no cell is known: what is given
+            cells to complete has no class of weather by which it was drawn.
 
         Returns
         -------
@@ -150,6 +151,8 @@ class TrainingObjective(nn.Module):
         if known is not None:
             told = torch.where(known, latent, torch.nan)
             covariates = known_as_covariates(told, covariates)
+            if weather is not None:
+                weather = torch.where(known.flatten(1).any(1), -1, weather)
         if covariates is not None:
             network = partial(network, covariates=covariates)
         for name, classes in ("labels", labels), ("weather", weather):

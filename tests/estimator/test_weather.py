@@ -6,7 +6,7 @@ import torch
 
 from skdiffuse import NetworkSettings, PrecipDiffusion, SamplerSettings, make_precipitation
 from skdiffuse.cubes import validate_cube
-from skdiffuse.estimator.weather import WeatherLaw
+from skdiffuse.estimator.weather import MOST_SCALING, Storm, WeatherLaw, with_means
 from skdiffuse.networks import WeatherClasses
 from skdiffuse.training import WindowBatches
 
@@ -16,7 +16,8 @@ OPTIONS = {"n_frames": 2, "random_state": 0, "verbose": False}
 def law_of(*frequencies):
     n = len(frequencies)
     edges = torch.arange(1.0, n, dtype=torch.float64)
-    classes = WeatherClasses(edges, torch.empty(n, 0), torch.arange(n)[:, None])
+    means = torch.stack([torch.arange(n) + 0.25, torch.arange(n) + 0.75], 1)
+    classes = WeatherClasses(edges, torch.empty(n, 0), torch.arange(n)[:, None], means)
     return WeatherLaw(classes, torch.tensor(frequencies, dtype=torch.float64))
 
 
@@ -26,24 +27,24 @@ class TestLaw:
         """Far closer than chance would bring them, whose error is sqrt(p (1 - p) n)."""
         law = law_of(0.6, 0.3, 0.09, 0.01)
         for seed in range(5):
-            drawn, weights = law.draw(seed, 0, n)
-            counts = torch.bincount(drawn, minlength=4)
+            drawn = law.draw(seed, 0, n)
+            counts = torch.bincount(drawn.classes, minlength=4)
             assert (counts - n * law.frequencies).abs().max() < 3
-            np.testing.assert_allclose(weights, 1.0)
+            np.testing.assert_allclose(drawn.weights, 1.0)
 
     def test_a_class_depends_on_the_number_alone(self):
         law = law_of(0.5, 0.4, 0.1)
-        whole, weights = law.draw(3, 0, 50, rare=0.5)
+        whole = law.draw(3, 0, 50, rare=0.5)
         for first, n in ((0, 20), (20, 1), (21, 29)):
-            part, some = law.draw(3, first, n, rare=0.5)
-            assert torch.equal(part, whole[first : first + n])
-            assert torch.equal(some, weights[first : first + n])
+            part = law.draw(3, first, n, rare=0.5)
+            for some, every in zip(part, whole, strict=True):
+                assert torch.equal(some, every[first : first + n])
 
     @pytest.mark.parametrize("rare", [0.0, 0.3, 1.0])
     def test_weights_undo_the_preference(self, rare):
         """The weighted frequency of each class is its own."""
         law = law_of(0.7, 0.25, 0.05)
-        drawn, weights = law.draw(0, 0, 20_000, rare)
+        drawn, _, weights = law.draw(0, 0, 20_000, rare)
         for k, frequency in enumerate(law.frequencies):
             found = weights[drawn == k].sum() / len(drawn)
             assert float(found) == pytest.approx(float(frequency), rel=0.01)
@@ -53,14 +54,40 @@ class TestLaw:
 
     def test_seeds_give_the_frequencies(self):
         law = law_of(0.7, 0.3)
-        drawn = law.of_seeds(range(4000))
+        drawn, means, weights = law.of_seeds(range(4000))
         assert float((drawn == 1).double().mean()) == pytest.approx(0.3, abs=4 * 0.0072)
-        assert torch.equal(law.of_seeds([7, 8]), drawn[7:9])
+        assert torch.equal(law.of_seeds([7, 8]).classes, drawn[7:9])
+        assert torch.equal(weights, torch.ones_like(weights))
+        # Even between a quarter and three quarters above the number of each class.
+        inside = means - drawn
+        assert inside.min() >= 0.25 and inside.max() <= 0.75
+        assert float(inside.mean()) == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(12 * 4000))
+        assert float(inside.std()) == pytest.approx(0.5 / np.sqrt(12), rel=0.05)
+
+    @pytest.mark.parametrize("rare", [0.0, 0.8])
+    def test_means_are_spread_over_the_law_of_each_class(self, rare):
+        """Stratified: the largest distance to the law is far less than chance would leave."""
+        law = law_of(0.7, 0.25, 0.05)
+        drawn, means, _ = law.draw(1, 0, 2000, rare)
+        for k in range(3):
+            inside = (means[drawn == k] - k).sort().values
+            expected = 0.25 + 0.5 * (torch.arange(len(inside)) + 0.5) / len(inside)
+            assert (inside - expected).abs().max() < 0.5 * 0.25 / np.sqrt(len(inside))
+
+    def test_a_storm_by_order(self):
+        law = law_of(0.7, 0.3)
+        drawn = law.draw(0, 0, 50, storm=Storm(1))
+        assert set(drawn.classes.tolist()) == {1}
+        assert float(drawn.means.mean()) == pytest.approx(1.5, abs=0.02)
+        assert torch.equal(drawn.weights, torch.ones(50, dtype=torch.float64))
+        drawn = law.draw(0, 0, 3, storm=Storm(1, 1.7))
+        assert drawn.means.tolist() == [1.7] * 3
 
     def test_class_of_a_mean(self):
         numbers = torch.arange(6).reshape(2, 3)
         edges = torch.tensor([[1.5, 2.5], [1.2, 3.0]], dtype=torch.float64)
-        classes = WeatherClasses(torch.tensor([1.0], dtype=torch.float64), edges, numbers)
+        mean = torch.tensor([1.0], dtype=torch.float64)
+        classes = WeatherClasses(mean, edges, numbers, torch.zeros(6, 2))
         law = WeatherLaw(classes, torch.full((6,), 1 / 6, dtype=torch.float64))
         assert law.class_of(0.5) == 1
         assert law.class_of(4.0) == 4
@@ -70,8 +97,24 @@ class TestLaw:
     def test_file_form(self):
         law = law_of(0.7, 0.3)
         back = WeatherLaw.from_tensors(law.tensors())
-        assert torch.equal(back.draw(0, 0, 9)[0], law.draw(0, 0, 9)[0])
+        for one, other in zip(back.draw(0, 0, 9), law.draw(0, 0, 9), strict=True):
+            assert torch.equal(one, other)
         assert torch.equal(back.classes.edges, law.classes.edges)
+
+
+class TestMeans:
+    def test_sequences_have_the_means_that_were_drawn(self):
+        rain = torch.rand(4, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+        wanted = torch.tensor([0.3, 0.5, 0.9, 0.4], dtype=torch.float64)
+        found = with_means(rain, wanted)
+        torch.testing.assert_close(found.double().mean((1, 2, 3)), wanted, rtol=1e-6, atol=0)
+        share = found / rain
+        torch.testing.assert_close(share, share[:, :1, :1, :1].expand_as(share))
+
+    def test_limits(self):
+        rain = torch.tensor([1.0, 1.0, 0.0, 1.0]).reshape(4, 1, 1, 1)
+        found = with_means(rain, torch.tensor([100.0, 1e-9, 2.0, 0.0])).flatten().tolist()
+        assert found == pytest.approx([MOST_SCALING, 1 / MOST_SCALING, 0.0, 0.0])
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +161,25 @@ class TestGeneration:
                 assert abs(found - wanted) < 4 * spread / 8 + 0.15
         means = [float(untrained.sample(32, storm={"mean": m}).mean()) for m in (0.05, 0.5, 2.0)]
         assert means[0] < means[1] < means[2]
+
+    def test_sequences_have_the_mean_that_was_ordered_or_drawn(self, untrained):
+        rain = untrained.sample(16, storm={"mean": 2.0}, random_state=1)
+        np.testing.assert_allclose(np.asarray(rain).mean((1, 2, 3)), 2.0, rtol=0.02)
+        drawn = untrained.model_.weathers.draw(2, 0, 128, storm=Storm(15))
+        rain = np.asarray(untrained.sample(128, storm=15, random_state=2))
+        means = np.asarray(drawn.means)
+        assert np.median(np.abs(rain.mean((1, 2, 3)) / means - 1)) < 0.02
+
+    def test_what_is_asked_for_decides_the_weather(self, untrained):
+        """Frequencies of classes among sequences that must be dry are not those of all."""
+
+        def dryness(rain):
+            return -50 * rain.mean((1, 2, 3))
+
+        with pytest.raises(ValueError, match="leave rare out"):
+            untrained.sample(2, rare=0.5, log_likelihood=dryness)
+        plain = float(untrained.sample(32).mean())
+        assert float(untrained.sample(32, log_likelihood=dryness).mean()) < 0.5 * plain
 
     def test_rare_weather_weighs_what_it_is_worth(self, untrained, cube):
         plain = untrained.sample(256, random_state=2)

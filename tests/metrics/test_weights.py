@@ -123,6 +123,67 @@ def test_weights_of_lazy_cubes(name, rain, monkeypatch):
     agree(call(function, da.from_array(obs, chunks=(4, 4, 9, 8)), carrying(lazy)), expected, 1e-6)
 
 
+TURNS = [("time", "sample", "y", "x"), ("x", "y", "time", "sample"), ("y", "sample", "x", "time")]
+SHUFFLED = np.random.default_rng(3).permutation(12)
+
+
+def labelled(X, weights=TIMES):
+    return carrying(X, weights).assign_coords(sample=np.arange(100, 112), y=np.arange(9.0))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_weights_go_with_names(name, rain):
+    obs, sim = rain
+    call, function = CALLS[name], getattr(metrics, name)
+    expected = call(function, obs, sim, weights=TIMES)
+    named, weights = labelled(sim), labelled(sim).weight
+    plain = named.drop_vars("weight")
+    for dims in TURNS:
+        agree(call(function, obs, named.transpose(*dims)), expected)
+        agree(call(function, obs, plain.transpose(*dims), weights=weights[SHUFFLED]), expected)
+    agree(call(function, obs, named[SHUFFLED]), expected)
+    agree(call(function, obs, plain[SHUFFLED], weights=weights), expected)
+    if name in OF_TWO:
+        # Cells are brought to the order of the observations, and keep what their sequence counts.
+        truth = labelled(obs).drop_vars("weight")
+        turned = named.isel(y=slice(None, None, -1)).transpose(*TURNS[2])
+        agree(call(function, truth, turned), expected)
+        agree(call(function, labelled(obs).transpose(*TURNS[0]), sim),
+              call(function, np.repeat(obs, TIMES, axis=0), sim))  # fmt: skip
+    with pytest.raises(ValueError, match=r"weights of .* other labels along 'sample' than X"):
+        call(function, obs, plain, weights=weights.assign_coords(sample=np.arange(12)))
+    with pytest.raises(ValueError, match=r"weights of .* run along \('storm',\)"):
+        call(function, obs, plain, weights=weights.rename(sample="storm"))
+
+
+@pytest.mark.parametrize("name", ["intensity_histogram", "quantiles", "wet_fraction"])
+def test_nameless_weights_of_frames_in_front_are_refused(name, rain):
+    turned = labelled(rain[1]).drop_vars("weight").transpose(*TURNS[0])
+    with pytest.raises(ValueError, match="give them as a DataArray that names theirs"):
+        CALLS[name](getattr(metrics, name), None, turned, weights=np.ones(4))
+
+
+@pytest.mark.parametrize("dims", TURNS[::2])
+def test_intervals_and_cards_heed_names_and_weights(dims, rain):
+    obs = carrying(np.nan_to_num(rain[0])).drop_vars("weight")
+    named = labelled(np.nan_to_num(rain[1]))
+    turned, plain, weights = (
+        named.transpose(*dims), named.drop_vars("weight"), named.weight[SHUFFLED],
+    )  # fmt: skip
+    options = {"n_resamples": 5, "random_state": 0}
+    for resample in (metrics.bootstrap, metrics.permutation_test):
+        expected = resample(metrics.map_error, obs, named, **options)
+        agree(resample(metrics.map_error, obs, turned, **options), expected)
+        agree(resample(metrics.map_error, obs, plain, weights=weights, **options), expected)
+
+    def card(sim, weights=None):
+        return [e[3:9] for e in metrics.scorecard(obs, {"m": sim}, weights=weights, **options)]
+
+    expected = card(named)
+    agree(card(turned), expected)
+    agree(card(plain.transpose(*dims), {"m": weights}), expected)
+
+
 @pytest.mark.parametrize("score", REGISTRY["sample"].values(), ids=lambda s: s.name)
 def test_every_score_of_a_card_takes_whole_numbers_for_repetitions(score, rain):
     obs, sim = rain
@@ -299,7 +360,10 @@ def test_weights_of_what_has_no_sequences(rain):
         metrics.mean_bias(sim[0, 0], sim[0, 0], weights=np.ones(9))
     turned = carrying(sim).transpose("time", "sample", "y", "x")
     with pytest.raises(ValueError, match=r"runs along .'sample',., and weights are of its first"):
-        metrics.quantiles(turned, [0.5])
+        weights_of(turned)
+    rows = xr.DataArray(sim, {"weight": ("y", np.ones(9))}, DIMS)
+    with pytest.raises(ValueError, match=r"runs along .'y',., and weights are of its first"):
+        metrics.spatial_psd(rows)
     # One sequence of several says its weight, and has no others to be weighed against.
     agree(metrics.quantiles(carrying(sim)[0], [0.5]), metrics.quantiles(sim[0], [0.5]))
     with pytest.raises(ValueError, match="weights have no use with average=False"):

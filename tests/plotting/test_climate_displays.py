@@ -233,8 +233,16 @@ def test_weights_are_drawn_as_repetitions(rain):
         expected = display.from_samples(obs, {"m": often})
         given = display.from_samples(obs, {"m": sim}, weights={"m": TIMES})
         carried = display.from_samples(obs, {"m": carrying})
-        for found in (given, carried):
+        turned = carrying.transpose("time", "sample", "y", "x")
+        by_name = display.from_samples(obs, {"m": turned})
+        labelled = carrying.assign_coords(sample=TIMES + 10 * np.arange(len(TIMES)))
+        by_label = display.from_samples(
+            obs, {"m": labelled.drop_vars("weight")}, weights={"m": labelled.weight[::-1]}
+        )
+        for found in (given, carried, by_name, by_label):
             np.testing.assert_allclose(values(found), values(expected), rtol=1e-9)
+            if display is not plotting.BiasMapDisplay:
+                np.testing.assert_allclose(found.intervals["m"], given.intervals["m"], rtol=1e-9)
         if display is not plotting.BiasMapDisplay:
             low, high = given.intervals["m"]
             assert np.nansum(high - low) > np.nansum(np.subtract(*expected.intervals["m"][::-1]))

@@ -139,3 +139,23 @@ def test_resumed_joint_training_ends_with_the_same_bits(rain, transform, tmp_pat
     assert torch.equal(all_of(resumed), all_of(straight))
     moved = straight.state.objective.curve.raw2 - transform.trainable_module().raw2
     assert moved.abs().max() > 1e-5
+
+
+class TestWeather:
+    def test_is_told_only_where_no_cell_is_known(self):
+        """What is completed from known cells is never told its weather when sampled either."""
+
+        class Recorder(torch.nn.Module):
+            def forward(self, z, log_snr, covariates=None, weather=None):
+                self.weather = weather
+                return torch.zeros_like(z)
+
+        network = Recorder()
+        objective = TrainingObjective(network, torch.sqrt)
+        rain, weather = torch.ones(3, 2, 4, 4), torch.tensor([4, 5, -1])
+        known = torch.zeros(3, 2, 4, 4, dtype=torch.bool)
+        known[1, 0, 0, 0] = True
+        objective(rain, torch.zeros(3), torch.ones_like(rain), known, weather=weather)
+        assert network.weather.tolist() == [4, -1, -1]
+        objective(rain, torch.zeros(3), torch.ones_like(rain), weather=weather)
+        assert network.weather.tolist() == [4, 5, -1]
