@@ -5,9 +5,12 @@ CF metadata decide first (through cf_xarray), then the names in common use.
 
 from __future__ import annotations
 
+import re
+
 import cf_xarray  # noqa: F401  (registers the .cf accessor)
-import numpy as np
 import xarray as xr
+
+from skdiffuse.cubes.own_files import own_variable
 
 STANDARD_NAMES = {
     "precipitation_flux", "lwe_precipitation_rate", "rainfall_rate", "rainfall_flux",
@@ -22,9 +25,18 @@ NAMES = {
     "prate", "apcp", "qpe", "total_precipitation", "precipitation_flux", "precipitation_amount",
     "rainfall_flux", "rainfall_amount", "unknown_precipitation", "dbz", "dbzh", "reflectivity",
     "precip_intensity", "acrr", "avg_tprate", "rainrate", "image_data",
+    # Names that tools give GRIB parameters (dynamical.org, wgrib2, GrADS, THREDDS)
+    "precipitation_surface", "surface_precipitation_average", "surface_precipitation",
+    "apcp_surface", "prate_surface", "apcpsfc", "pratesfc", "precipitation_rate_surface",
+    # MET Norway, ICON and COSMO, MERRA-2, NLDAS, Daymet, PRISM, CRU, CMORPH, GSMaP, IMERG
+    "precipitation_amount_acc", "tot_prec", "prectot", "prectotcorr", "rainf", "prcp", "ppt",
+    "pre", "cmorph", "hourlypreciprate", "hourlypreciprategc", "precipitationuncal",
 }  # fmt: skip
 
-_AXIS_NAMES = {
+# THREDDS ("Total_precipitation_surface_6_Hour_Accumulation"), WeatherBench ("..._6hr").
+_NAME_WITH_INTERVAL = re.compile(r"total_precipitation(_surface_.*accumulation|_\d+hr?)")
+
+AXIS_NAMES = {
     "time": {"time", "t", "valid_time", "datetime", "date"},
     "y": {
         "y", "lat", "latitude", "rlat", "grid_latitude", "projection_y_coordinate", "yc", "nj",
@@ -60,18 +72,29 @@ def find_variable(dataset: xr.Dataset, variable: str | None) -> str:
         if variable not in dataset.data_vars:
             raise ValueError(f"variable {variable!r} is not in the data, which holds {there}.")
         return variable
+    own = own_variable(dataset)
+    if own is not None:
+        return own
     fields = [name for name in there if dataset[name].ndim >= 2 and not _is_bounds(dataset, name)]
     found = [n for n in fields if dataset[n].attrs.get("standard_name") in STANDARD_NAMES]
     if not found:
-        found = [n for n in fields if n.lower() in NAMES]
+        found = [
+            n for n in fields if n.lower() in NAMES or _NAME_WITH_INTERVAL.fullmatch(n.lower())
+        ]
     if len(found) > 1:
         raise ValueError(
             f"several variables may be the precipitation: say variable= one of {found}."
         )
     if not found:
+        hint = ""
+        if "unknown" in there:
+            hint = (
+                " 'unknown' is a GRIB parameter that cfgrib's tables lack: open_cube knows those "
+                "of MRMS if it opens the file itself."
+            )
         raise ValueError(
             f"no precipitation is found by standard_name or name; the data hold {there}: "
-            "say which with variable='...'."
+            f"say which with variable='...'.{hint}"
         )
     return found[0]
 
@@ -105,14 +128,18 @@ def find_axes(array: xr.DataArray) -> dict[str, str]:
         if not lines and kind == "time":
             lines = [d for d in array.dims if d in array.coords and array[d].dtype.kind == "M"]
         if not lines:
-            lines = [d for d in array.dims if str(d).lower() in _AXIS_NAMES[kind]]
+            lines = [d for d in array.dims if str(d).lower() in AXIS_NAMES[kind]]
         lines = [n for n in dict.fromkeys(lines) if n not in axes.values()]
         if len(lines) > 1:
-            raise ValueError(f"dimensions {lines} are all marked as the {kind} axis.")
+            other = [n for n in lines if str(n).lower() not in AXIS_NAMES[kind]] or lines[1:]
+            raise ValueError(
+                f"dimensions {lines} are all marked as the {kind} axis: take the marks from all "
+                f"but one, e.g. with [{other[0]!r}].attrs.clear()."
+            )
         if lines:
             axes[kind] = str(lines[0])
     for dim in array.dims:
-        named = str(dim).lower() in _AXIS_NAMES["member"]
+        named = str(dim).lower() in AXIS_NAMES["member"]
         stated_member = dim in array.coords and (
             array[dim].attrs.get("standard_name") == "realization"
         )
@@ -132,21 +159,3 @@ def _axes_from_two_dimensional(array: xr.DataArray, axes: dict[str, str]) -> Non
             axes.setdefault("y", str(dims[0]))
             axes.setdefault("x", str(dims[1]))
             return
-
-
-def check_axis_order(array: xr.DataArray, dim: str, kind: str) -> None:
-    """Refuse a spatial axis that does not run steadily in one direction.
-
-    Raises
-    ------
-    ValueError
-        If the coordinate along ``dim`` repeats values or changes direction.
-    """
-    if dim not in array.coords or array[dim].dtype.kind not in "fiu" or array.sizes[dim] < 2:
-        return
-    steps = np.diff(array[dim].values.astype(np.float64))
-    if not (np.all(steps > 0) or np.all(steps < 0)):
-        raise ValueError(
-            f"the {kind} coordinate {dim!r} repeats values, is missing somewhere or changes "
-            f"direction; sort the data with .sortby({dim!r})."
-        )

@@ -175,8 +175,8 @@ def check_values(values: np.ndarray, name: str) -> bool:
     if low < 0:
         raise ValueError(
             f"{name} holds negative precipitation (smallest value {low:g}). Negative values in "
-            "data: mark missing cells with NaN, e.g. X.where(X >= 0), and clip packing noise, e.g. "
-            "X.clip(min=0)."
+            "data: mark missing cells with NaN, e.g. np.where(X < 0, np.nan, X) or, in xarray, "
+            "X.where(X >= 0); and clip packing noise, e.g. X.clip(min=0)."
         )
     if high > LARGEST_RATE:
         raise ValueError(

@@ -8,8 +8,10 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
+from skdiffuse.cubes.interval_bounds import bounds_of, with_bounds
 from skdiffuse.cubes.metadata import GridMetadata
 from skdiffuse.cubes.time_axis import (
+    BOUNDS_OFFSET,
     extend_times,
     is_time_like,
     refine_times,
@@ -105,7 +107,8 @@ def dress(
     attrs = {**template.attrs, "units": "mm h-1"}
     if history:
         attrs["history"] = "\n".join([history, *filter(None, [attrs.get("history")])])
-    return xr.DataArray(values, coords, (*ensemble, *dims), name=template.name, attrs=attrs)
+    result = xr.DataArray(values, coords, (*ensemble, *dims), name=template.name, attrs=attrs)
+    return with_bounds(result, bounds_of(result))
 
 
 def _coords_along(template: GridMetadata, allowed: set[str]) -> dict[str, xr.Variable]:
@@ -131,7 +134,9 @@ def _time_coords(
         return {}
     known = template.coords[dim]
     if time == "refined":
-        return {dim: xr.Variable(dim, refine_times(known.values, factor), known.attrs)}
+        # What lies between the times of means is a mean over no interval that is known.
+        attrs = {k: v for k, v in known.attrs.items() if k != BOUNDS_OFFSET}
+        return {dim: xr.Variable(dim, refine_times(known.values, factor), attrs)}
     if time != "continued":
         raise ValueError(f"time must be 'same', 'continued', 'refined' or 'elapsed'; got {time!r}.")
     if step is None:

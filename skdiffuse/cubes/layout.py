@@ -8,7 +8,7 @@ from typing import Any
 
 import xarray as xr
 
-from skdiffuse.cubes.conventions import _AXIS_NAMES
+from skdiffuse.cubes.conventions import AXIS_NAMES
 from skdiffuse.cubes.time_axis import is_time_like
 
 __all__ = ["has_names", "kind_of", "ordered"]
@@ -56,7 +56,7 @@ def kind_of(X: xr.DataArray, dim: Hashable) -> str | None:
     )
     if stated:
         return stated
-    for kind, names in _AXIS_NAMES.items():
+    for kind, names in AXIS_NAMES.items():
         if name in names:
             return kind
     if name in _LEAD_TIMES:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +12,46 @@ import cftime
 import numpy as np
 import xarray as xr
 
-from skdiffuse.cubes.time_axis import calendar_of
+from skdiffuse.cubes.interval_bounds import bounds_of
+from skdiffuse.cubes.time_axis import BOUNDS_OFFSET, calendar_of
 
 # Whole microseconds, which is what cftime dates are made of.
 _EPOCH = "microseconds since 1970-01-01"
+
+# How the numbers of one file are stored or distributed, which is not what they are.
+_STORAGE = {
+    "scale_factor", "add_offset", "missing_value", "valid_range", "valid_min", "valid_max",
+    "actual_range", "actual_min", "actual_max", "least_significant_digit", "quantization",
+    "quantization_nsd", "quantization_nsb", "number_of_significant_digits", "DIMENSION_LIST",
+    "REFERENCE_LIST", "CLASS", "NAME", "DIMENSION_LABELS", "origname", "fullnamepath",
+    "CodeMissingValue", "ancillary_variables", "cell_measures", "coordinates",
+}  # fmt: skip
+
+# What dask calls an array that nobody named, and xarray takes over.
+_DASK_NAME = re.compile(r".+-[0-9a-f]{32}$")
+
+
+def descriptive(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """The attributes that say what a variable is, without those of how one file holds it.
+
+    Examples
+    --------
+    >>> descriptive({"long_name": "rain", "_QuantizeGranularBitRoundNumberOfSignificantDigits": 3})
+    {'long_name': 'rain'}
+    """
+    return {
+        str(key): value
+        for key, value in attrs.items()
+        if key not in _STORAGE and not str(key).startswith(("_", "GRIB_"))
+    }
+
+
+def given_name(array: xr.DataArray) -> Hashable | None:
+    """The name that somebody gave to an array; None for the key of a dask array."""
+    name = array.name
+    if isinstance(name, str) and _DASK_NAME.match(name):
+        return None
+    return None if array.chunks is not None and name == array.data.name else name
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +94,19 @@ class GridMetadata:
         """The metadata of a DataArray whose last three dimensions are time, y and x."""
         dims = tuple(str(dim) for dim in array.dims)
         calendar = None
-        if dims[-3] in array.coords:
-            calendar = calendar_of(array.coords[dims[-3]].values)
+        coords = array.coords.to_dataset()
+        if dims[-3] in coords:
+            calendar = calendar_of(coords[dims[-3]].values)
+            coords[dims[-3]].attrs.pop(BOUNDS_OFFSET, None)
+            offset = bounds_of(array)
+            if offset is not None:
+                coords[dims[-3]].attrs[BOUNDS_OFFSET] = offset
+        name = given_name(array)
         return cls(
             dims=dims,
-            coords=array.coords.to_dataset(),
-            name=None if array.name is None else str(array.name),
-            attrs=dict(array.attrs),
+            coords=coords,
+            name=None if name is None else str(name),
+            attrs=descriptive(array.attrs),
             time_step=time_step,
             calendar=calendar,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import netCDF4
 import numpy as np
 import xarray as xr
+
+from skdiffuse.cubes.projections import project
 
 
 def read_radar(path: Path, kind: str) -> xr.Dataset:
@@ -41,28 +44,40 @@ def _dataset(
     values: np.ndarray,
     name: str,
     units: str,
-    end: datetime,
-    start: datetime | None,
+    time: datetime,
+    interval: tuple[datetime, datetime] | None,
     y: np.ndarray,
     x: np.ndarray,
-    grid_mapping: dict[str, Any],
+    grid_mapping: dict[str, Any] | None,
 ) -> xr.Dataset:
-    """Put a field with its rows from north to south into a dataset; cell centres in m."""
+    """Put a field with its rows from north to south into a dataset; cell centres in m.
+
+    Without a grid mapping ``y`` and ``x`` are distances from the lower left corner, wherever
+    that is.
+    """
     to_ns = lambda moment: np.datetime64(moment.replace(tzinfo=None), "ns")  # noqa: E731
-    axis = {"units": "m", "standard_name": "projection_{}_coordinate"}
     dataset = xr.Dataset(
         {name: (("time", "y", "x"), values[None].astype(np.float32), {"units": units})},
         {
-            "time": ("time", [to_ns(end)], {"standard_name": "time", "axis": "T"}),
-            "y": ("y", y, {**axis, "standard_name": "projection_y_coordinate", "axis": "Y"}),
-            "x": ("x", x, {**axis, "standard_name": "projection_x_coordinate", "axis": "X"}),
-            "crs": ((), 0, grid_mapping),
+            "time": ("time", [to_ns(time)], {"standard_name": "time", "axis": "T"}),
+            "y": ("y", y, _axis("y", grid_mapping is not None)),
+            "x": ("x", x, _axis("x", grid_mapping is not None)),
         },
     )
-    if start is not None:
-        dataset["time_bnds"] = (("time", "bnds"), [[to_ns(start), to_ns(end)]])
+    if grid_mapping is not None:
+        dataset = dataset.assign_coords(crs=((), 0, grid_mapping))
+    if interval is not None:
+        dataset["time_bnds"] = (("time", "bnds"), [[to_ns(edge) for edge in interval]])
         dataset.time.attrs["bounds"] = "time_bnds"
     return dataset
+
+
+def _axis(name: str, placed: bool) -> dict[str, str]:
+    if placed:
+        what = {"standard_name": f"projection_{name}_coordinate"}
+    else:
+        what = {"long_name": f"distance in {name} from the lower left corner of the grid"}
+    return {"units": "m", "axis": name.upper(), **what}
 
 
 def _read_knmi(path: Path) -> xr.Dataset:
@@ -102,7 +117,7 @@ def _read_knmi(path: Path) -> xr.Dataset:
             "grid_mapping_name": "polar_stereographic",
             "proj4": file["geographic/map_projection"].projection_proj4_params,
         }
-    return _dataset(values, "precipitation_amount", "mm", end, start, y, x, mapping)
+    return _dataset(values, "precipitation_amount", "mm", end, (start, end), y, x, mapping)
 
 
 _ODIM_UNITS = {"RATE": "mm h-1", "ACRR": "mm", "DBZH": "dBZ", "TH": "dBZ", "DBZ": "dBZ"}
@@ -116,7 +131,7 @@ def _read_odim(path: Path) -> xr.Dataset:
         for holder in (file, group, data):
             if "what" in holder.groups:
                 what.update({k: holder["what"].getncattr(k) for k in holder["what"].ncattrs()})
-        where = file["where"]
+        where = file["where"] if "where" in file.groups else group["where"]
         if what.get("object") not in ("COMP", "IMAGE", "CVOL"):
             raise ValueError(
                 f"{str(path)!r} is an ODIM file of object {what.get('object')!r}; only composites "
@@ -136,20 +151,60 @@ def _read_odim(path: Path) -> xr.Dataset:
             datetime.strptime(f"{what[f'{edge}date']}{what[f'{edge}time']}", "%Y%m%d%H%M%S")
             for edge in ("start", "end")
         )
-        rows, columns = pixels.shape
-        x = (np.arange(columns) + 0.5) * float(where.xscale)
-        y = (rows - np.arange(rows) - 0.5) * float(where.yscale)
-        # Distances from the lower left corner, whose place is stated in degrees.
-        mapping = {"grid_mapping_name": "unknown", "proj4": str(where.projdef)}
-        mapping |= {
-            k: float(where.getncattr(k)) for k in where.ncattrs() if k[:3] in ("LL_", "UR_")
-        }
+        nominal = end
+        # Volumes end some seconds before or after the time that the product is made for.
+        if {"date", "time"} <= set(file["what"].ncattrs()):
+            nominal = datetime.strptime(f"{file['what'].date}{file['what'].time}", "%Y%m%d%H%M%S")
+        stated = {key: where.getncattr(key) for key in where.ncattrs()}
+        x, y, mapping = _place_odim(path, stated, pixels.shape)
     instant = quantity != "ACRR" or start == end
     name = "precipitation_amount" if quantity == "ACRR" else quantity.lower()
     name = "precipitation_rate" if quantity == "RATE" else name
-    return _dataset(
-        values, name, _ODIM_UNITS[quantity], end, None if instant else start, y, x, mapping
-    )
+    interval = None if instant else (start, end)
+    return _dataset(values, name, _ODIM_UNITS[quantity], nominal, interval, y, x, mapping)
+
+
+def _place_odim(
+    path: Path, where: dict[str, Any], shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any] | None]:
+    """Cell centres in the file's own projection, from the corners that it states in degrees.
+
+    Returns
+    -------
+    x, y : ndarray
+        In m. Distances from the lower left corner where the place cannot be told.
+    grid_mapping : dict or None
+        None where it cannot.
+    """
+    (rows, columns), dx, dy = shape, float(where["xscale"]), float(where["yscale"])
+    x = (np.arange(columns) + 0.5) * dx
+    y = (rows - np.arange(rows) - 0.5) * dy
+    # Corners as (columns, rows) from the lower left one.
+    corners = {"LL": (0, 0), "UL": (0, rows), "UR": (columns, rows), "LR": (columns, 0)}
+    there = [c for c in corners if f"{c}_lon" in where and f"{c}_lat" in where]
+    definition = str(where.get("projdef"))
+    try:
+        if not there:
+            raise ValueError("it states no corner in degrees.")
+        lon, lat = ([float(where[f"{c}_{axis}"]) for c in there] for axis in ("lon", "lat"))
+        at_x, at_y = project(definition, np.array(lon), np.array(lat))
+        left = at_x - [corners[c][0] * dx for c in there]
+        bottom = at_y - [corners[c][1] * dy for c in there]
+        # Some services state the centres of the corner cells; opposite ones make up for it.
+        if max(np.ptp(left) / dx, np.ptp(bottom) / dy) > 1.01:
+            raise ValueError(f"its corners do not fit its projection {definition!r} and its size.")
+    except ValueError as error:
+        warnings.warn(
+            f"{str(path)!r}: where the grid lies cannot be told: {error} Its y and x are distances "
+            "from its lower left corner.",
+            stacklevel=2,
+        )
+        return x, y, None
+    mapping: dict[str, Any] = {"grid_mapping_name": "unknown", "proj4": definition}
+    mapping |= {
+        f"{c}_{axis}": float(where[f"{c}_{axis}"]) for c in there for axis in ("lon", "lat")
+    }
+    return x + float(np.mean(left)), y + float(np.mean(bottom)), mapping
 
 
 def _read_fmi(path: Path) -> xr.Dataset:
@@ -218,7 +273,8 @@ def _read_mch(path: Path) -> xr.Dataset:
     mapping = {"grid_mapping_name": "swiss_oblique_mercator", "epsg_code": "EPSG:21781"}
     x = 255_000.0 + 1000 * (np.arange(710) + 0.5)
     y = 480_000.0 - 1000 * (np.arange(640) + 0.5)
-    return _dataset(amounts[pixels], "precipitation_amount", "mm", end, start, y, x, mapping)
+    interval = (start, end)
+    return _dataset(amounts[pixels], "precipitation_amount", "mm", end, interval, y, x, mapping)
 
 
 def hdf5_kind(path: Path) -> str:

@@ -2,84 +2,39 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Hashable
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from skdiffuse.cubes.time_axis import step_lengths
-from skdiffuse.cubes.units import is_amount, is_reflectivity, mm_per_hour
+from skdiffuse.cubes.units import is_reflectivity, mm_per_hour
 
-
-def interval_hours(
-    array: xr.DataArray, bounds: xr.DataArray | None, interval: str | float | None
-) -> float | np.ndarray | None:
-    """Hours over which an amount fell: stated by the caller, the time bounds or cell_methods.
-
-    Parameters
-    ----------
-    array : DataArray
-    bounds : DataArray of shape (time, 2) or (2,), optional
-    interval : str or float, optional
-        "1h", "5min" or a number of hours.
-
-    Returns
-    -------
-    float, ndarray of shape (time,) or None
-        None where nothing states it; the spacing of the times is not evidence enough (a file
-        thinned to every third hour may still hold amounts of one hour).
-    """
-    if interval is not None:
-        try:
-            if isinstance(interval, str):
-                hours = pd.to_timedelta(interval).total_seconds() / 3600
-            else:
-                hours = float(interval)
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"interval must be a duration such as '1h' or '5min', or hours; got {interval!r}."
-            ) from None
-        if not (np.isfinite(hours) and hours > 0):
-            raise ValueError(f"interval must be longer than 0; got {interval!r}.")
-        return hours
-    if bounds is not None and bounds.sizes[bounds.dims[-1]] == 2:
-        pairs = bounds.values.reshape(-1, 2)
-        hours = np.array([step_lengths(pair)[0] for pair in pairs]) / 3600
-        if np.any(hours <= 0):
-            raise ValueError("the time bounds hold an interval that is not longer than 0.")
-        return float(hours[0]) if np.ptp(hours) < 1e-6 * hours[0] else hours
-    methods = str(array.attrs.get("cell_methods", ""))
-    match = re.search(r"time:\s*sum\s*\(\s*interval:\s*([\d.]+)\s*(\w+)", methods)
-    if match:
-        return pd.to_timedelta(f"{match[1]} {match[2]}").total_seconds() / 3600
-    return None
+# A fall of a running total that packing can cause: in mm, and as a share of the largest total
+# (the coarsest packing in use has steps of 1/16 mm, or 8 bits for the whole range).
+_NOISE_MM, _NOISE_SHARE = 0.1, 0.02
+# A total falls everywhere or, by faults of models, in single cells.
+_FALLEN_SHARE = 0.1
+# Smaller than the trace below which rain counts as dry.
+_NEGATIVE_NOISE = -0.01
 
 
 def to_rate(
-    array: xr.DataArray,
-    units: str,
-    time_dim: str,
-    *,
-    hours: float | np.ndarray | None,
-    z_r: tuple[float, float] | None,
+    array: xr.DataArray, units: str, *, z_r: tuple[float, float] | None = None
 ) -> xr.DataArray:
-    """Convert to mm/h.
+    """Convert a rate or a reflectivity to mm/h, and an amount to mm.
 
     Parameters
     ----------
     array : DataArray
     units : str
-    time_dim : str
-    hours : float or ndarray of shape (time,), optional
-        Interval of amounts.
     z_r : (a, b), optional
         The relation Z = a R^b by which reflectivity becomes rain.
 
     Raises
     ------
     ValueError
-        If the units are unknown, an amount has no interval or a reflectivity no relation.
+        If the units are unknown, or a reflectivity has no relation.
     """
     if is_reflectivity(units):
         if z_r is None:
@@ -89,26 +44,41 @@ def to_rate(
             )
         a, b = z_r
         return (10 ** (array / 10) / a) ** (1 / b)
-    if is_amount(units) and isinstance(hours, np.ndarray):
-        return array * mm_per_hour(units, 1.0) / xr.DataArray(hours, dims=time_dim)
-    factor = mm_per_hour(units, None if hours is None else float(np.mean(hours)))
-    return array if factor == 1.0 else array * factor
+    factor = mm_per_hour(units, 1.0)
+    rate = array if factor == 1.0 else array * factor
+    if array.dtype.kind != "f":
+        return rate
+    # Packing and advection leave values such as -1e-20. Codes (-1, -3, -999) are whole numbers.
+    noise = (rate < 0) & (rate > _NEGATIVE_NOISE) & (array != array.round())
+    return rate.where(~noise, 0)
 
 
 def difference_totals(
-    array: xr.DataArray, time_dim: str
-) -> tuple[xr.DataArray, float | np.ndarray | None]:
-    """Amounts, and hours over which they fell, from running totals since the start of a run.
+    array: xr.DataArray, time_dim: str, fresh: np.ndarray | None = None
+) -> tuple[xr.DataArray, float | np.ndarray]:
+    """Amounts, and hours over which they fell, from running totals.
 
-    Where the total falls back, a new run has begun and the total is the amount since then
-    (ERA5-Land starts anew each day). The first time keeps its total where the start of the run
-    is known (coordinate ``forecast_reference_time``), and is missing otherwise.
+    Parameters
+    ----------
+    array : DataArray
+        Totals in mm.
+    time_dim : str
+    fresh : ndarray of bool of shape (time,), optional
+        Where the total is that of one step alone, counted from its beginning. Default: a total
+        counts anew where it falls in a tenth of the wet cells by more than packing can
+        make it waver, and the first amount is missing, as nobody knows when its total began.
 
     Returns
     -------
     amounts : DataArray
-    hours : float, ndarray of shape (time,) or None
-        None for a single time of unknown start.
+    hours : float or ndarray of shape (time,)
+        The length of the steps in time; NaN for a single time.
+
+    Raises
+    ------
+    ValueError
+        If the totals fall where they cannot: within a run, or twice in succession. Raised when
+        the values are computed, where they are lazy.
 
     Examples
     --------
@@ -118,22 +88,55 @@ def difference_totals(
     (array([nan, 2. , 0.5, 0.5]), 1.0)
     """
     before = array.shift({time_dim: 1})
-    start = array.coords.get("forecast_reference_time")
-    times = array[time_dim].values
-    hours: np.ndarray | None
-    if start is not None and start.ndim == 0:
-        first = xr.DataArray(np.arange(times.size) == 0, dims=time_dim)
-        before = before.where(~first, 0.0)
-        hours = step_lengths(np.append(start.values[()], times)) / 3600
+    if fresh is None:
+        fallen = _fallen(array, before, [dim for dim in array.dims if dim != time_dim])
+        previous = fallen.shift({time_dim: 1}, fill_value=False)
+        amounts = xr.apply_ufunc(
+            _since_last, array, before, fallen, previous,
+            dask="parallelized", output_dtypes=[array.dtype],
+        )  # fmt: skip
     else:
-        hours = step_lengths(times) / 3600
-        hours = np.append(hours[:1], hours) if hours.size else None
-    step = array - before
-    # Packing makes the total of a cell waver; that of the whole field falls at a new start only.
-    space = [dim for dim in array.dims[-2:] if dim != time_dim]
-    restarted = array.mean(space) < 0.5 * before.mean(space)
-    amounts = xr.where(restarted, array, step.clip(min=0), keep_attrs=True)
-    amounts = amounts.where(step.notnull()).assign_attrs(array.attrs)
-    if hours is not None and np.ptp(hours) < 1e-6 * hours[0]:
-        return amounts, float(hours[0])
-    return amounts, hours
+        amounts = xr.apply_ufunc(
+            _within_run, array, before, xr.DataArray(fresh, dims=time_dim),
+            dask="parallelized", output_dtypes=[array.dtype],
+        )  # fmt: skip
+    amounts = amounts.transpose(*array.dims).assign_attrs(array.attrs)
+    hours = step_lengths(array[time_dim].values) / 3600
+    if not hours.size:
+        return amounts, np.nan
+    hours = np.append(hours[:1], hours)
+    return amounts, float(hours[0]) if np.ptp(hours) < 1e-6 * hours[0] else hours
+
+
+def _fallen(array: xr.DataArray, before: xr.DataArray, space: list[Hashable]) -> xr.DataArray:
+    """At which times totals fall in many of the cells in which they could."""
+    noise = np.maximum(_NOISE_SHARE * before.max(space), _NOISE_MM)
+    wet = (before > noise).sum(space)
+    falls = (before - array > noise).sum(space)
+    return (falls > 0) & (falls >= _FALLEN_SHARE * wet)
+
+
+def _since_last(
+    total: np.ndarray, before: np.ndarray, fallen: np.ndarray, previous: np.ndarray
+) -> np.ndarray:
+    if np.any(fallen & previous):
+        raise ValueError(
+            "the totals fall at two times in succession, so they do not count from the start of "
+            "a run: leave out running_total and say how long each amount fell, interval='1h'."
+        )
+    # A total that cannot be compared is no amount either.
+    amounts = np.where(fallen, total, np.clip(total - before, 0, None))
+    return np.where(np.isnan(before), np.nan, amounts).astype(total.dtype)
+
+
+def _within_run(total: np.ndarray, before: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+    noise = max(_NOISE_SHARE * np.nanmax(before, initial=0), _NOISE_MM)
+    falls = ~fresh & (before - total > noise)
+    wet = ~fresh & (before > noise)
+    if falls.any() and falls.sum() >= _FALLEN_SHARE * wet.sum():
+        raise ValueError(
+            "the amounts are said to be totals since one start, but they fall: if each counts "
+            "by itself, say how long it fell with interval='1h'; if they count anew after each "
+            "midnight, say running_total='1D', and running_total=True if at another time."
+        )
+    return np.where(fresh, total, np.clip(total - before, 0, None)).astype(total.dtype)

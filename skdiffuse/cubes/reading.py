@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable
-from typing import TypeAlias
+from pathlib import PurePosixPath
+from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
 
-from skdiffuse.cubes.conventions import check_axis_order, find_axes, find_variable
-from skdiffuse.cubes.rates import difference_totals, interval_hours, to_rate
+from skdiffuse.cubes.accumulation import START, as_mean, prepare_amounts, rates_of, reference_name
+from skdiffuse.cubes.arranging import arrange
+from skdiffuse.cubes.conventions import find_axes, find_variable
+from skdiffuse.cubes.interval_bounds import bounds_of, with_bounds
+from skdiffuse.cubes.joining import join_cubes
+from skdiffuse.cubes.metadata import descriptive, given_name
+from skdiffuse.cubes.missing import mask_not_data
+from skdiffuse.cubes.own_files import own_dimensions
+from skdiffuse.cubes.rates import to_rate
 from skdiffuse.cubes.series import join_netcdf
 from skdiffuse.cubes.sources import Paths, has_dask, kind_of, open_dataset, resolve
-from skdiffuse.cubes.time_axis import BOUNDS_OFFSET, bounds_offset, find_breaks, is_time_like
+from skdiffuse.cubes.spatial_axes import steady_axis
+from skdiffuse.cubes.time_axis import bounds_offset, find_breaks, is_time_like
 from skdiffuse.cubes.units import is_amount, is_reflectivity, mm_per_hour
+from skdiffuse.cubes.wrf import from_wrf
 
 Source: TypeAlias = Paths | xr.Dataset | xr.DataArray
 
 _NETCDF = ("netcdf", "hdf5")
 _RATE_NAME = "lwe_precipitation_rate"
-
-# What the netCDF library writes where nothing was written, whether or not _FillValue says so.
-_NETCDF_FILL = (9.9692e36, 9.9693e36)
 
 
 def open_cube(
@@ -31,7 +38,7 @@ def open_cube(
     variable: str | None = None,
     units: str | None = None,
     interval: str | float | None = None,
-    running_total: bool | None = None,
+    running_total: bool | str | None = None,
     z_r: tuple[float, float] | None = None,
     member: int | None = None,
     engine: str | None = None,
@@ -48,15 +55,19 @@ def open_cube(
         NetCDF 3 or 4, Zarr, GRIB (needs cfgrib), IMERG and ODIM HDF5, and the radar composites
         of KNMI (HDF5), FMI (PGM) and MeteoSwiss (GIF). Many files are joined along time.
     variable : str, optional
-        Which variable, where several may be the precipitation.
+        Which variable, where several may be the precipitation; with its path, "/science/rain",
+        inside groups.
     units : str, optional
         Units of the data, where the file has none or wrong ones.
     interval : str or float, optional
-        For amounts ("mm", "m", "kg m-2"): how long they fell, "1h" or hours, where neither time
-        bounds nor cell_methods tell. ERA5 hourly accumulations: ``interval="1h"``.
-    running_total : bool, optional
-        Whether amounts count from the start of a run, so that they must be differenced. Default:
-        only where the file says so (GRIB).
+        For amounts ("mm", "m", "kg m-2"): how long each of them fell, "1h", "5min", hours, or
+        "month" for a calendar month, where the file does not tell by time bounds or step ranges.
+        It overrules the file. ERA5 hourly accumulations: ``interval="1h"``.
+    running_total : bool or str, optional
+        Whether amounts count from the start of a run, so that they must be differenced; "1D" or
+        "6h" where they count anew after each midnight (in the times of the file) or part of a day
+        (ERA5-Land: ``running_total="1D"``). Default: what the file says; an error asks where it
+        says nothing. The table of services: ``docs/reading.md``.
     z_r : (float, float), optional
         ``(a, b)`` of Z = a R^b, for reflectivity in dBZ.
     member : int, optional
@@ -93,7 +104,9 @@ def open_cube(
     >>> rain.attrs["units"], float(rain.max())
     ('mm h-1', 1.0)
     """
-    datasets = _as_datasets(source, engine, variable)
+    datasets = _as_datasets(source, engine, variable, running_total)
+    if variable is not None and all("group" in dataset.encoding for dataset in datasets):
+        variable = PurePosixPath(variable).name
     cubes = [
         _open_one(
             dataset,
@@ -106,9 +119,10 @@ def open_cube(
         )
         for dataset in datasets
     ]
-    cube = cubes[0] if len(cubes) == 1 else _join(cubes)
+    names = [str(dataset.encoding.get("source", "the data")) for dataset in datasets]
+    cube = rates_of(cubes[0] if len(cubes) == 1 else join_cubes(cubes, names))
     time_dim = cube.dims[-3]
-    find_breaks(cube[time_dim].values, name=f"variable {cube.name!r}")
+    find_breaks(cube[time_dim].values, name=f"variable {cube.name!r}", dim=time_dim)
     return cube
 
 
@@ -118,7 +132,7 @@ def _open_one(
     variable: str | None,
     units: str | None,
     interval: str | float | None,
-    running_total: bool | None,
+    running_total: bool | str | None,
     z_r: tuple[float, float] | None,
     member: int | None,
 ) -> xr.DataArray:
@@ -126,116 +140,69 @@ def _open_one(
     array = dataset[name]
     if array.dtype.kind not in "fiu":
         raise ValueError(f"variable {name!r} holds {array.dtype}, not real numbers.")
-    array, axes = _arrange(array, member)
+    array, axes = arrange(mask_not_data(array), dataset, member)
     time_dim = axes["time"]
-    _check_times(array, time_dim, name)
+    if own_dimensions(dataset, name) is None or not _is_counted(array, time_dim):
+        _check_times(array, time_dim, name)
     for kind in ("y", "x"):
-        check_axis_order(array, axes[kind], kind)
+        array = steady_axis(array, axes[kind], kind)
     stated = units if units is not None else array.attrs.get("units")
     if stated is None:
         raise ValueError(
             f"variable {name!r} has no units; say what they are with units='...' (e.g. 'mm h-1', "
             "'kg m-2 s-1')."
         )
-    if array.dtype.kind == "f":
-        array = array.where((array < _NETCDF_FILL[0]) | (array > _NETCDF_FILL[1]))
-    rate = _convert(array, dataset, str(stated), time_dim, interval, running_total, z_r)
-    return _labelled(rate, dataset, array, str(stated))
+    amount = is_amount(str(stated))
+    if not amount:
+        array = array.drop_vars(START, errors="ignore")
+    # Totals are differenced before they lose digits.
+    known = array if amount and array.dtype.kind == "f" else array.astype(np.float32)
+    rate = to_rate(known, str(stated), z_r=z_r)
+    rate = _labelled(rate if amount else rate.astype(np.float32), dataset, array, str(stated))
+    if not amount:
+        if "sum" in str(rate.attrs.get("cell_methods", "")):
+            # Of an amount whose interval its units tell: "mm/5min".
+            rate.attrs["cell_methods"] = as_mean(rate.attrs["cell_methods"])
+        return rate
+    return prepare_amounts(
+        rate,
+        array,
+        dataset,
+        _time_bounds(array, dataset, time_dim),
+        interval=interval,
+        running_total=running_total,
+    )
 
 
-def _as_datasets(source: Source, engine: str | None, variable: str | None) -> list[xr.Dataset]:
+def _as_datasets(
+    source: Source, engine: str | None, variable: str | None, running_total: bool | str | None
+) -> list[xr.Dataset]:
     if isinstance(source, xr.DataArray):
-        return [source.to_dataset(name=source.name or "precipitation")]
+        return [source.to_dataset(name=given_name(source) or "precipitation")]
     if isinstance(source, xr.Dataset):
-        return [source]
+        return [from_wrf(source)]
     if not isinstance(source, (str, os.PathLike, list, tuple)):
         raise TypeError(
             "source must be a path, a pattern, a list of paths or an xarray object; got "
             f"{type(source).__name__}."
         )
     paths = resolve(source)
-    first = open_dataset(paths[0], chunked=has_dask(), engine=engine)
-    if len(paths) > 1 and has_dask() and engine is None and kind_of(paths[0]) in _NETCDF:
+    options: dict[str, Any] = {"chunked": has_dask(), "engine": engine, "variable": variable}
+    first = from_wrf(open_dataset(paths[0], **options))
+    # Totals of several runs need the reference time of each file.
+    runs = START in first.coords or (running_total is True and reference_name(first) is not None)
+    quick = has_dask() and engine is None and not runs and "group" not in first.encoding
+    if len(paths) > 1 and quick and kind_of(paths[0]) in _NETCDF:
         name = find_variable(first, variable)
         time_dim = find_axes(first[name]).get("time")
         if time_dim is not None and time_dim in first.coords:
             return [join_netcdf(paths, first, name, time_dim)]
-    rest = [open_dataset(path, chunked=has_dask(), engine=engine) for path in paths[1:]]
-    return [first, *rest]
+    return [first, *(from_wrf(open_dataset(path, **options)) for path in paths[1:])]
 
 
-def _join(cubes: list[xr.DataArray]) -> xr.DataArray:
-    """One cube of several that follow each other in time."""
-    dims = cubes[0].dims
-    if any(cube.dims != dims for cube in cubes):
-        raise ValueError(f"the files differ in dimensions: {sorted({c.dims for c in cubes})}.")
-    cubes = sorted(cubes, key=lambda cube: cube[dims[-3]].values[0])
-    try:
-        return xr.concat(
-            cubes, dim=dims[-3], join="exact", coords="minimal", compat="override",
-            combine_attrs="override",
-        )  # fmt: skip
-    except ValueError as error:
-        raise ValueError(f"the files do not lie on one grid: {error}") from error
-
-
-def _arrange(array: xr.DataArray, member: int | None) -> tuple[xr.DataArray, dict[str, str]]:
-    """Give the array its dimensions in order: (member,) time, y, x."""
-    array = _with_time_dimension(array)
-    axes = find_axes(array)
-    missing = [kind for kind in ("time", "y", "x") if kind not in axes]
-    if missing:
-        raise ValueError(
-            f"variable {array.name!r} with dimensions {array.dims} has no {' or '.join(missing)} "
-            "axis that is recognised; rename its dimensions to time, y and x, or mark them "
-            "with the CF attribute 'axis' (T, Y, X)."
-        )
-    others = [d for d in array.dims if d not in axes.values()]
-    for dim in others:
-        if array.sizes[dim] != 1:
-            raise ValueError(
-                f"variable {array.name!r} has a dimension {dim!r} of size {array.sizes[dim]} "
-                "beside time, y, x and member: select one with .isel() first."
-            )
-    array = array.squeeze(others)
-    if "member" in axes:
-        array = _select_member(array, axes, member)
-    elif member is not None:
-        raise ValueError(f"member={member}, but the data have no dimension of members.")
-    order = [axes[kind] for kind in ("member", "time", "y", "x") if kind in axes]
-    if 0 in array.shape:
-        raise ValueError(f"variable {array.name!r} is empty: {dict(array.sizes)}.")
-    return array.transpose(*order), axes
-
-
-def _with_time_dimension(array: xr.DataArray) -> xr.DataArray:
-    """Make a time dimension of the valid times of a forecast, or of a scalar time."""
-    valid = array.coords.get("valid_time")
-    if valid is not None and valid.ndim == 1 and "valid_time" not in array.dims:
-        array = array.swap_dims({valid.dims[0]: "valid_time"})
-        if "time" in array.coords and "time" not in array.dims:
-            array = array.rename(time="forecast_reference_time")
-        return array.rename(valid_time="time")
-    if "time" not in find_axes(array):
-        for name in ("valid_time", "time"):
-            if name in array.coords and array[name].ndim == 0:
-                return array.expand_dims(name)
-    return array
-
-
-def _select_member(array: xr.DataArray, axes: dict[str, str], member: int | None) -> xr.DataArray:
-    dim = axes["member"]
-    if member is not None:
-        numbers = array[dim].values if dim in array.coords else np.arange(array.sizes[dim])
-        if member not in numbers:
-            raise ValueError(f"member={member} is not among the members {numbers.tolist()}.")
-        array = array.isel({dim: int(np.flatnonzero(numbers == member)[0])})
-    elif array.sizes[dim] == 1:
-        array = array.squeeze(dim)
-    else:
-        return array
-    del axes["member"]
-    return array
+def _is_counted(array: xr.DataArray, time_dim: str) -> bool:
+    """Whether times are plain numbers, or there are none."""
+    return time_dim not in array.coords or array[time_dim].dtype.kind in "fiu"
 
 
 def _check_times(array: xr.DataArray, time_dim: str, name: str) -> None:
@@ -253,30 +220,6 @@ def _check_times(array: xr.DataArray, time_dim: str, name: str) -> None:
         )
 
 
-def _convert(
-    array: xr.DataArray,
-    dataset: xr.Dataset,
-    units: str,
-    time_dim: str,
-    interval: str | float | None,
-    running_total: bool | None,
-    z_r: tuple[float, float] | None,
-) -> xr.DataArray:
-    if not is_reflectivity(units):
-        mm_per_hour(units, 1.0)
-    hours = None
-    if is_amount(units):
-        if running_total is None:
-            running_total = array.attrs.get("GRIB_stepType") == "accum"
-        if running_total:
-            array, hours = difference_totals(array, time_dim)
-        else:
-            hours = interval_hours(array, _time_bounds(array, dataset, time_dim), interval)
-    if array.dtype != np.float32:
-        array = array.astype(np.float32)
-    return to_rate(array, units, time_dim, hours=hours, z_r=z_r).astype(np.float32)
-
-
 def _time_bounds(
     array: xr.DataArray, dataset: xr.Dataset, time_dim: Hashable
 ) -> xr.DataArray | None:
@@ -287,15 +230,12 @@ def _time_bounds(
 def _labelled(
     rate: xr.DataArray, dataset: xr.Dataset, original: xr.DataArray, units: str
 ) -> xr.DataArray:
+    # Variables of coordinates are shared with what came in.
+    rate = rate.copy(deep=False)
     time_dim = rate.dims[-3]
-    rate[time_dim].attrs.pop("bounds", None)
-    offset = bounds_offset(rate[time_dim], _time_bounds(original, dataset, time_dim))
-    if offset is not None:
-        # A DataArray has no room for bounds, which have a dimension of their own.
-        rate[time_dim].attrs[BOUNDS_OFFSET] = offset
-    attrs = {k: v for k, v in original.attrs.items() if not k.startswith("GRIB_")}
-    for key in ("_FillValue", "missing_value", "valid_range", "valid_min", "valid_max"):
-        attrs.pop(key, None)
+    bounds = _time_bounds(original, dataset, time_dim)
+    offset = bounds_of(original) if bounds is None else bounds_offset(rate[time_dim], bounds)
+    attrs = descriptive(original.attrs)
     if "history" in dataset.attrs:
         attrs.setdefault("history", dataset.attrs["history"])
     if is_reflectivity(units) or is_amount(units) or mm_per_hour(units) != 1.0:
@@ -303,6 +243,9 @@ def _labelled(
         attrs["history"] = "\n".join([note, *filter(None, [attrs.get("history")])])
     attrs.update(units="mm h-1", standard_name=_RATE_NAME)
     rate.attrs = attrs
+    rate.encoding = {}
     for coord in rate.coords.values():
         coord.load()
-    return rate.rename(original.name)
+        coord.attrs = {k: v for k, v in descriptive(coord.attrs).items() if k != "bounds"}
+        coord.encoding = {k: v for k, v in coord.encoding.items() if k != "bounds"}
+    return with_bounds(rate, offset).rename(original.name)

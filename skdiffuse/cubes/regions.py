@@ -8,6 +8,7 @@ import cf_xarray  # noqa: F401  (registers the .cf accessor)
 import numpy as np
 import xarray as xr
 
+from skdiffuse.cubes.interval_bounds import keep_bounds
 from skdiffuse.cubes.layout import ordered
 
 _EARTH_RADIUS = 6371.229  # km, as in the Met Office Unified Model
@@ -175,7 +176,8 @@ def crop(
     part = {y: slice(rows[0], rows[-1] + 1), x: slice(columns[0], columns[-1] + 1)}
     cropped = cube.isel(part)
     if polygon is not None:
-        cropped = cropped.where(xr.DataArray(inside, dims=(y, x)).isel(part))
+        masked = cropped.where(xr.DataArray(inside, dims=(y, x)).isel(part))
+        cropped = keep_bounds(masked, cropped)
     return cropped
 
 
@@ -299,7 +301,7 @@ def coarsen(cube: xr.DataArray, factor: int, *, min_valid: float = 0.5) -> xr.Da
     mean = mean.drop_vars([n for n in spatial if n in mean.coords]).assign_coords(centres)
     mean.attrs = dict(cube.attrs)
     mean.name = cube.name
-    return mean
+    return keep_bounds(mean, cube)
 
 
 def _cell_area(cube: xr.DataArray) -> xr.DataArray:

@@ -12,6 +12,9 @@ import numpy as np
 import xarray as xr
 from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
 
+from skdiffuse.cubes.grids import Grid, refuse_different_grids
+from skdiffuse.cubes.missing import mask_not_data
+
 if TYPE_CHECKING:
     import dask.array as da
 
@@ -48,17 +51,22 @@ def join_netcdf(
     Returns
     -------
     Dataset
-        In order of time; the other coordinates are those of ``first``.
+        In order of time; the other coordinates are those of ``first``, except for moments (the
+        start of a forecast) that differ from file to file, which lie along time.
 
     Raises
     ------
     ValueError
-        If a file cannot be read, or differs in shape, units or packing.
+        If a file cannot be read, or differs in shape, units, statistic, calendar or grid.
     """
-    array = first[variable]
+    array = mask_not_data(first[variable])
     bounds = first[time_dim].encoding.get("bounds", first[time_dim].attrs.get("bounds"))
     wanted = _layout(paths[0], variable, time_dim)
-    lengths, times, time_bounds = [], [], []
+    scalars = [str(n) for n, c in first[variable].coords.items() if c.ndim == 0]
+    moments: dict[str, list[TimesAndAttributes]] = {
+        n: [] for n in scalars if first[n].dtype.kind in "MO"
+    }
+    lengths, times, time_bounds, grids = [], [], [], {}
     for path in paths:
         try:
             with netCDF4.Dataset(path) as file:
@@ -66,33 +74,65 @@ def join_netcdf(
                 if layout != wanted:
                     difference = _difference(wanted, layout)
                     raise ValueError(f"{str(path)!r} differs from {str(paths[0])!r}: {difference}.")
-                time = file[time_dim]
-                attrs = {n: getattr(time, n) for n in ("units", "calendar") if hasattr(time, n)}
-                times.append((np.asarray(time[:]), attrs))
+                times.append(_counted(file[time_dim]))
+                names = dict.fromkeys([*map(str, first[variable].coords), *map(str, array.dims)])
+                grids[repr(str(path))] = Grid.of_file(file, names, time_dim)
+                for name, at in moments.items():
+                    if name in file.variables:
+                        at.append(_counted(file[name]))
                 if bounds in file.variables:
-                    time_bounds.append(np.asarray(file[bounds][:]))
+                    pairs, attrs = _counted(file[bounds])
+                    # In CF they count as their time does; some libraries write units of their own.
+                    time_bounds.append((pairs, times[-1][1] | attrs))
         except (OSError, KeyError, IndexError) as error:
             raise ValueError(
                 f"{str(path)!r} cannot be joined with {str(paths[0])!r}; it may be damaged, or "
                 f"hold other variables: {error}"
             ) from error
         lengths.append(times[-1][0].size)
+    refuse_different_grids(grids)
     begins = [float(values.flat[0]) if values.size else 0.0 for values in _since_one_date(times)]
     order = sorted(range(len(paths)), key=begins.__getitem__)
     decoded = _decode([times[i] for i in order], time_dim)
     joined = first.drop_dims(time_dim)
-    for name, coord in first[variable].coords.items():
+    for key, coord in first[variable].coords.items():
         if time_dim not in coord.dims:
-            joined = joined.assign_coords({name: coord})
+            joined = joined.assign_coords({key: coord})
     joined[time_dim] = (time_dim, decoded, {**first[time_dim].attrs})
     if len(time_bounds) == len(paths):
-        pairs = _decode([(time_bounds[i], times[i][1]) for i in order], time_dim)
+        pairs = _decode([time_bounds[i] for i in order], str(bounds))
         joined = joined.assign_coords({bounds: ((time_dim, "bnds"), pairs)})
         joined[time_dim].attrs["bounds"] = bounds
+    for name in scalars:
+        joined = _one_or_along_time(joined, name, moments.get(name), times, order, time_dim)
     values = _blocks([paths[i] for i in order], [lengths[i] for i in order], array, time_dim)
     dims = (time_dim, *(d for d in array.dims if d != time_dim))
     joined[variable] = (dims, values, array.attrs)
     return joined
+
+
+def _counted(var: Any) -> TimesAndAttributes:
+    """Times as numbers, with the attributes that say what they count."""
+    attrs = {n: getattr(var, n) for n in ("units", "calendar") if hasattr(var, n)}
+    return np.asarray(var[...]), attrs
+
+
+def _one_or_along_time(
+    joined: xr.Dataset,
+    name: str,
+    moments: list[TimesAndAttributes] | None,
+    times: list[TimesAndAttributes],
+    order: list[int],
+    time_dim: str,
+) -> xr.Dataset:
+    """Put a moment that is not the same in all files along time."""
+    if moments is None or len(moments) != len(times):
+        return joined
+    each = [np.full(times[i][0].shape, moments[i][0].item()) for i in order]
+    along = _decode([(at, moments[i][1]) for at, i in zip(each, order, strict=True)], name)
+    if (along == along[0]).all():
+        return joined
+    return joined.assign_coords({name: (time_dim, along, joined[name].attrs)})
 
 
 def _layout(path: Path, variable: str, time_dim: str) -> dict[str, Any]:
@@ -108,6 +148,7 @@ def _layout_of(file: netCDF4.Dataset, variable: str, time_dim: str) -> dict[str,
         "dimensions": var.dimensions,
         "sizes": sizes,
         "units": getattr(var, "units", None),
+        "cell_methods": getattr(var, "cell_methods", None),
     }
 
 
@@ -119,20 +160,42 @@ def _difference(wanted: dict[str, Any], got: dict[str, Any]) -> str:
 
 def _decode(parts: list[TimesAndAttributes], time_dim: str) -> np.ndarray:
     """Decoded times of all files at once, whatever date each of them counts from."""
-    calendars = {attrs.get("calendar", "standard") for _, attrs in parts}
-    if len(calendars) > 1:
+    calendars = {_calendar(attrs) for _, attrs in parts}
+    if len(calendars) > 1 and not _is_modern(parts, calendars):
         raise ValueError(f"the files have different calendars: {sorted(calendars)}.")
     values = np.concatenate(_since_one_date(parts))
-    attrs = {"units": _units(parts[0])}
+    attrs = {"units": _units(parts[0]), "calendar": _calendar(parts[0][1])}
     if len({attrs.get("units") for _, attrs in parts}) > 1:
         attrs["units"] = f"microseconds since {attrs['units'].split(' since ')[1]}"
     raw = xr.Dataset(
-        {"values": (("t", "bnds")[: values.ndim], values, attrs | {"calendar": calendars.pop()})}
+        {
+            "values": (
+                ("t", "bnds")[: values.ndim],
+                values,
+                attrs | {"calendar": _calendar(parts[0][1])},
+            )
+        }
     )
     try:
         return xr.decode_cf(raw)["values"].values
     except (ValueError, OverflowError) as error:
         raise ValueError(f"the times {time_dim!r} cannot be decoded: {error}") from error
+
+
+def _calendar(attrs: dict[str, Any]) -> str:
+    name = str(attrs.get("calendar", "standard")).lower()
+    return {"gregorian": "standard", "365_day": "noleap", "366_day": "all_leap"}.get(name, name)
+
+
+def _is_modern(parts: list[TimesAndAttributes], calendars: set[str]) -> bool:
+    """Whether dates follow the Gregorian reform, after which two calendars are one."""
+    if calendars != {"standard", "proleptic_gregorian"}:
+        return False
+    return all(
+        cftime.num2date(0, _units(part), _calendar(part[1])).year > 1582
+        and (part[0].size == 0 or part[0].min() >= 0)
+        for part in parts
+    )
 
 
 def _units(part: TimesAndAttributes) -> str:
@@ -146,7 +209,7 @@ def _since_one_date(parts: list[TimesAndAttributes]) -> list[np.ndarray]:
     """
     if len({_units(part) for part in parts}) == 1:
         return [values for values, _ in parts]
-    calendar = parts[0][1].get("calendar", "standard")
+    calendar = _calendar(parts[0][1])
     counted, first = [], None
     for values, attrs in parts:
         units = str(attrs.get("units", ""))
@@ -176,6 +239,8 @@ def _blocks(paths: list[Path], lengths: list[int], array: xr.DataArray, time_dim
         for start in range(0, length, per_block)
     ]
     name = array.name
+    # Integers of one file may be packed, or have missing cells, in another.
+    dtype = np.result_type(array.dtype, np.float32)
 
     def read(block_info: dict[None, dict[str, Any]]) -> np.ndarray:
         path, start, stop = pieces[block_info[None]["chunk-location"][0]]
@@ -186,8 +251,9 @@ def _blocks(paths: list[Path], lengths: list[int], array: xr.DataArray, time_dim
                 NETCDF4_PYTHON_LOCK,
                 xr.open_dataset(path, engine="netcdf4", decode_times=False, lock=False) as file,
             ):
-                part = file[name].isel({time_dim: slice(start, stop)})
-                return part.transpose(time_dim, ...).values.astype(array.dtype, copy=False)
+                # Each file has its own packing and its own ways of saying "not data".
+                part = mask_not_data(file[name].isel({time_dim: slice(start, stop)}))
+                return part.transpose(time_dim, ...).values.astype(dtype, copy=False)
         except (OSError, RuntimeError) as error:
             raise ValueError(
                 f"{str(path)!r} cannot be read; it may be damaged, or have been moved since it "
@@ -197,6 +263,6 @@ def _blocks(paths: list[Path], lengths: list[int], array: xr.DataArray, time_dim
     return da.map_blocks(
         read,
         chunks=(tuple(stop - start for _, start, stop in pieces), *((n,) for n in shape)),
-        dtype=array.dtype,
-        meta=np.empty((0,) * (1 + len(shape)), dtype=array.dtype),
+        dtype=dtype,
+        meta=np.empty((0,) * (1 + len(shape)), dtype=dtype),
     )

@@ -15,14 +15,21 @@ from typing import Any, TypeAlias
 import xarray as xr
 from scipy.io import netcdf_file
 
+from skdiffuse.cubes.foreign import explain
+from skdiffuse.cubes.grib import grib_options, read_headers, with_step_ranges
+from skdiffuse.cubes.groups import SeveralGroups, in_group
 from skdiffuse.cubes.radar_formats import hdf5_kind, read_radar
+from skdiffuse.cubes.time_axis import BOUNDS_OFFSET
 
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 _MAGIC = {
     b"CDF\x01": "netcdf", b"CDF\x02": "netcdf", b"CDF\x05": "netcdf",
-    b"\x89HDF": "hdf5", b"GRIB": "grib", b"\x1f\x8b": "gzip", b"GIF8": "mch", b"P5": "fmi",
+    b"\x89HDF": "hdf5", b"GRIB": "grib", b"GIF8": "mch", b"P5": "fmi",
 }  # fmt: skip
+
+
+_GZIP = b"\x1f\x8b"
 
 
 def resolve(source: Paths) -> list[Path]:
@@ -74,29 +81,27 @@ def kind_of(path: Path) -> str:
         raise ValueError(f"{str(path)!r} is empty (0 bytes).")
     for magic, kind in _MAGIC.items():
         if start.startswith(magic):
-            if kind == "hdf5":
-                return hdf5_kind(path)
-            if kind == "gzip":
-                return _compressed_kind(path)
-            return kind
-    raise ValueError(
-        f"{str(path)!r} is neither NetCDF, HDF5, GRIB, Zarr nor a radar image that is known: it "
-        f"starts with {start!r}."
-    )
+            return hdf5_kind(path) if kind == "hdf5" else kind
+    if start.startswith(_GZIP) and _is_fmi(path):
+        return "fmi"
+    raise ValueError(explain(path))
 
 
-def _compressed_kind(path: Path) -> str:
+def _is_fmi(path: Path) -> bool:
     with gzip.open(path, "rb") as file:
         try:
-            if file.read(2) == b"P5":
-                return "fmi"
+            return file.read(2) == b"P5"
         except (OSError, EOFError) as error:
             raise ValueError(f"{str(path)!r} is damaged or incomplete: {error}") from error
-    raise ValueError(f"{str(path)!r} is compressed with gzip: uncompress it first.")
 
 
-def open_dataset(path: Path, *, chunked: bool, engine: str | None = None) -> xr.Dataset:
+def open_dataset(
+    path: Path, *, chunked: bool, engine: str | None = None, variable: str | None = None
+) -> xr.Dataset:
     """Open one file as a Dataset without loading its fields.
+
+    Where the precipitation (or ``variable``) is in a group, that group with the coordinates of
+    those around it; ``encoding["group"]`` says which.
 
     Raises
     ------
@@ -109,7 +114,8 @@ def open_dataset(path: Path, *, chunked: bool, engine: str | None = None) -> xr.
     options: dict[str, Any] = {"decode_coords": "all", "chunks": "auto" if chunked else None}
     if kind == "grib":
         need("cfgrib", "GRIB files", "grib")
-        options.update(engine="cfgrib", backend_kwargs={"indexpath": ""})
+        headers = read_headers(path)
+        options.update(engine="cfgrib", backend_kwargs=grib_options(path, headers))
     elif kind == "zarr":
         need("zarr", "Zarr stores", "lazy")
         options.update(engine="zarr")
@@ -118,7 +124,9 @@ def open_dataset(path: Path, *, chunked: bool, engine: str | None = None) -> xr.
     elif kind in ("hdf5", "netcdf"):
         options.update(engine="netcdf4")
     else:
-        return read_radar(path, kind)
+        dataset = read_radar(path, kind)
+        dataset.encoding["source"] = str(path)
+        return dataset
     if engine is not None:
         options["engine"] = engine
     if kind == "netcdf":
@@ -126,13 +134,18 @@ def open_dataset(path: Path, *, chunked: bool, engine: str | None = None) -> xr.
     try:
         with _chunk_size() if chunked else nullcontext():
             dataset = xr.open_dataset(path, **options)
-    except PermissionError:
+            if "group" not in options and kind in ("hdf5", "zarr"):
+                dataset = in_group(path, dataset, variable, options)
+        for coord in dataset.coords.values():
+            # Files have bounds; an attribute that is left of them may hold no longer.
+            coord.attrs.pop(BOUNDS_OFFSET, None)
+    except (PermissionError, SeveralGroups):
         raise
     except Exception as error:
         raise ValueError(
             f"{str(path)!r} cannot be opened; it may be damaged or incomplete: {error}"
         ) from error
-    return dataset
+    return with_step_ranges(dataset, path, headers) if kind == "grib" else dataset
 
 
 def _check_complete(path: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from datetime import timedelta
 
 import numpy as np
 import xarray as xr
 
-# Radar clocks and float32 "hours since" jitter by less than this share of a step.
+# Radar clocks and float32 "hours since" jitter by less than this share of a step, or by a second
+# at either end of it, as long as that is a small part of the step.
 _STEP_TOLERANCE = 0.01
+_CLOCK_SECONDS = 2.0
+_LARGEST_TOLERANCE = 0.1
 
 # Attribute of a time coordinate: from when to when a value counts, in hours from its time.
 BOUNDS_OFFSET = "bounds_offset_hours"
@@ -51,7 +55,9 @@ def step_lengths(times: np.ndarray) -> np.ndarray:
     return steps.astype(np.float64)
 
 
-def find_breaks(times: np.ndarray, *, name: str = "X") -> tuple[np.ndarray, float | None]:
+def find_breaks(
+    times: np.ndarray, *, name: str = "X", dim: Hashable = "time"
+) -> tuple[np.ndarray, float | None]:
     """Where the time axis is interrupted, and its regular step.
 
     The regular step is the most frequent one (the shorter of two equally frequent ones); a
@@ -62,6 +68,8 @@ def find_breaks(times: np.ndarray, *, name: str = "X") -> tuple[np.ndarray, floa
     times : ndarray of shape (n_times,)
     name : str
         What to call the cube in errors.
+    dim : hashable
+        What to call its time dimension there.
 
     Returns
     -------
@@ -87,18 +95,44 @@ def find_breaks(times: np.ndarray, *, name: str = "X") -> tuple[np.ndarray, floa
         return np.zeros(0, dtype=bool), None
     if np.any(steps <= 0):
         where = int(np.argmax(steps <= 0))
-        kind = "repeated" if steps[where] == 0 else "out of order"
+        kind, remedy = "out of order", f"sort them with .sortby({dim!r})"
+        if np.unique(times).size < times.size:
+            kind = "repeated" if steps[where] == 0 else "repeated and out of order"
+            remedy = (
+                f"keep each of them once with .sortby({dim!r}).drop_duplicates({dim!r}); where "
+                "files overlap, leave one out"
+            )
         raise ValueError(
             f"{name}: the times are {kind} at position {where + 1} "
-            f"({times[where]} is followed by {times[where + 1]}); sort them with "
-            f"X.sortby(...) and drop repeated ones with X.drop_duplicates(...)."
+            f"({times[where]} is followed by {times[where + 1]}); {remedy}."
         )
     candidates, counts = np.unique(np.round(steps, 3), return_counts=True)
     step = float(candidates[np.argmax(counts)])
-    return np.abs(steps - step) > _STEP_TOLERANCE * step, step
+    tolerance = _STEP_TOLERANCE * step
+    if is_time_like(times):
+        tolerance = max(tolerance, min(_CLOCK_SECONDS, _LARGEST_TOLERANCE * step))
+        step = _without_jitter(steps[np.abs(steps - step) <= 2 * tolerance], step)
+    # Dates with milliseconds differ from their own step in the last digits.
+    return np.abs(steps - step) > tolerance * (1 + 1e-9), step
 
 
-def refuse_mixed_steps(times: np.ndarray, *, name: str = "X") -> None:
+def _without_jitter(steps: np.ndarray, step: float) -> float:
+    """The step of a clock that jitters: whole minutes or seconds, if the mean is near them.
+
+    The most frequent of 299, 301, 299 and 302 seconds is none that times could be counted on with.
+    """
+    if np.ptp(steps) < 1e-3:
+        return step
+    mean = float(steps.mean())
+    # Jitter at both ends remains in the mean of a few steps.
+    for unit in (60.0, 1.0):
+        whole = unit * round(mean / unit)
+        if whole > 0 and abs(mean - whole) <= min(_CLOCK_SECONDS, 0.02 * mean):
+            return whole
+    return mean
+
+
+def refuse_mixed_steps(times: np.ndarray, *, name: str = "X", dim: Hashable = "time") -> None:
     """Raise where the times have no common step: a window would mean different durations.
 
     Raises
@@ -106,17 +140,26 @@ def refuse_mixed_steps(times: np.ndarray, *, name: str = "X") -> None:
     ValueError
         If a step is shorter than the most frequent one, or fewer than half are equal to it.
     """
-    breaks, step = find_breaks(times, name=name)
+    breaks, step = find_breaks(times, name=name, dim=dim)
     if step is None:
         return
     steps = step_lengths(times)
     if np.any(breaks & (steps < step)) or breaks.mean() > 0.5:
+        first, last = _longest_run(steps)
         lengths = ", ".join(f"{s:g}" for s in np.unique(np.round(steps, 3))[:5])
         raise ValueError(
             f"{name}: the time steps are mixed (lengths in seconds: {lengths}); a window of "
-            "several frames needs one regular step. Select the part with one step, or "
-            "resample it to one (e.g. X.resample(time=...).mean())."
+            "several frames needs one regular step. Select a part that has one, e.g. with "
+            f".isel({dim}=slice({first}, {last}))."
         )
+
+
+def _longest_run(steps: np.ndarray) -> tuple[int, int]:
+    """First frame and one past the last of the longest stretch of equal steps."""
+    edges = np.flatnonzero(np.abs(np.diff(steps)) > _STEP_TOLERANCE * steps[:-1]) + 1
+    starts, ends = np.append(0, edges), np.append(edges, steps.size)
+    longest = int(np.argmax(ends - starts))
+    return int(starts[longest]), int(ends[longest]) + 1
 
 
 def seconds_to_timedelta(seconds: float) -> np.timedelta64:

@@ -55,7 +55,7 @@ def validate_cube(X: Any, *, n_frames: int = 1, name: str = "X") -> Cube:
     ValueError: X holds negative precipitation (smallest value -1). Negative values in data: ...
     """
     values = _as_array(X, name)
-    _check_shape(values, name)
+    _check_shape(X, values, name)
     template, breaks, step = None, np.zeros(values.shape[-3] - 1, dtype=bool), None
     if isinstance(X, xr.DataArray):
         _check_units(X, name)
@@ -78,12 +78,24 @@ def validate_cube(X: Any, *, n_frames: int = 1, name: str = "X") -> Cube:
     if longest < n_frames:
         raise ValueError(
             f"{name} has no {n_frames} consecutive frames: it has {int(breaks.sum())} gap(s) in "
-            f"time and the longest stretch without one is {longest} frame(s). Fill the gaps "
-            "with NaN frames (e.g. X.resample(time=...).asfreq()) or make n_frames smaller."
+            f"time and the longest stretch without one is {longest} frame(s). Make n_frames "
+            f"smaller{_filling(cube)}."
         )
     if not cube.is_lazy and not check_values(cube.values, name):
         raise ValueError(f"{name} is missing everywhere: all of its values are NaN.")
     return cube
+
+
+def _filling(cube: Cube) -> str:
+    """How to fill gaps with frames of NaN, for cubes of dates."""
+    if cube.template is None or cube.time_step is None:
+        return ""
+    dim, step = cube.template.dims[-3], cube.time_step
+    times = f"{dim}='{step:g}s'"
+    return (
+        f", or fill the gaps with NaN frames: X.resample({times}).nearest(tolerance="
+        f"datetime.timedelta(seconds={step / 2:g}))"
+    )
 
 
 def _as_array(X: Any, name: str) -> Any:
@@ -105,11 +117,15 @@ def _as_array(X: Any, name: str) -> Any:
     return values
 
 
-def _check_shape(values: Any, name: str) -> None:
+def _check_shape(X: Any, values: Any, name: str) -> None:
     if values.ndim not in (3, 4):
+        hint = ""
+        if values.ndim < 3:
+            axis = "X.expand_dims('time')" if isinstance(X, xr.DataArray) else "X[None]"
+            hint = f" A single field needs a time axis: {axis}."
         raise ValueError(
             f"{name} must be of shape {_SHAPES}; got {values.ndim} dimension(s), shape "
-            f"{tuple(values.shape)}. A single field needs a time axis: X[None]."
+            f"{tuple(values.shape)}.{hint}"
         )
     if 0 in values.shape:
         raise ValueError(f"{name} is empty: shape {tuple(values.shape)}, expected {_SHAPES}.")
@@ -152,9 +168,9 @@ def _read_dimensions(
     times = X.coords[time_dim].values if time_dim in X.coords else None
     if times is None or times.dtype.kind not in "mMiufO":
         return GridMetadata.of(X), np.zeros(X.sizes[time_dim] - 1, dtype=bool), None
-    breaks, step = find_breaks(times, name=name)
+    breaks, step = find_breaks(times, name=name, dim=time_dim)
     if n_frames > 1:
-        refuse_mixed_steps(times, name=name)
+        refuse_mixed_steps(times, name=name, dim=time_dim)
     if not is_time_like(times):
         step = None
     return GridMetadata.of(X, time_step=step), breaks, step

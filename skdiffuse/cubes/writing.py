@@ -12,8 +12,21 @@ import numpy as np
 import xarray as xr
 
 from skdiffuse._version import __version__
-from skdiffuse.cubes.time_axis import BOUNDS_OFFSET, bounds_from_offset, calendar_of, time_units
+from skdiffuse.cubes.interval_bounds import bounds_of
+from skdiffuse.cubes.metadata import descriptive, given_name
+from skdiffuse.cubes.own_files import layout_attributes
+from skdiffuse.cubes.spatial_axes import steady_axis
+from skdiffuse.cubes.time_axis import (
+    BOUNDS_OFFSET,
+    bounds_from_offset,
+    calendar_of,
+    find_breaks,
+    is_time_like,
+    time_units,
+)
 from skdiffuse.cubes.units import mm_per_hour
+
+_NAME = "precipitation_rate"
 
 
 def write_cube(
@@ -33,7 +46,9 @@ def write_cube(
     Parameters
     ----------
     cube : DataArray
-        In mm/h; lazy ones are written chunk by chunk. Stored as compressed float32.
+        In mm/h; lazy ones are written chunk by chunk. Stored as compressed float32. Time bounds
+        are written for the values that a file stated them for, and for results of this library;
+        not after arithmetic or means over times, which may count for other intervals.
     path : str or path
         An existing file is replaced.
     provenance : mapping, optional
@@ -47,9 +62,10 @@ def write_cube(
     Raises
     ------
     TypeError
-        If ``cube`` is not a DataArray.
+        If ``cube`` is not a DataArray of real numbers.
     ValueError
-        If its units are not mm/h, or its folder does not exist.
+        If its units are not mm/h, its folder does not exist, or :func:`open_cube` could not open
+        it again: dimensions lack, it is empty, or its times or axes are out of order.
 
     Examples
     --------
@@ -74,6 +90,7 @@ def write_cube(
         factor = None
     if factor != 1.0:
         raise ValueError(f"cube has units {units!r}, not mm/h: convert it with open_cube(cube).")
+    _check_structure(cube)
     path = Path(path)
     if not path.parent.is_dir():
         raise ValueError(f"path: there is no folder {str(path.parent)!r}.")
@@ -81,6 +98,7 @@ def write_cube(
     dataset = _as_dataset(cube, compress=not to_zarr)
     made_by = {"version": __version__, **(provenance or {})}
     dataset.attrs.update({f"skdiffuse_{key}": value for key, value in made_by.items()})
+    dataset.attrs.update(layout_attributes(cube.dims, str(given_name(cube) or _NAME)))
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         partial = scratch / path.name
@@ -96,10 +114,42 @@ def write_cube(
     return path
 
 
+def _check_structure(cube: xr.DataArray) -> None:
+    """Refuse what :func:`open_cube` could not open again."""
+    if cube.ndim < 3:
+        raise ValueError(
+            f"cube must have dimensions time, y and x, in this order and last; got {cube.dims}: "
+            "add what lacks, e.g. with .expand_dims('time')."
+        )
+    if cube.dtype.kind not in "fiub":
+        raise TypeError(f"cube must hold real numbers (mm/h); got dtype {cube.dtype}.")
+    if 0 in cube.shape:
+        raise ValueError(f"cube is empty: {dict(cube.sizes)}.")
+    name = given_name(cube)
+    if name in (*cube.dims, *cube.coords) or "/" in str(name):
+        raise ValueError(
+            f"cube is named {name!r}, which is also one of its dimensions or coordinates, or holds "
+            "a slash: give it another name with .rename('precipitation_rate')."
+        )
+    time_dim, *space = (str(dim) for dim in cube.dims[-3:])
+    if time_dim in cube.coords:
+        times = cube[time_dim].values
+        if not is_time_like(times) and times.dtype.kind not in "fiu":
+            raise ValueError(
+                f"the times {time_dim!r} of cube are {times.dtype} values: make dates of them with "
+                f".assign_coords({time_dim}=pandas.to_datetime(...)), or leave them out with "
+                f".drop_vars({time_dim!r})."
+            )
+        find_breaks(times, name="cube", dim=time_dim)
+    for dim, kind in zip(space, "yx", strict=True):
+        steady_axis(cube, dim, kind)
+
+
 def _as_dataset(cube: xr.DataArray, *, compress: bool) -> xr.Dataset:
-    name = cube.name or "precipitation_rate"
+    name = given_name(cube) or _NAME
+    offset = bounds_of(cube)
     cube = cube.astype(np.float32, copy=False)
-    cube.attrs = {**cube.attrs, "units": "mm h-1"}
+    cube.attrs = {**descriptive(cube.attrs), "units": "mm h-1"}
     cube.attrs.setdefault("standard_name", "lwe_precipitation_rate")
     # History and provenance belong to the file in CF; the rest describes the variable.
     history = cube.attrs.pop("history", None)
@@ -114,7 +164,7 @@ def _as_dataset(cube: xr.DataArray, *, compress: bool) -> xr.Dataset:
         dataset = dataset.reset_coords(mapping)
     if compress:
         dataset[name].encoding.update(zlib=True, complevel=4, shuffle=True)
-    dataset = _with_time_bounds(dataset, cube.dims[-3])
+    dataset = _with_time_bounds(dataset, cube.dims[-3], offset)
     _set_time_units(dataset, cube.dims[-3])
     for coord in dataset.coords.values():
         coord.encoding = {k: v for k, v in coord.encoding.items() if k in ("units", "calendar")}
@@ -123,12 +173,16 @@ def _as_dataset(cube: xr.DataArray, *, compress: bool) -> xr.Dataset:
     return dataset
 
 
-def _with_time_bounds(dataset: xr.Dataset, time_dim: Hashable) -> xr.Dataset:
-    """Put the bounds that the time coordinate describes into a variable, as CF has it."""
-    if time_dim not in dataset.coords or BOUNDS_OFFSET not in dataset[time_dim].attrs:
+def _with_time_bounds(
+    dataset: xr.Dataset, time_dim: Hashable, offset: list[float] | None
+) -> xr.Dataset:
+    """Put the bounds that the cube states into a variable, as CF has it."""
+    if time_dim not in dataset.coords:
         return dataset
-    attrs = dict(dataset[time_dim].attrs)
-    offset = attrs.pop(BOUNDS_OFFSET)
+    attrs = {k: v for k, v in dataset[time_dim].attrs.items() if k != BOUNDS_OFFSET}
+    if offset is None:
+        dataset[time_dim].attrs = attrs
+        return dataset
     pairs = bounds_from_offset(dataset[time_dim].values, offset)
     name = f"{time_dim}_bnds"
     dataset = dataset.assign({name: ((time_dim, "bnds"), pairs)})

@@ -11,6 +11,7 @@ import numpy as np
 from skdiffuse.cubes.alignment import same_labels
 from skdiffuse.cubes.layout import kind_of
 from skdiffuse.runtime.array_types import ArrayOrDataArray
+from skdiffuse.runtime.water_units import same_water_units
 
 TRACE = 0.01
 """Rain below this rate (mm/h) counts as dry."""
@@ -276,9 +277,7 @@ def check_same_labels(obs: Any, sim: Any, dims: Any, names: tuple[str, str]) -> 
 def check_same_units(obs: Any, sim: Any, names: tuple[str, str] = ("obs", "sim")) -> None:
     """Raise where both cubes state their units and the statements differ."""
     units = [str(getattr(X, "attrs", {}).get("units", "")) for X in (obs, sim)]
-    spelt = [u.replace("/h", " h-1").replace("**", "").replace("^", "") for u in units]
-    spelt = [" ".join(u.replace("hr", "h").split()) for u in spelt]
-    if all(spelt) and spelt[0] != spelt[1]:
+    if all(units) and not same_water_units(*units):
         raise ValueError(
             f"{names[0]} and {names[1]} differ in units: {units[0]!r} and {units[1]!r}. "
             "Convert both to mm h-1."

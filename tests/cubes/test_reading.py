@@ -135,6 +135,24 @@ def test_what_comes_in_is_left_as_it_was(tmp_path):
     assert not (source == 7).any()
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "precipitation_surface",
+        "surface_precipitation_average",
+        "APCP_surface",
+        "prcp",
+        "TOT_PREC",
+        "Total_precipitation_surface_6_Hour_Accumulation",
+        "total_precipitation_6hr",
+        "PRECTOTCORR",
+    ],
+)
+def test_names_of_services(name):
+    cube = open_cube(era5(units="mm/hr").rename(tp=name))
+    assert cube.name == name
+
+
 def test_lazy_data_stays_lazy():
     def explode(block):
         raise AssertionError("was read")

@@ -34,6 +34,40 @@ RATES = {
     "inch/h": 25.4,
     "in hr-1": 25.4,
     "m/day": 1000 / 24,
+    # As services spell them.
+    "[mm/hr]": 1.0,
+    "mm/hr": 1.0,
+    "(mm/h)": 1.0,
+    "mm hour-1": 1.0,
+    "mm hours-1": 1.0,
+    "mmh-1": 1.0,
+    "mm h⁻¹": 1.0,
+    "mm·h⁻¹": 1.0,
+    "mm h\u22121": 1.0,
+    "mm.h-1": 1.0,
+    "mm h^{-1}": 1.0,
+    "MM/HR": 1.0,
+    "l m-2 h-1": 1.0,
+    "l/m²/h": 1.0,
+    "kg m-2 hr-1": 1.0,
+    "kg/(m^2*s)": 3600.0,
+    "kg/(m2 s)": 3600.0,
+    "kg/m^2/s": 3600.0,
+    "kgm-2s-1": 3600.0,
+    "kgm⁻²s⁻¹": 3600.0,
+    "kg.m-2.s-1": 3600.0,
+    "kg m^{-2} s^{-1}": 3600.0,
+    "kg m^(-2) s^(-1)": 3600.0,
+    "m3 m-2 s-1": 3.6e6,
+    "m of water equivalent per day": 1000 / 24,
+    "mm (24h)-1": 1 / 24,
+    "mm/(15 min)": 4.0,
+    "mm 5min-1": 12.0,
+    "mm per 5 min": 12.0,
+    "kg m-2 (6 h)-1": 1 / 6,
+    "0.1 mm/h": 0.1,
+    "millimeters per hour": 1.0,
+    "inches/hour": 25.4,
 }
 
 
@@ -43,7 +77,39 @@ def test_rates(units, factor):
 
 
 @pytest.mark.parametrize(
-    "units", ["", "1", "K", "mm month-1", "mm/year", "mm h", "mm s", "h-1", "%", "mm/0h", "mm2/h"]
+    "units",
+    [
+        "",
+        "1",
+        "K",
+        "mm month-1",
+        "mm/year",
+        "mm h",
+        "mm s",
+        "h-1",
+        "%",
+        "mm/0h",
+        "mm2/h",
+        "mm/mon",
+        "kg m-3",
+        "mm//h",
+        "mm/",
+        "per h",
+        "mm/hr/hr",
+        "(mm/h",
+        "mm/h)",
+        "ms-1 h",
+        "m2",
+        "sum",
+        "mm min h-1",
+        "kg m-2 month-1",
+        "degC",
+        "1e-3",
+        "mm h-",
+        "-1",
+        "mm^h",
+        "unknown",
+    ],
 )
 def test_unknown_units_are_refused(units):
     with pytest.raises(ValueError, match="not known as units"):
@@ -52,7 +118,23 @@ def test_unknown_units_are_refused(units):
 
 @pytest.mark.parametrize(
     ("units", "depth"),
-    [("mm", 1.0), ("m", 1000.0), ("kg m-2", 1.0), ("m of water equivalent", 1000.0), ("cm", 10.0)],
+    [
+        ("mm", 1.0),
+        ("m", 1000.0),
+        ("kg m-2", 1.0),
+        ("m of water equivalent", 1000.0),
+        ("cm", 10.0),
+        ("[mm]", 1.0),
+        ("kg/m^2", 1.0),
+        ("kg.m-2", 1.0),
+        ("l/m²", 1.0),
+        ("0.1 mm", 0.1),
+        ("kg m**-2", 1.0),
+        ("kgm-2", 1.0),
+        ("inches", 25.4),
+        ("mm water", 1.0),
+        ("1e-3 m", 1.0),
+    ],
 )
 def test_amounts_need_the_interval(units, depth):
     assert is_amount(units)
@@ -78,3 +160,10 @@ def test_there_and_back(first, second, rate):
 def test_reflectivity():
     assert is_reflectivity("dBZ")
     assert not is_reflectivity("mm h-1")
+
+
+def test_sums_of_no_depth_are_told_what_to_say():
+    """OpenMRG's radar says "sum 5min"."""
+    with pytest.raises(ValueError, match=r"not in what it is measured.*units='mm/5min'"):
+        mm_per_hour("sum 5min")
+    assert mm_per_hour("mm/5min") == 12.0

@@ -1,3 +1,4 @@
+import dask.array as da
 import netCDF4
 import numpy as np
 import pytest
@@ -129,3 +130,105 @@ def test_bad_arguments(rain, tmp_path):
         write_cube(rain, tmp_path / "nowhere" / "a.nc")
     with pytest.raises(ValueError, match="mm/day"):
         write_cube(rain.assign_attrs(units="mm/day"), tmp_path / "a.nc")
+
+
+def plain(shape=(3, 4, 5), dims=("time", "y", "x"), lazy=False, name=None, **coords):
+    values = np.arange(np.prod(shape), dtype="f4").reshape(shape)
+    values = da.from_array(values, chunks=(1, *shape[1:])) if lazy else values
+    return xr.DataArray(values, coords, dims, name)
+
+
+WRITTEN = {
+    "no times": plain(),
+    "no times, lazy": plain(lazy=True),
+    "numbers for times": plain(time=[0.0, 1.0, 2.0]),
+    "whole numbers for times": plain(time=[5, 6, 7]),
+    "numbers with a gap": plain(time=[0.0, 1.0, 9.0]),
+    "names of no meaning": plain(dims=("a", "b", "c")),
+    "names of no meaning and numbers": plain(dims=("a", "b", "c"), b=[4.0, 3, 2, 1], a=[0, 1, 2]),
+    "names that xarray gives": plain(dims=("dim_0", "dim_1", "dim_2")),
+    "sequences": plain((2, 3, 4, 5), ("n", "time", "y", "x")),
+    "realizations of sequences": plain(
+        (2, 2, 3, 4, 5), ("realization", "n", "time", "y", "x"), realization=[0, 1]
+    ),
+    "a name that says nothing": plain(name="foo", time=[0, 1, 2]),
+    "a scalar beside": plain(time=[0, 1, 2], height=2.0),
+}
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+@pytest.mark.parametrize("case", WRITTEN)
+def test_what_is_written_is_opened(tmp_path, case, suffix):
+    cube = WRITTEN[case]
+    path = write_cube(cube, tmp_path / f"a{suffix}")
+    back = open_cube(path).compute()
+    assert back.dims == cube.dims
+    np.testing.assert_array_equal(back, cube)
+    assert set(back.coords) == set(cube.coords)
+    for name, coord in cube.coords.items():
+        np.testing.assert_array_equal(back[name], coord)
+    assert back.name == ("foo" if cube.name == "foo" else "precipitation_rate")
+    # The Dataset that xarray opens is the same thing.
+    with xr.open_dataset(path, engine="zarr" if suffix == ".zarr" else None) as data:
+        np.testing.assert_array_equal(open_cube(data), cube)
+
+
+def test_a_standard_name_of_another_kind(rain, tmp_path):
+    odd = rain.assign_attrs(standard_name="rain_of_my_model").rename("foo")
+    np.testing.assert_array_equal(open_cube(write_cube(odd, tmp_path / "a.nc")), rain)
+
+
+def test_files_of_others_without_times_are_still_refused(tmp_path):
+    cube = plain()
+    cube.attrs["units"] = "mm h-1"
+    cube.to_dataset(name="rain").to_netcdf(tmp_path / "a.nc")
+    with pytest.raises(ValueError, match=r"no times.*assign_coords"):
+        open_cube(tmp_path / "a.nc")
+
+
+def test_files_without_times_are_not_joined_in_any_order(tmp_path):
+    write_cube(plain(), tmp_path / "a.nc")
+    write_cube(plain(), tmp_path / "b.nc")
+    with pytest.raises(ValueError, match=r"no times to join by.*xarray\.concat"):
+        open_cube(tmp_path / "*.nc")
+    parts = [open_cube(tmp_path / f"{name}.nc") for name in "ab"]
+    assert xr.concat(parts, "time").shape == (6, 4, 5)
+
+
+@pytest.mark.parametrize("operation", [lambda c: c, lambda c: c * 2, lambda c: c[:2]])
+def test_unnamed_lazy_cubes_stay_unnamed(tmp_path, operation):
+    """xarray takes dask's key, such as array-0fb1..., for a name."""
+    cube = operation(plain(lazy=True))
+    assert cube.name is not None
+    path = write_cube(cube, tmp_path / "a.nc")
+    assert open_cube(path).name == "precipitation_rate"
+    with netCDF4.Dataset(path) as file:
+        assert "precipitation_rate" in file.variables
+    assert validate_cube(cube).template.name is None
+    named = cube.rename("rain-of-2020")
+    assert open_cube(write_cube(named, tmp_path / "a.nc")).name == "rain-of-2020"
+    timed = cube.assign_coords(time=np.arange(cube.sizes["time"]).astype("M8[h]"))
+    assert open_cube(timed.assign_attrs(units="mm/h")).name == "precipitation"
+
+
+REFUSED = {
+    "a field": (plain((4, 5), ("y", "x")), ValueError, r"\('y', 'x'\).*expand_dims\('time'\)"),
+    "complex numbers": (plain().astype(complex), TypeError, "complex128"),
+    "text": (plain().astype(str), TypeError, "real numbers"),
+    "nothing": (plain((0, 4, 5)), ValueError, "empty"),
+    "times out of order": (plain(time=[0, 2, 1]), ValueError, r"out of order.*sortby\('time'\)"),
+    "repeated times": (plain(time=[0, 1, 1]), ValueError, r"repeated.*drop_duplicates\('time'\)"),
+    "text for times": (plain(time=["a", "b", "c"]), ValueError, r"drop_vars\('time'\)"),
+    "rows out of order": (plain(y=[0, 2, 1, 3]), ValueError, r"sortby\('y'\)"),
+    "the name of a dimension": (plain(name="time"), ValueError, r"\.rename\("),
+    "the name of a coordinate": (plain(name="height", height=2.0), ValueError, r"\.rename\("),
+    "a slash in the name": (plain(name="mm/h"), ValueError, r"\.rename\("),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_could_not_be_opened_is_not_written(tmp_path, case):
+    cube, error, message = REFUSED[case]
+    with pytest.raises(error, match=message):
+        write_cube(cube, tmp_path / "a.nc")
+    assert not any(tmp_path.iterdir())

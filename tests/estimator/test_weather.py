@@ -6,9 +6,16 @@ import torch
 
 from skdiffuse import NetworkSettings, PrecipDiffusion, SamplerSettings, make_precipitation
 from skdiffuse.cubes import validate_cube
-from skdiffuse.estimator.weather import MOST_SCALING, Storm, WeatherLaw, with_means
-from skdiffuse.networks import WeatherClasses
-from skdiffuse.training import WindowBatches
+from skdiffuse.estimator.weather import (
+    MOST_SCALING,
+    Storm,
+    WeatherLaw,
+    prior_of,
+    prior_tensors,
+    with_means,
+)
+from skdiffuse.networks import WeatherClasses, fit_mixture
+from skdiffuse.training import WindowBatches, read_tensors
 
 OPTIONS = {"n_frames": 2, "random_state": 0, "verbose": False}
 
@@ -100,6 +107,27 @@ class TestLaw:
         for one, other in zip(back.draw(0, 0, 9), law.draw(0, 0, 9), strict=True):
             assert torch.equal(one, other)
         assert torch.equal(back.classes.edges, law.classes.edges)
+
+
+class TestFileForm:
+    def test_spectra_of_rings_are_kept_once(self):
+        """The same prior comes back to the bit, from far fewer numbers."""
+        windows = torch.randn(64, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+        prior, _ = fit_mixture([windows], [torch.ones(64)], 3)
+        kept = prior_tensors(prior)
+        back = prior_of(kept, (False,) * 3)
+        for name, tensor in prior.state_dict().items():
+            assert torch.equal(back.state_dict()[name], tensor)
+        assert kept["power"].numel() < 0.1 * prior.power.numel()
+
+    def test_a_file_holds_the_prior_once(self, untrained, tmp_path):
+        untrained.save(tmp_path / "model.safetensors")
+        names = read_tensors(tmp_path / "model.safetensors")[0]
+        assert "prior.power" in names
+        assert not [name for name in names if name.startswith("network.prior")]
+        back = PrecipDiffusion.load(tmp_path / "model.safetensors")
+        a, b = (np.asarray(model.sample(2, random_state=0)) for model in (untrained, back))
+        np.testing.assert_array_equal(a, b)
 
 
 class TestMeans:

@@ -74,6 +74,15 @@ def test_all_dry_and_empty():
         metrics.intensity_histogram(["wet"])
 
 
+@pytest.mark.parametrize("spelling", ["mm/hr", "[mm/hr]", "mm h⁻¹", "mm hour-1", "kg m-2 h-1"])
+def test_units_may_be_spelt_in_any_way(spelling):
+    xr = pytest.importorskip("xarray")
+    obs = xr.DataArray(np.arange(24.0).reshape(2, 3, 4), attrs={"units": "mm/h"})
+    assert metrics.jensen_shannon_divergence(obs, obs.assign_attrs(units=spelling)) == 0.0
+    with pytest.raises(ValueError, match="differ in units"):
+        metrics.jensen_shannon_divergence(obs, obs.assign_attrs(units="mm/day"))
+
+
 def test_units_must_agree(mrms):
     other = mrms.assign_attrs(units="kg m-2 s-1")
     with pytest.raises(ValueError, match="kg m-2 s-1"):
