@@ -166,9 +166,9 @@ OF_ONE = {
 # Of no array, or checked below or beside the code that they are about.
 OTHERS = {
     "metrics": {
-        "decorrelation_time", "extreme_quantile_levels", "get_scorer", "get_scorer_names",
-        "get_scores", "intensity_edges", "make_forecast_scorer", "make_interpolation_scorer",
-        "make_sample_scorer",
+        "decorrelation_time", "effective_sample_size", "extreme_quantile_levels", "get_scorer",
+        "get_scorer_names", "get_scores", "intensity_edges", "make_forecast_scorer",
+        "make_interpolation_scorer", "make_sample_scorer",
     },
     "plotting": {"rain_colormap", "rain_norm", "DenoisingDisplay", "HtmlReport", "TransformDisplay",
                  "Evaluation"},
@@ -350,6 +350,27 @@ def test_ensembles(name):
         call(a, b.assign_coords(y=b.y + 10))
     with pytest.raises(ValueError, match=r"lacks \['y'\].*rename\(\{'lat': 'y'\}\)"):
         call(a, b.rename(y="lat"))
+
+
+def test_plain_ensembles_beside_named_ones():
+    obs, ens = _rain(0), _rain(1, ("realization", "n", "time", "y", "x"))
+    shown = plotting.RankHistogramDisplay.from_samples
+    one = vars(shown(obs, {"m": ens}))["intervals"]["m"]
+    second = ens.transpose("n", "realization", ...)
+    unnamed = xr.DataArray(second.values)
+    found = shown(obs, {"named": second, "plain": second.values, "unnamed": unnamed}, axis=1)
+    for name in ("named", "plain", "unnamed"):
+        np.testing.assert_array_equal(vars(found)["intervals"][name], one)
+
+
+@pytest.mark.parametrize("name", ENSEMBLES)
+def test_ensembles_that_carry_weights_are_refused(name):
+    obs, ens = _rain(0), _rain(1, ("realization", "n", "time", "y", "x"))
+    for dim in ("realization", "n"):
+        uneven = ens.assign_coords(weight=(dim, np.arange(1.0, N + 1)))
+        for turn in (*MEMBERS.values(), CELLS["shuffled"]):
+            with pytest.raises(ValueError, match="carries the coordinate 'weight'"):
+                ENSEMBLES[name](obs, turn(uneven))
 
 
 @pytest.mark.parametrize("name", OF_ONE)

@@ -78,6 +78,7 @@ from skdiffuse.metrics.uncertainty import (
     bootstrap,
     bootstrap_difference,
 )
+from skdiffuse.metrics.weights import effective_sample_size
 
 __all__ = [
     "SAL",
@@ -112,6 +113,7 @@ __all__ = [
     "contingency_table",
     "crps_ensemble",
     "decorrelation_time",
+    "effective_sample_size",
     "energy_score",
     "extreme_quantile_levels",
     "forecast_scorecard",

@@ -10,6 +10,7 @@ from skdiffuse.metrics.arrays import blocks, check_same_grid, like
 from skdiffuse.metrics.by_name import samples_by_name
 from skdiffuse.metrics.readings import more_or_less, per_cent
 from skdiffuse.metrics.score import Score, Statistic, register
+from skdiffuse.metrics.weights import weighted_sum
 from skdiffuse.runtime.array_types import ArrayOrDataArray
 
 
@@ -35,30 +36,34 @@ class BiasSummary(NamedTuple):
     highest: float
 
 
-def map_sums(X: Any, name: str = "X") -> np.ndarray:
+def map_sums(X: Any, name: str = "X", weights: Any = None) -> np.ndarray:
     """Return the sum and the number of the valid values of each cell, shape (2, y, x)."""
+    return weighted_sum(_map_sums, X, weights, name, item_ndim=2)
+
+
+def _map_sums(X: Any) -> np.ndarray:
     shape = np.shape(X)[-2:]
     sums = np.zeros((2, *shape))
-    for block in blocks(X, name, item_ndim=2):
+    for block in blocks(X, item_ndim=2):
         frames = block.reshape(-1, *shape)
         sums[0] += np.nansum(frames, axis=0, dtype=np.float64)
         sums[1] += np.count_nonzero(~np.isnan(frames), axis=0)
     return sums
 
 
-def map_of_sums(sums: np.ndarray, n: int = 0) -> np.ndarray:
+def map_of_sums(sums: np.ndarray, n: float = 0) -> np.ndarray:
     """Return the map of means out of `map_sums`; NaN where a cell has no valid value."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(sums[1] > 0, sums[0] / sums[1], np.nan)
 
 
-def mean_map(X: Any, name: str = "X") -> np.ndarray:
+def mean_map(X: Any, name: str = "X", weights: Any = None) -> np.ndarray:
     """Return the mean rain rate of each cell, shape (y, x); NaN where it has no valid value."""
-    return map_of_sums(map_sums(X, name))
+    return map_of_sums(map_sums(X, name, weights))
 
 
 @samples_by_name("sim")
-def mean_normalised_bias(obs: Any, sim: Any) -> ArrayOrDataArray:
+def mean_normalised_bias(obs: Any, sim: Any, *, weights: Any = None) -> ArrayOrDataArray:
     """Return the map of the mean-normalised bias, ``mean(sim) / mean(obs) - 1``.
 
     A ratio of means over samples and time, never a mean of ratios, which dry hours make
@@ -68,6 +73,9 @@ def mean_normalised_bias(obs: Any, sim: Any) -> ArrayOrDataArray:
     ----------
     obs, sim : array-like of shape (..., y, x)
         Rain rate in mm/h on one grid; leading dimensions may differ. NaN is ignored.
+    weights : array-like of shape (n,), default=None
+        What each sequence of `sim` counts. By default the coordinate ``weight`` of a DataArray,
+        where it carries one, and else all alike; so in any case for `obs`.
 
     Returns
     -------
@@ -92,7 +100,7 @@ def mean_normalised_bias(obs: Any, sim: Any) -> ArrayOrDataArray:
     check_same_grid(obs, sim)
     observed = mean_map(obs, "obs")
     with np.errstate(divide="ignore", invalid="ignore"):
-        bias = np.where(observed > 0, mean_map(sim, "sim") / observed - 1, np.nan)
+        bias = np.where(observed > 0, mean_map(sim, "sim", weights) / observed - 1, np.nan)
     if not hasattr(obs, "dims"):
         return bias
     cell = obs.isel({d: 0 for d in obs.dims[:-2]}, drop=True)
@@ -100,13 +108,15 @@ def mean_normalised_bias(obs: Any, sim: Any) -> ArrayOrDataArray:
 
 
 @samples_by_name("sim")
-def bias_summary(obs: Any, sim: Any) -> BiasSummary:
+def bias_summary(obs: Any, sim: Any, *, weights: Any = None) -> BiasSummary:
     """Summarise the map of the mean-normalised bias.
 
     Parameters
     ----------
     obs, sim : array-like of shape (..., y, x)
         Rain rate in mm/h on one grid.
+    weights : array-like of shape (n,), default=None
+        As for `mean_normalised_bias`.
 
     Returns
     -------
@@ -120,11 +130,11 @@ def bias_summary(obs: Any, sim: Any) -> BiasSummary:
     >>> bias_summary(np.ones((4, 2, 2)), np.full((4, 2, 2), 1.25)).domain
     0.25
     """
-    bias = np.asarray(mean_normalised_bias(obs, sim))
+    bias = np.asarray(mean_normalised_bias(obs, sim, weights=weights))
     bias = bias[~np.isnan(bias)]
     if bias.size == 0:
         raise ValueError("No cell rains in obs and is valid in sim: there is no bias to state.")
-    domain = np.nanmean(mean_map(sim)) / np.nanmean(mean_map(obs)) - 1
+    domain = np.nanmean(mean_map(sim, weights=weights)) / np.nanmean(mean_map(obs)) - 1
     low, high = np.quantile(bias, [0.05, 0.95])
     return BiasSummary(
         float(domain),
@@ -158,10 +168,11 @@ def _bias_of_maps(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @samples_by_name("sim")
-def mean_bias(obs: Any, sim: Any) -> float:
+def mean_bias(obs: Any, sim: Any, *, weights: Any = None) -> float:
     """Return the relative bias of the domain mean, ``mean(sim) / mean(obs) - 1``.
 
-    Both means are over the cells that are valid somewhere in both cubes.
+    Both means are over the cells that are valid somewhere in both cubes. Weights as for
+    `mean_normalised_bias`.
 
     Examples
     --------
@@ -170,7 +181,7 @@ def mean_bias(obs: Any, sim: Any) -> float:
     -0.5
     """
     check_same_grid(obs, sim)
-    return _defined(_bias_of_maps(mean_map(obs, "obs"), mean_map(sim, "sim")))
+    return _defined(_bias_of_maps(mean_map(obs, "obs"), mean_map(sim, "sim", weights)))
 
 
 def _map_error_of_maps(a: np.ndarray, b: np.ndarray) -> float:
@@ -179,7 +190,7 @@ def _map_error_of_maps(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @samples_by_name("sim")
-def map_error(obs: Any, sim: Any) -> float:
+def map_error(obs: Any, sim: Any, *, weights: Any = None) -> float:
     """Return how far the map of mean rain is off, as a share of the mean.
 
     ``mean |m_sim - m_obs| / mean m_obs`` with m the mean rain of each cell, over the cells that
@@ -189,6 +200,8 @@ def map_error(obs: Any, sim: Any) -> float:
     ----------
     obs, sim : array-like of shape (..., y, x)
         Rain rate in mm/h on one grid; leading dimensions may differ. NaN is ignored.
+    weights : array-like of shape (n,), default=None
+        As for `mean_normalised_bias`.
 
     Examples
     --------
@@ -197,15 +210,16 @@ def map_error(obs: Any, sim: Any) -> float:
     1.0
     """
     check_same_grid(obs, sim)
-    return _defined(_map_error_of_maps(mean_map(obs, "obs"), mean_map(sim, "sim")))
+    return _defined(_map_error_of_maps(mean_map(obs, "obs"), mean_map(sim, "sim", weights)))
 
 
 @samples_by_name("sim")
-def pattern_correlation(obs: Any, sim: Any) -> float:
+def pattern_correlation(obs: Any, sim: Any, *, weights: Any = None) -> float:
     """Return the correlation between the observed and the simulated map of mean rain.
 
     Pearson's coefficient over cells; its square is the R^2 of the dissertation's maps.
-    1 where rain falls in the right places, whatever its amount.
+    1 where rain falls in the right places, whatever its amount. Weights as for
+    `mean_normalised_bias`.
 
     Examples
     --------
@@ -214,11 +228,11 @@ def pattern_correlation(obs: Any, sim: Any) -> float:
     1.0
     """
     check_same_grid(obs, sim)
-    return _correlation(mean_map(obs, "obs"), mean_map(sim, "sim"))
+    return _correlation(mean_map(obs, "obs"), mean_map(sim, "sim", weights))
 
 
 @samples_by_name("sim", "other")
-def bias_pattern_correlation(obs: Any, sim: Any, other: Any) -> float:
+def bias_pattern_correlation(obs: Any, sim: Any, other: Any, *, weights: Any = None) -> float:
     """Return the correlation between the bias maps of two simulations.
 
     High where two models err in the same places: the error then lies in what they share (the
@@ -228,6 +242,8 @@ def bias_pattern_correlation(obs: Any, sim: Any, other: Any) -> float:
     ----------
     obs, sim, other : array-like of shape (..., y, x)
         Rain rate in mm/h on one grid.
+    weights : array-like of shape (n,), default=None
+        As for `mean_normalised_bias`; those of `other` by its coordinate.
 
     Examples
     --------
@@ -239,7 +255,8 @@ def bias_pattern_correlation(obs: Any, sim: Any, other: Any) -> float:
     1.0
     """
     return _correlation(
-        np.asarray(mean_normalised_bias(obs, sim)), np.asarray(mean_normalised_bias(obs, other))
+        np.asarray(mean_normalised_bias(obs, sim, weights=weights)),
+        np.asarray(mean_normalised_bias(obs, other)),
     )
 
 

@@ -62,6 +62,12 @@ def _each(given: Any, name: str) -> dict[str, Any]:
     return dict(given) if isinstance(given, Mapping) else {name: given}
 
 
+def _members_first(X: Any, place: Any) -> Any:
+    if not place:
+        return X
+    return X.transpose(X.dims[place], ...) if hasattr(X, "dims") else np.moveaxis(X, place, 0)
+
+
 def samples_by_name(
     *others: str, axes: tuple[str, ...] = ("y", "x")
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -140,7 +146,7 @@ def cases_by_name(
             )
         if axis is not None and any(place != given for place in places.values()):
             # Plain arrays beside named ones, whose members are now in front.
-            found = {n: np.moveaxis(X, places[n] or 0, 0) for n, X in found.items()}
+            found = {n: _members_first(X, places[n]) for n, X in found.items()}
             call[axis] = 0
         call[first] = obs
         call[other] = found if isinstance(call[other], Mapping) else found[other]

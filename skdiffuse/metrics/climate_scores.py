@@ -13,8 +13,17 @@ from skdiffuse.metrics.permutation import permutation_test
 from skdiffuse.metrics.score import Score, Statistic, chosen_scores
 from skdiffuse.metrics.sequences import each_sequence
 from skdiffuse.metrics.uncertainty import BootstrapResult, bootstrap, bootstrap_means
+from skdiffuse.metrics.weights import (
+    effective_sample_size,
+    takes_weights,
+    weighted_mean,
+    weights_of,
+    with_weights,
+)
 
 Tables = dict[Statistic | None, np.ndarray]
+# The same, as DataArrays where the sequences have weights.
+Samples = dict[Statistic | None, Any]
 
 
 class ScorecardEntry(NamedTuple):
@@ -40,6 +49,9 @@ class ScorecardEntry(NamedTuple):
         Number of independent sequences in the smaller sample.
     title : str
         The score as a person would say it.
+    n_eff : float
+        Effective number of sequences in the smaller sample, ``(sum w)^2 / sum w^2``: that of
+        equal weights that would tell a mean as well.
     """
 
     simulation: str
@@ -55,6 +67,7 @@ class ScorecardEntry(NamedTuple):
     reading: str
     n: int
     title: str = ""
+    n_eff: float = float("nan")
 
 
 def verdict(gap: BootstrapResult) -> str:
@@ -71,6 +84,7 @@ def entry_of(
     versus: dict[str, str],
     expected: float = float("nan"),
     p_value: float = float("nan"),
+    n_eff: float | None = None,
 ) -> ScorecardEntry:
     """Make the row of a score out of what resampling gave."""
     reading = score.say(interval.value)
@@ -79,6 +93,7 @@ def entry_of(
     return ScorecardEntry(
         simulation, score.label, score.unit, interval.value, interval.low, interval.high,
         float(score.perfect), expected, p_value, versus, reading, interval.n, score.heading,
+        float(interval.n) if n_eff is None else n_eff,
     )  # fmt: skip
 
 
@@ -104,6 +119,7 @@ def scorecard(
     n_frames: int | None = None,
     n_resamples: int = 300,
     random_state: Any = 0,
+    weights: Mapping[str, Any] | None = None,
 ) -> list[ScorecardEntry]:
     """Score simulations against observations, with intervals and against baselines.
 
@@ -131,6 +147,12 @@ def scorecard(
         Resamples for intervals and tests.
     random_state : int, RandomState or None, default=0
         Randomness of the resampling.
+    weights : dict of str to array-like of shape (n,), default=None
+        What each sequence of some of the simulations and baselines counts, by their names. By
+        default the coordinate ``weight`` of a DataArray (n, time, y, x) that carries one, as
+        `PrecipDiffusion.sample(rare=...)` leaves it, and else all alike; so in any case for `obs`.
+        Sequences are resampled together with their weights, and `permutation_test` says what the
+        noise column then is.
 
     Returns
     -------
@@ -143,8 +165,8 @@ def scorecard(
     Raises
     ------
     ValueError
-        Where grids, calendars or units differ (the message says which), names are repeated, or
-        there are fewer than two sequences.
+        Where grids, calendars or units differ (the message says which), names are repeated, there
+        are fewer than two sequences, or a score of your own takes no weights and some are there.
 
     Examples
     --------
@@ -173,6 +195,9 @@ def scorecard(
         n_frames = min(lengths) if lengths else min(12, shortest)
     wanted = chosen_scores(scores, "sample")
     needed = dict.fromkeys(score.statistic for score in wanted)
+    w, each = _weights(obs, everyone, weights or {})
+    if w is not None or any(v is not None for v in each.values()):
+        _refuse_without_weights(wanted)
     a = _tables(each_sequence(obs, n_frames), needed)
     b = {name: _tables(each_sequence(sim, n_frames), needed) for name, sim in everyone.items()}
     for statistic in a:
@@ -181,15 +206,26 @@ def scorecard(
             for of, settled in zip((a, *b.values()), statistic.settle(tables), strict=True):
                 of[statistic] = settled
     cells = n_frames * int(np.prod(np.shape(obs)[-2:]))
+    pairs = [(a, w), *((b[name], each[name]) for name in everyone)]
     smallest = cells * min(
-        (len(rows) for of in (a, *b.values()) for rows in of.values()), default=0
+        (
+            len(rows) if v is None else v.sum() * (1 + 1e-12)
+            for of, v in pairs
+            for rows in of.values()
+        ),
+        default=0,
     )
+    samples = {
+        name: {s: with_weights(rows, each[name]) for s, rows in b[name].items()}
+        for name in everyone
+    }
+    truth = {s: with_weights(rows, w) for s, rows in a.items()}
     options = {"n_resamples": n_resamples, "random_state": random_state}
     entries = []
     for name in everyone:
-        rivals = {rival: b[rival] for rival in baselines} if name in sims else {}
+        rivals = {rival: samples[rival] for rival in baselines} if name in sims else {}
         entries += [
-            _entry(name, score, a, b[name], rivals, smallest, options)
+            _entry(name, score, truth, samples[name], rivals, smallest, options)
             for score in wanted
             if score.statistic in a
         ]
@@ -199,31 +235,68 @@ def scorecard(
 def _entry(
     name: str,
     score: Score,
-    obs: Tables,
-    sim: Tables,
-    rivals: dict[str, Tables],
-    n: int,
+    obs: Samples,
+    sim: Samples,
+    rivals: dict[str, Samples],
+    n: float,
     options: dict[str, Any],
 ) -> ScorecardEntry:
     statistic = score.statistic
     a, b = obs[statistic], sim[statistic]
     # Without a statistic the rows are the sequences themselves, and no mean of them is scored.
     whole = statistic is None
-    resample: Callable[..., BootstrapResult] = bootstrap if whole else bootstrap_means
 
-    def estimate(p: np.ndarray, q: np.ndarray) -> float:
+    def resample(function: Callable[..., float], *tables: Any) -> BootstrapResult:
+        if whole:
+            return bootstrap(function, *tables, **options)
+        return bootstrap_means(function, *tables, weights=[*map(weights_of, tables)], **options)
+
+    def estimate(p: Any, q: Any) -> float:
         return score(p, q) if whole else score.of_means(p, q, n=n)
 
-    def of_rows(p: np.ndarray, q: np.ndarray) -> float:
-        return score(p, q) if whole else estimate(p.mean(axis=0), q.mean(axis=0))
+    def of_rows(p: Any, q: Any) -> float:
+        return score(p, q) if whole else estimate(weighted_mean(p), weighted_mean(q))
 
-    def gap(p: np.ndarray, q: np.ndarray, r: np.ndarray) -> float:
+    def gap(p: Any, q: Any, r: Any) -> float:
         return score.loss(estimate(p, q)) - score.loss(estimate(p, r))
 
-    interval = resample(estimate, a, b, **options)
+    interval = resample(estimate, a, b)
     test = permutation_test(of_rows, a, b, **options)
     versus = {
-        rival: verdict(resample(gap, a, b, theirs[statistic], **options))
-        for rival, theirs in rivals.items()
+        rival: verdict(resample(gap, a, b, theirs[statistic])) for rival, theirs in rivals.items()
     }
-    return entry_of(name, score, interval, versus, test.expected, test.p_value)
+    n_eff = min(effective_sample_size(_ones_or(weights_of(X), len(X))) for X in (a, b))
+    return entry_of(name, score, interval, versus, test.expected, test.p_value, n_eff)
+
+
+def _ones_or(weights: np.ndarray | None, n: int) -> np.ndarray:
+    return np.ones(n) if weights is None else weights
+
+
+def _weights(
+    obs: Any, sims: Mapping[str, Any], weights: Mapping[str, Any]
+) -> tuple[np.ndarray | None, dict[str, np.ndarray | None]]:
+    """Weights of the observations and of each simulation."""
+    unknown = set(weights) - set(sims)
+    if unknown:
+        raise ValueError(
+            f"weights are given for {sorted(unknown)}, but the simulations are {sorted(sims)}."
+        )
+    of_obs = weights_of(obs, None, "obs")
+    each = {name: weights_of(sim, weights.get(name), name) for name, sim in sims.items()}
+    for name, X, w in (("obs", obs, of_obs), *((name, sims[name], each[name]) for name in sims)):
+        if w is not None and np.ndim(X) != 4:
+            raise ValueError(
+                f"{name} has weights, which are those of sequences (n, time, y, x); got shape "
+                f"{np.shape(X)}."
+            )
+    return of_obs, each
+
+
+def _refuse_without_weights(scores: Iterable[Score]) -> None:
+    for score in scores:
+        if score.statistic is None and not takes_weights(score.function):
+            raise ValueError(
+                f"Score {score.name!r} takes no weights, and some sequences have weights: give it "
+                "a statistic, or its function a parameter weights; or leave the score out."
+            )

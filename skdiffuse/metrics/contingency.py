@@ -8,6 +8,7 @@ import numpy as np
 
 from skdiffuse.metrics.arrays import check_same_cases, lazy_or_numpy, paired_blocks
 from skdiffuse.metrics.by_name import cases_by_name
+from skdiffuse.metrics.weights import refuse_weights
 
 
 class ContingencyTable(NamedTuple):
@@ -92,6 +93,7 @@ def contingency_table(obs: Any, sim: Any, threshold: float) -> ContingencyTable:
     >>> table.pod, table.far
     (0.5, 0.5)
     """
+    refuse_weights(obs=obs, sim=sim)
     check_same_cases(obs, sim)
     a, b = lazy_or_numpy(obs, "obs"), lazy_or_numpy(sim, "sim")
     if a.shape != b.shape:

@@ -11,6 +11,7 @@ from scipy import fft
 
 from skdiffuse.metrics.arrays import check_ndim, check_whole, frames_with_next
 from skdiffuse.metrics.by_name import samples_by_name
+from skdiffuse.metrics.weights import weighted_sum
 
 
 def _pair_correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -37,13 +38,19 @@ def _stretches(X: Any, max_lag: int) -> Iterator[tuple[np.ndarray, int]]:
             yield S, beginning
 
 
-def _mean_valid(pairs: list[float]) -> float:
-    known = np.array(pairs)[~np.isnan(pairs)]
-    return float(known.mean()) if known.size else float("nan")
+def _sums_of_valid(pairs: list[list[float]]) -> np.ndarray:
+    """Sum of the correlations of each lag, and their number."""
+    return np.array([[np.nansum(p), np.count_nonzero(~np.isnan(p))] for p in pairs]).T
+
+
+def _means(sums: np.ndarray) -> np.ndarray:
+    """Mean correlation at lag 0 and those summed."""
+    with np.errstate(invalid="ignore"):
+        return np.array([1.0, *(sums[0] / sums[1])])
 
 
 @samples_by_name(axes=("time", "y", "x"))
-def autocorrelation(X: Any, max_lag: int = 1) -> np.ndarray:
+def autocorrelation(X: Any, max_lag: int = 1, *, weights: Any = None) -> np.ndarray:
     """Return the mean correlation between frames some steps apart, of ``log(1 + r)``.
 
     The correlation over cells of each pair of frames, averaged over all pairs with variance.
@@ -55,6 +62,9 @@ def autocorrelation(X: Any, max_lag: int = 1) -> np.ndarray:
         Rain rate in mm/h; NaN is left out.
     max_lag : int, default=1
         Largest lag in frames.
+    weights : array-like of shape (n,), default=None
+        What each sequence (entry of the first dimension) counts; by default the coordinate
+        ``weight`` of a DataArray that carries one, and else all alike.
 
     Returns
     -------
@@ -70,12 +80,16 @@ def autocorrelation(X: Any, max_lag: int = 1) -> np.ndarray:
     array([1., 1., 1.])
     """
     max_lag = check_whole(max_lag, "max_lag")
-    pairs: list[list[float]] = [[] for _ in range(max_lag)]
-    for S, beginning in _stretches(X, max_lag):
-        for lag in range(1, max_lag + 1):
-            for t in range(min(beginning, len(S) - lag)):
-                pairs[lag - 1].append(_pair_correlation(S[t], S[t + lag]))
-    return np.array([1.0, *map(_mean_valid, pairs)])
+
+    def sums(part: Any) -> np.ndarray:
+        pairs: list[list[float]] = [[] for _ in range(max_lag)]
+        for S, beginning in _stretches(part, max_lag):
+            for lag in range(1, max_lag + 1):
+                for t in range(min(beginning, len(S) - lag)):
+                    pairs[lag - 1].append(_pair_correlation(S[t], S[t + lag]))
+        return _sums_of_valid(pairs)
+
+    return _means(weighted_sum(sums, X, weights, item_ndim=3))
 
 
 def _displacement(a: np.ndarray, b: np.ndarray) -> tuple[int, int]:
@@ -101,7 +115,7 @@ def _moved(a: np.ndarray, dy: int, dx: int) -> np.ndarray:
 
 
 @samples_by_name(axes=("time", "y", "x"))
-def lagrangian_autocorrelation(X: Any, max_lag: int = 1) -> np.ndarray:
+def lagrangian_autocorrelation(X: Any, max_lag: int = 1, *, weights: Any = None) -> np.ndarray:
     """Return the correlation between frames some steps apart, moving with the rain.
 
     The earlier frame is first carried along by the motion of the whole field, the sum of the
@@ -115,6 +129,9 @@ def lagrangian_autocorrelation(X: Any, max_lag: int = 1) -> np.ndarray:
         Rain rate in mm/h; NaN is left out.
     max_lag : int, default=1
         Largest lag in frames.
+    weights : array-like of shape (n,), default=None
+        What each sequence (entry of the first dimension) counts; by default the coordinate
+        ``weight`` of a DataArray that carries one, and else all alike.
 
     Returns
     -------
@@ -131,15 +148,19 @@ def lagrangian_autocorrelation(X: Any, max_lag: int = 1) -> np.ndarray:
     array([1., 1., 1.])
     """
     max_lag = check_whole(max_lag, "max_lag")
-    pairs: list[list[float]] = [[] for _ in range(max_lag)]
-    for S, beginning in _stretches(X, max_lag):
-        steps = [_displacement(a, b) for a, b in pairwise(S)]
-        path = np.cumsum([(0, 0), *steps], axis=0)
-        for lag in range(1, max_lag + 1):
-            for t in range(min(beginning, len(S) - lag)):
-                dy, dx = (int(d) for d in path[t + lag] - path[t])
-                pairs[lag - 1].append(_pair_correlation(_moved(S[t], dy, dx), S[t + lag]))
-    return np.array([1.0, *map(_mean_valid, pairs)])
+
+    def sums(part: Any) -> np.ndarray:
+        pairs: list[list[float]] = [[] for _ in range(max_lag)]
+        for S, beginning in _stretches(part, max_lag):
+            steps = [_displacement(a, b) for a, b in pairwise(S)]
+            path = np.cumsum([(0, 0), *steps], axis=0)
+            for lag in range(1, max_lag + 1):
+                for t in range(min(beginning, len(S) - lag)):
+                    dy, dx = (int(d) for d in path[t + lag] - path[t])
+                    pairs[lag - 1].append(_pair_correlation(_moved(S[t], dy, dx), S[t + lag]))
+        return _sums_of_valid(pairs)
+
+    return _means(weighted_sum(sums, X, weights, item_ndim=3))
 
 
 def decorrelation_time(correlation: Any) -> float:

@@ -17,6 +17,7 @@ from skdiffuse.metrics.arrays import (
     place_of,
 )
 from skdiffuse.metrics.score import Score, Statistic, register
+from skdiffuse.metrics.weights import refuse_weights
 from skdiffuse.runtime.array_types import ArrayOrDataArray
 
 _CHUNK = 2**13  # cells sorted at once: 20 members of float32 stay in a second-level cache
@@ -59,6 +60,7 @@ def _sort_members(x: np.ndarray) -> None:
 
 def check_ensemble(obs: Any, ens: Any, axis: int | str | None) -> tuple[Any, Any]:
     """Return obs and ens (members first) as NumPy or dask arrays whose shapes agree."""
+    refuse_weights(obs=obs, ens=ens)
     obs, ens, axis = align_cases(obs, ens, axis)
     check_same_cases(obs, ens, ("obs", "ens"))
     if isinstance(axis, str):

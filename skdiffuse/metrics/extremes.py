@@ -5,12 +5,20 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from scipy.optimize import minimize
 from scipy.stats import genextreme, genpareto
 from sklearn.utils import check_random_state
 
-from skdiffuse.metrics.arrays import blocks, check_ndim, check_whole, valid_values
+from skdiffuse.metrics.arrays import blocks, check_ndim, check_whole
 from skdiffuse.metrics.by_name import samples_by_name
 from skdiffuse.metrics.quantiles import _quantiles
+from skdiffuse.metrics.weights import (
+    amount,
+    sequences_first,
+    weighted_sum,
+    weighted_values,
+    weights_of,
+)
 
 
 class ReturnLevels(NamedTuple):
@@ -46,8 +54,9 @@ def return_levels(
     n_resamples: int = 200,
     confidence: float = 0.95,
     random_state: Any = None,
+    weights: Any = None,
 ) -> ReturnLevels:
-    """Estimate return levels with intervals from the parametric bootstrap.
+    """Estimate return levels with intervals from the bootstrap.
 
     ``gev``: X holds one maximum a block, to which the generalised extreme-value law is fitted by
     maximum likelihood; the level of period T is its quantile 1 - 1/T. ``pot``: X holds single
@@ -70,7 +79,11 @@ def return_levels(
     threshold_level : float, default=0.95
         Quantile level of the threshold u of ``pot``.
     n_resamples, confidence, random_state
-        Of the parametric bootstrap.
+        Of the bootstrap: parametric, and where values have weights of the values together with
+        them, since how often the law would have drawn each is not known to it.
+    weights : array-like of shape (n,), default=None
+        What each maximum or value (entry of the first dimension) counts, in the likelihood too;
+        by default the coordinate ``weight`` of a DataArray that carries one, and else all alike.
 
     Raises
     ------
@@ -86,18 +99,21 @@ def return_levels(
     >>> bool(np.all((r.low < r.level) & (r.level < r.high)))
     True
     """
-    values = valid_values(X).astype(np.float64)
+    values, w = weighted_values(X, weights)
+    values = values.astype(np.float64)
     T = np.atleast_1d(np.asarray(periods, dtype=np.float64))
     if np.any(T <= 1):
         raise ValueError(f"periods must be greater than one block; got {periods!r}.")
     if method == "gev":
-        law, base, data, exceeding = genextreme, 0.0, values, 1 / T
+        law, base, data, w_data, exceeding = genextreme, 0.0, values, w, 1 / T
     elif method == "pot":
         if per_block is None:
             raise ValueError("method='pot' needs per_block, the number of values in a block.")
-        base = float(_quantiles(values, threshold_level))
-        data = values[values > base] - base
-        law, exceeding = genpareto, 1 / (T * per_block * data.size / values.size)
+        base = float(_quantiles(values, w, threshold_level))
+        above = values > base
+        data, w_data = values[above] - base, None if w is None else w[above]
+        law = genpareto
+        exceeding = amount(values, w) / (T * per_block * amount(data, w_data))
         if np.any(exceeding >= 1):
             raise ValueError("A return level lies below the threshold: lower threshold_level.")
     else:
@@ -108,7 +124,11 @@ def return_levels(
             "20 are the least."
         )
 
-    def fit(sample: np.ndarray, start: tuple[float, ...] = ()) -> tuple[float, ...]:
+    def fit(
+        sample: np.ndarray, start: tuple[float, ...] = (), w: np.ndarray | None = None
+    ) -> tuple[float, ...]:
+        if w is not None:
+            return _weighted_fit(law, sample, w, start or fit(sample))
         # Resamples resemble the data: their fits start where that of the data ended.
         shape, near = start[:1], dict(zip(("loc", "scale"), start[1:], strict=False))
         if law is genpareto:
@@ -116,14 +136,16 @@ def return_levels(
             return law.fit(sample, *shape, floc=0, **near)
         return law.fit(sample, *shape, **near)
 
-    found = fit(data)
+    found = fit(data, w=w_data)
     rng = check_random_state(random_state)
-    draws = np.array(
-        [
-            law.isf(exceeding, *fit(law.rvs(*found, size=data.size, random_state=rng), found))
-            for _ in range(n_resamples)
-        ]
-    )
+
+    def again() -> tuple[float, ...]:
+        if w_data is None:
+            return fit(law.rvs(*found, size=data.size, random_state=rng), found)
+        chosen = rng.randint(data.size, size=data.size)
+        return fit(data[chosen], found, w_data[chosen])
+
+    draws = np.array([law.isf(exceeding, *again()) for _ in range(n_resamples)])
     tail = (1 - confidence) / 2
     low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
     # scipy's GEV has the shape with the opposite sign.
@@ -132,8 +154,26 @@ def return_levels(
     return ReturnLevels(T, level, base + low, base + high, float(shape), int(data.size))
 
 
+def _weighted_fit(
+    law: Any, data: np.ndarray, w: np.ndarray, start: tuple[float, ...]
+) -> tuple[float, ...]:
+    """Parameters of the largest weighted likelihood; a location of 0 of excesses stays."""
+    excesses = law is genpareto
+
+    def parameters(x: np.ndarray) -> tuple[float, ...]:
+        return (x[0], 0.0, np.exp(x[1])) if excesses else (x[0], x[1], np.exp(x[2]))
+
+    def loss(x: np.ndarray) -> float:
+        return -float(w @ np.maximum(law.logpdf(data, *parameters(x)), -1e3)) / w.sum()
+
+    # The logarithm of the scale has no bound.
+    x = [start[0], *([] if excesses else [start[1]]), np.log(start[2])]
+    options = {"xatol": 1e-6, "fatol": 1e-10, "maxiter": 2000}
+    return parameters(minimize(loss, x, method="Nelder-Mead", options=options).x)
+
+
 @samples_by_name()
-def tail_dependence(X: Any, distance: int, *, level: float = 0.99) -> float:
+def tail_dependence(X: Any, distance: int, *, level: float = 0.99, weights: Any = None) -> float:
     """Return how often a cell is extreme given that another some cells away is.
 
     ``chi(u) = P(F(B) > u | F(A) > u)`` with F the distribution of all cells, over pairs of cells
@@ -148,6 +188,9 @@ def tail_dependence(X: Any, distance: int, *, level: float = 0.99) -> float:
         Cells between the two.
     level : float, default=0.99
         Quantile level u of what is extreme.
+    weights : array-like of shape (n,), default=None
+        What each sequence (entry of the first dimension) counts; by default the coordinate
+        ``weight`` of a DataArray that carries one, and else all alike.
 
     Examples
     --------
@@ -162,22 +205,30 @@ def tail_dependence(X: Any, distance: int, *, level: float = 0.99) -> float:
     shortest = min(np.shape(X)[-2:])
     if not 1 <= distance < shortest:
         raise ValueError(f"distance must lie between 1 and {shortest - 1}; got {distance}.")
-    u = float(_quantiles(valid_values(X), level))
-    both = extreme = 0
-    for block in blocks(X, item_ndim=2):
-        for a, b in (
-            (block[..., distance:, :], block[..., :-distance, :]),
-            (block[..., distance:], block[..., :-distance]),
-        ):
-            known = ~np.isnan(a) & ~np.isnan(b)
-            # Either cell of a pair may be the one that is given.
-            both += 2 * int(np.count_nonzero((a > u) & (b > u)))
-            extreme += int(np.count_nonzero((a > u) & known) + np.count_nonzero((b > u) & known))
+    u = float(_quantiles(*weighted_values(X, weights), level))
+
+    def counts(part: Any) -> np.ndarray:
+        both = extreme = 0
+        for block in blocks(part, item_ndim=2):
+            for a, b in (
+                (block[..., distance:, :], block[..., :-distance, :]),
+                (block[..., distance:], block[..., :-distance]),
+            ):
+                known = ~np.isnan(a) & ~np.isnan(b)
+                # Either cell of a pair may be the one that is given.
+                both += 2 * int(np.count_nonzero((a > u) & (b > u)))
+                extreme += int(np.count_nonzero((a > u) & known))
+                extreme += int(np.count_nonzero((b > u) & known))
+        return np.array([both, extreme])
+
+    both, extreme = weighted_sum(counts, X, weights, item_ndim=2)
     return float(both / extreme) if extreme else float("nan")
 
 
 @samples_by_name()
-def areal_reduction_factor(X: Any, size: int, *, level: float = 0.999) -> float:
+def areal_reduction_factor(
+    X: Any, size: int, *, level: float = 0.999, weights: Any = None
+) -> float:
     """Return how much less extreme the mean over an area is than rain at a point.
 
     The quantile of means over squares of `size` x `size` cells, over the quantile of single
@@ -192,6 +243,9 @@ def areal_reduction_factor(X: Any, size: int, *, level: float = 0.999) -> float:
         Side of the squares, which do not overlap.
     level : float, default=0.999
         Quantile level.
+    weights : array-like of shape (n,), default=None
+        What each sequence (entry of the first dimension) counts; by default the coordinate
+        ``weight`` of a DataArray that carries one, and else all alike.
 
     Examples
     --------
@@ -206,13 +260,16 @@ def areal_reduction_factor(X: Any, size: int, *, level: float = 0.999) -> float:
     ny, nx = np.shape(X)[-2:]
     if not 1 <= size <= min(ny, nx):
         raise ValueError(f"size must lie between 1 and {min(ny, nx)}; got {size}.")
+    X = sequences_first(X, weights, item_ndim=2)
+    w = weights_of(X, weights)
     cells, means = [], []
     for block in blocks(X, item_ndim=2):
         whole = block[..., : ny // size * size, : nx // size * size]
         squares = whole.reshape(*block.shape[:-2], ny // size, size, nx // size, size)
-        cells.append(whole.ravel())
-        means.append(squares.mean(axis=(-3, -1), dtype=np.float64).ravel())
+        cells.append(whole)
+        means.append(squares.mean(axis=(-3, -1), dtype=np.float64))
     area, point = (
-        float(_quantiles(valid_values(np.concatenate(part)), level)) for part in (means, cells)
+        float(_quantiles(*weighted_values(np.concatenate(part), w), level))
+        for part in (means, cells)
     )
     return area / point if point > 0 else float("nan")

@@ -13,6 +13,7 @@ from skdiffuse.metrics.arrays import check_same_cases, to_numpy
 from skdiffuse.metrics.climate_scores import ScorecardEntry, entry_of, verdict
 from skdiffuse.metrics.score import REGISTRY, Score, chosen_scores
 from skdiffuse.metrics.uncertainty import BootstrapResult, bootstrap, bootstrap_means
+from skdiffuse.metrics.weights import refuse_weights
 
 
 def _at_thresholds(scores: list[Score], thresholds: tuple[float, ...], scale: int) -> list[Score]:
@@ -114,6 +115,7 @@ def forecast_scorecard(
     if np.ndim(obs) != 4:
         raise ValueError(f"obs must have shape (n, time, y, x); got {np.shape(obs)}.")
     for name, ens in everyone.items():
+        refuse_weights(**{"obs": obs, name: ens})
         check_same_cases(obs, ens, ("obs", name))
         if np.shape(ens)[1:] != np.shape(obs):
             raise ValueError(

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skdiffuse.metrics.arrays import TRACE, blocks, check_same_units, valid_values
+from skdiffuse.metrics.arrays import TRACE, blocks, check_same_units
 from skdiffuse.metrics.bias import relative_bias
 from skdiffuse.metrics.readings import more_or_less, per_cent
 from skdiffuse.metrics.score import Score, Statistic, register
+from skdiffuse.metrics.weights import weighted_sum, weighted_values
 
 _WET = 0.1  # mm/h
 
@@ -25,14 +26,14 @@ class IntensityHistogram(NamedTuple):
         Probability per mm/h; ``dry_mass + sum(density * diff(edges)) == 1``.
     edges : ndarray of shape (n_bins + 1,)
         Bin edges in mm/h.
-    n : int
-        Number of valid cells counted.
+    n : int or float
+        Number of valid cells counted, or what they count by their weights.
     """
 
     dry_mass: float
     density: np.ndarray
     edges: np.ndarray
-    n: int
+    n: float
 
     @property
     def mass(self) -> np.ndarray:
@@ -57,7 +58,7 @@ def intensity_edges(
     return np.geomspace(lowest, highest, n + 1)
 
 
-def rate_counts(X: Any, edges: np.ndarray) -> np.ndarray:
+def rate_counts(X: Any, edges: np.ndarray, weights: Any = None) -> np.ndarray:
     """Return the number of dry cells and of those in each bin, shape (n_bins + 1,).
 
     What `intensity_histogram` is made of; counts of several cubes may be added.
@@ -68,6 +69,8 @@ def rate_counts(X: Any, edges: np.ndarray) -> np.ndarray:
         Rain rate in mm/h; NaN is ignored.
     edges : ndarray of shape (n_bins + 1,)
         Increasing positive bin edges in mm/h; rates beyond the last count in the last bin.
+    weights : array-like of shape (n,), default=None
+        As for `intensity_histogram`.
 
     Examples
     --------
@@ -76,6 +79,10 @@ def rate_counts(X: Any, edges: np.ndarray) -> np.ndarray:
     >>> rate_counts([0, 0, 1.5, 3.0, 9.0], np.array([0.1, 2, 4]))
     array([2, 1, 2])
     """
+    return weighted_sum(lambda part: _rate_counts(part, edges), X, weights)
+
+
+def _rate_counts(X: Any, edges: np.ndarray) -> np.ndarray:
     counts = np.zeros(edges.size, dtype=np.int64)
     for block in blocks(X):
         values = block[~np.isnan(block)]
@@ -87,13 +94,13 @@ def rate_counts(X: Any, edges: np.ndarray) -> np.ndarray:
     return counts
 
 
-def shares(counts: np.ndarray, n: int = 0) -> np.ndarray:
+def shares(counts: np.ndarray, n: float = 0) -> np.ndarray:
     """Return counts as shares of their sum; NaN where there are none."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return counts / np.sum(counts)
 
 
-def intensity_histogram(X: Any, bins: Any = None) -> IntensityHistogram:
+def intensity_histogram(X: Any, bins: Any = None, *, weights: Any = None) -> IntensityHistogram:
     """Estimate the distribution of rain rate in a cube.
 
     Cells below the first edge are dry and counted apart, since no density describes an atom;
@@ -105,6 +112,9 @@ def intensity_histogram(X: Any, bins: Any = None) -> IntensityHistogram:
         Rain rate in mm/h; NaN is ignored. Lazy arrays are read block by block.
     bins : array-like of shape (n_bins + 1,), default=None
         Increasing positive bin edges in mm/h; by default 8 a decade from 0.01 to 1000 mm/h.
+    weights : array-like of shape (n,), default=None
+        What each sequence (entry of the first dimension) counts; by default the coordinate
+        ``weight`` of a DataArray that carries one, and else all alike.
 
     Returns
     -------
@@ -126,15 +136,19 @@ def intensity_histogram(X: Any, bins: Any = None) -> IntensityHistogram:
     edges = intensity_edges() if bins is None else np.asarray(bins, dtype=np.float64)
     if edges.ndim != 1 or edges.size < 2 or not np.all(np.diff(edges) > 0):
         raise ValueError(f"bins must be at least two strictly increasing edges; got {bins!r}.")
-    counts = rate_counts(X, edges)
-    n = int(counts.sum())
+    counts = rate_counts(X, edges, weights)
+    n = counts.sum().item()
     if n == 0:
         raise ValueError("X has no valid value: it is empty or all NaN.")
     return IntensityHistogram(float(counts[0] / n), counts[1:] / n / np.diff(edges), edges, n)
 
 
-def _wet_counts(X: Any, threshold: float = _WET) -> np.ndarray:
+def _wet_counts(X: Any, threshold: float = _WET, weights: Any = None) -> np.ndarray:
     """Number of wet cells and of valid ones."""
+    return weighted_sum(lambda part: _unweighted_wet_counts(part, threshold), X, weights)
+
+
+def _unweighted_wet_counts(X: Any, threshold: float) -> np.ndarray:
     wet = valid = 0
     for block in blocks(X):
         # A threshold rounded to the data's own precision counts 0.1 in float32 as 0.1.
@@ -143,12 +157,14 @@ def _wet_counts(X: Any, threshold: float = _WET) -> np.ndarray:
     return np.array([wet, valid], dtype=np.float64)
 
 
-def _wet_share(counts: np.ndarray, n: int = 0) -> float:
+def _wet_share(counts: np.ndarray, n: float = 0) -> float:
     return float(counts[0] / counts[1]) if counts[1] > 0 else float("nan")
 
 
-def wet_fraction(X: Any, threshold: float = _WET) -> float:
+def wet_fraction(X: Any, threshold: float = _WET, *, weights: Any = None) -> float:
     """Return the share of valid cells with rain of at least `threshold` mm/h.
+
+    Weights as for `intensity_histogram`.
 
     Examples
     --------
@@ -156,14 +172,16 @@ def wet_fraction(X: Any, threshold: float = _WET) -> float:
     >>> wet_fraction([0.0, 0.05, 0.1, float("nan")])
     0.3333333333333333
     """
-    counts = _wet_counts(X, threshold)
+    counts = _wet_counts(X, threshold, weights)
     if counts[1] == 0:
         raise ValueError("X has no valid value: it is empty or all NaN.")
     return float(counts[0] / counts[1])
 
 
-def wet_fraction_bias(obs: Any, sim: Any, threshold: float = _WET) -> float:
+def wet_fraction_bias(obs: Any, sim: Any, threshold: float = _WET, *, weights: Any = None) -> float:
     """Return the relative bias of the wet fraction, ``wet(sim) / wet(obs) - 1``.
+
+    Weights as for `jensen_shannon_divergence`.
 
     Examples
     --------
@@ -172,16 +190,17 @@ def wet_fraction_bias(obs: Any, sim: Any, threshold: float = _WET) -> float:
     -0.5
     """
     check_same_units(obs, sim)
-    bias = relative_bias(wet_fraction(obs, threshold), wet_fraction(sim, threshold))
+    bias = relative_bias(
+        wet_fraction(obs, threshold), wet_fraction(sim, threshold, weights=weights)
+    )
     if np.isnan(bias):
         raise ValueError(f"obs has no cell with {threshold} mm/h: choose a lower threshold.")
     return bias
 
 
-def _masses(obs: Any, sim: Any, bins: Any) -> tuple[np.ndarray, np.ndarray]:
+def _masses(obs: Any, sim: Any, bins: Any, weights: Any) -> tuple[np.ndarray, np.ndarray]:
     check_same_units(obs, sim)
-    a, b = (intensity_histogram(X, bins) for X in (obs, sim))
-    return a.mass, b.mass
+    return intensity_histogram(obs, bins).mass, intensity_histogram(sim, bins, weights=weights).mass
 
 
 def _jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
@@ -196,7 +215,9 @@ def _jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
     return float(max(0.0, (relative_entropy(p) + relative_entropy(q)) / 2))
 
 
-def jensen_shannon_divergence(obs: Any, sim: Any, bins: Any = None) -> float:
+def jensen_shannon_divergence(
+    obs: Any, sim: Any, bins: Any = None, *, weights: Any = None
+) -> float:
     """Return the Jensen-Shannon divergence of two rain-rate distributions, in bits.
 
     ``JS = H((p + q)/2) - (H(p) + H(q))/2`` over the dry atom and the bins: 0 for equal
@@ -208,6 +229,9 @@ def jensen_shannon_divergence(obs: Any, sim: Any, bins: Any = None) -> float:
         Rain rate in mm/h, of any shapes; NaN is ignored.
     bins : array-like, default=None
         Bin edges in mm/h, as for `intensity_histogram`.
+    weights : array-like of shape (n,), default=None
+        What each sequence of `sim` counts. By default the coordinate ``weight`` of a DataArray,
+        where it carries one, and else all alike; so in any case for `obs`.
 
     Examples
     --------
@@ -217,17 +241,18 @@ def jensen_shannon_divergence(obs: Any, sim: Any, bins: Any = None) -> float:
     >>> jensen_shannon_divergence([0, 0], [1, 2])
     1.0
     """
-    return _jensen_shannon(*_masses(obs, sim, bins))
+    return _jensen_shannon(*_masses(obs, sim, bins, weights))
 
 
 def _common_area(p: np.ndarray, q: np.ndarray) -> float:
     return float(np.minimum(p, q).sum())
 
 
-def perkins_skill_score(obs: Any, sim: Any, bins: Any = None) -> float:
+def perkins_skill_score(obs: Any, sim: Any, bins: Any = None, *, weights: Any = None) -> float:
     """Return the common area of two rain-rate histograms, ``sum(min(p, q))``: 1 is perfect.
 
-    The dry atom is one of the bins. Perkins et al. 2007, J. Climate 20, 4356.
+    The dry atom is one of the bins. Perkins et al. 2007, J. Climate 20, 4356. Weights as for
+    `jensen_shannon_divergence`.
 
     Examples
     --------
@@ -235,14 +260,15 @@ def perkins_skill_score(obs: Any, sim: Any, bins: Any = None) -> float:
     >>> perkins_skill_score([0, 0, 1, 2], [0, 0, 0, 1])
     0.75
     """
-    return _common_area(*_masses(obs, sim, bins))
+    return _common_area(*_masses(obs, sim, bins, weights))
 
 
-def wasserstein_distance(obs: Any, sim: Any) -> float:
+def wasserstein_distance(obs: Any, sim: Any, *, weights: Any = None) -> float:
     """Return the first Wasserstein (earth mover's) distance of the rain rates, in mm/h.
 
     ``W1 = integral |F_obs(r) - F_sim(r)| dr`` over all valid cells, dry ones included, by the
-    exact empirical distribution functions; equal-sized samples of any shape.
+    exact empirical distribution functions; samples of any sizes and shapes. Weights as for
+    `jensen_shannon_divergence`.
 
     Examples
     --------
@@ -251,16 +277,26 @@ def wasserstein_distance(obs: Any, sim: Any) -> float:
     1.0
     """
     check_same_units(obs, sim)
-    a = np.sort(valid_values(obs, "obs").astype(np.float64))
-    b = np.sort(valid_values(sim, "sim").astype(np.float64))
+    a, below_a = _distribution(*weighted_values(obs, name="obs"))
+    b, below_b = _distribution(*weighted_values(sim, weights, "sim"))
     points = np.concatenate([a, b])
     points.sort(kind="stable")
     gap = np.diff(points)
     moved = gap > 0
     at, gap = points[:-1][moved], gap[moved]
-    F = np.searchsorted(a, at, side="right") / a.size
-    G = np.searchsorted(b, at, side="right") / b.size
+    F = below_a[np.searchsorted(a, at, side="right")]
+    G = below_b[np.searchsorted(b, at, side="right")]
     return float(np.sum(np.abs(F - G) * gap))
+
+
+def _distribution(values: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Values in order, and the share of none, of the first, of the first two, ..., of all."""
+    values = values.astype(np.float64)
+    if weights is None:
+        return np.sort(values), np.arange(values.size + 1) / values.size
+    order = np.argsort(values)
+    below = np.concatenate([[0.0], np.cumsum(weights[order])])
+    return values[order], below / below[-1]
 
 
 _WET_SHARE = Statistic("wet fraction", _wet_counts, finish=_wet_share)

@@ -10,11 +10,13 @@ from sklearn.utils import check_random_state
 
 from skdiffuse.metrics.uncertainty import (
     align_units,
+    block_weights,
     blocks_of,
     check_blocks,
     check_resampling,
     or_undefined,
 )
+from skdiffuse.metrics.weights import effective_sample_size, with_weights
 
 
 class PermutationResult(NamedTuple):
@@ -52,6 +54,7 @@ def permutation_test(
     n_resamples: int = 200,
     confidence: float = 0.95,
     random_state: Any = None,
+    weights: Any = None,
 ) -> PermutationResult:
     """Compare a score with its values under "obs and sim are draws of one distribution".
 
@@ -59,6 +62,12 @@ def permutation_test(
     (Jensen-Shannon, Wasserstein, quantile error) is never zero in finite samples: `expected` is
     what sampling noise alone makes of it. The p-value counts the data among the shuffles, so that
     it is valid for any number of them (Phipson and Smyth 2010, SAGMB 9, 39).
+
+    Sequences with unequal weights are no draws of the distribution, and cannot change places with
+    those that are. Then both samples are drawn from the weighted one, each in its way: one plainly,
+    with probabilities in proportion to weights, and one as the weighted sample itself was drawn,
+    its sequences with equal probabilities and their weights. A bootstrap, right for many sequences;
+    what is drawn evenly over strata on purpose is known better than it says.
 
     Parameters
     ----------
@@ -68,6 +77,9 @@ def permutation_test(
         Sequences in mm/h, or with `block_length` long series.
     block_length, n_resamples, confidence, random_state
         As for `bootstrap`.
+    weights : array-like of shape (m,), default=None
+        What each sequence of `sim` counts, by default its coordinate ``weight``; so in any case
+        for `obs`.
 
     Returns
     -------
@@ -94,16 +106,18 @@ def permutation_test(
     for unit, name in ((a, "obs"), (b, "sim")):
         check_blocks(len(unit), name)
     rng = check_random_state(random_state)
-    pool = np.concatenate([a, b])
+    counts = (
+        block_weights(obs, None, block_length, "obs"),
+        block_weights(sim, weights, block_length, "sim"),
+    )
 
-    def score(parts: tuple[np.ndarray, np.ndarray]) -> float:
+    def score(parts: tuple[Any, Any]) -> float:
         return float(metric(*parts))
 
-    value = score((a, b))
+    value = score((with_weights(a, counts[0]), with_weights(b, counts[1])))
     draws = np.empty(n_resamples)
     for r in range(n_resamples):
-        order = rng.permutation(len(pool))
-        draws[r] = or_undefined(score, (pool[order[: len(a)]], pool[order[len(a) :]]))
+        draws[r] = or_undefined(score, _without_difference((a, b), counts, rng))
     if np.isnan(draws).mean() > 0.5 and not np.isnan(value):
         raise ValueError(
             "The score is undefined in most shuffles: too few blocks hold what it needs (rain, "
@@ -122,3 +136,24 @@ def permutation_test(
     return PermutationResult(
         value, float(expected), float(low), float(high), p_value, min(len(a), len(b))
     )
+
+
+def _without_difference(
+    samples: tuple[np.ndarray, np.ndarray],
+    weights: tuple[np.ndarray | None, np.ndarray | None],
+    rng: np.random.RandomState,
+) -> tuple[Any, Any]:
+    """Two samples like those given, but of one distribution."""
+    weighted = [i for i, w in enumerate(weights) if w is not None and np.ptp(w) > 0]
+    if not weighted:
+        pool, n = np.concatenate(samples), len(samples[0])
+        order = rng.permutation(len(pool))
+        parts = pool[order[:n]], pool[order[n:]]
+        return with_weights(parts[0], weights[0]), with_weights(parts[1], weights[1])
+    own = weighted[-1]
+    pool, w, others = samples[own], np.asarray(weights[own]), weights[1 - own]
+    n = len(samples[1 - own]) if others is None else round(effective_sample_size(others))
+    plain = pool[rng.choice(len(pool), size=n, p=w / w.sum())]
+    chosen = rng.randint(len(pool), size=len(pool))
+    drawn = with_weights(pool[chosen], w[chosen])
+    return (drawn, plain) if own == 0 else (plain, drawn)

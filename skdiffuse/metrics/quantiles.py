@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skdiffuse.metrics.arrays import TRACE, check_same_units, valid_values
+from skdiffuse.metrics.arrays import TRACE, check_same_units
 from skdiffuse.metrics.intensity import intensity_edges, rate_counts, shares
 from skdiffuse.metrics.score import Score, Statistic, register
+from skdiffuse.metrics.weights import amount, weighted_values
 
 _FINE_EDGES = intensity_edges(TRACE, 1000.0, per_decade=64)  # bins 3.7 % wide
 
@@ -32,7 +33,7 @@ class QuantileRatios(NamedTuple):
     ratio: np.ndarray
 
 
-def extreme_quantile_levels(n: int) -> np.ndarray:
+def extreme_quantile_levels(n: float) -> np.ndarray:
     """Return quantile levels that close in on 1 by decades, as far as `n` values can tell.
 
     The grid is ``{1 - 10^-n1 + n2 10^-(n1 + 1)}`` for n1 = 1..6 and n2 = 1..9 (Herbert's
@@ -62,27 +63,45 @@ def extreme_quantile_levels(n: int) -> np.ndarray:
     return np.array([1 - above / of for above, of in tails if above * int(n) >= of])
 
 
-def quantiles(X: Any, levels: Any) -> np.ndarray:
+def quantiles(X: Any, levels: Any, *, weights: Any = None) -> np.ndarray:
     """Return the quantiles of all valid values of `X`, interpolated linearly in float64.
 
     The same as ``np.quantile(X[~isnan(X)], levels)``, without rounding the levels to the
-    precision of the data and without sorting what lies below the lowest level.
+    precision of the data and without sorting what lies below the lowest level. Where values
+    count w_i, as many as W together, the quantile q is the mean of the step function that takes
+    each value in order over a length w_i, between ``q (W - 1)`` and ``q (W - 1) + 1``: with whole
+    numbers as weights the quantile of values that are repeated so often, and with many values
+    that of ``np.quantile(..., weights=w, method="inverted_cdf")``.
+
+    Parameters
+    ----------
+    X : array-like of any shape
+        Rain rate in mm/h; NaN is ignored.
+    levels : array-like of shape (n_levels,)
+        Probabilities.
+    weights : array-like of shape (n,), default=None
+        What each sequence (entry of the first dimension) counts; by default the coordinate
+        ``weight`` of a DataArray that carries one, and else all alike.
 
     Examples
     --------
     >>> from skdiffuse.metrics import quantiles
     >>> quantiles([0, 1, 2, float("nan"), 4], [0.5, 1])
     array([1.5, 4. ])
+    >>> quantiles([4, 1], [0, 0.5, 1], weights=[1, 2])
+    array([1., 1., 4.])
     """
-    return _quantiles(valid_values(X), levels)
+    return _quantiles(*weighted_values(X, weights), levels)
 
 
-def _quantiles(values: np.ndarray, levels: Any) -> np.ndarray:
+def _quantiles(values: np.ndarray, weights: np.ndarray | None, levels: Any) -> np.ndarray:
     levels = np.asarray(levels, dtype=np.float64)
     if levels.size == 0:
         return np.empty(levels.shape)
     if not np.all((levels >= 0) & (levels <= 1)):
         raise ValueError(f"levels must lie between 0 and 1; got {levels!r}.")
+    if weights is not None:
+        return _weighted_quantiles(values, weights, levels)
     place = levels * (values.size - 1)
     low = np.floor(place).astype(np.intp)
     high = np.minimum(low + 1, values.size - 1)
@@ -93,7 +112,25 @@ def _quantiles(values: np.ndarray, levels: Any) -> np.ndarray:
     return lower + (place - low) * (upper - lower)
 
 
-def quantile_ratios(obs: Any, sim: Any, levels: Any = None) -> QuantileRatios:
+def _weighted_quantiles(values: np.ndarray, weights: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    order = np.argsort(values)
+    values, ends = values[order].astype(np.float64), np.cumsum(weights[order])
+    width = min(1.0, ends[-1])
+    found = np.empty(levels.shape)
+    for at, level in np.ndenumerate(levels):
+        start = level * (ends[-1] - width)
+        first = int(np.searchsorted(ends[:-1], start, side="right"))
+        last = int(np.searchsorted(ends[:-1], start + width, side="left"))
+        cuts = np.clip(ends[first : last + 1], start, start + width)
+        share = np.diff(np.concatenate([[start], cuts]))
+        base = values[first]  # a plateau, such as that of dry cells, comes out to the bit
+        found[at] = base + share @ (values[first : last + 1] - base) / max(share.sum(), 1e-300)
+    return found
+
+
+def quantile_ratios(
+    obs: Any, sim: Any, levels: Any = None, *, weights: Any = None
+) -> QuantileRatios:
     """Compare the quantiles of two samples of rain rate.
 
     Parameters
@@ -101,7 +138,11 @@ def quantile_ratios(obs: Any, sim: Any, levels: Any = None) -> QuantileRatios:
     obs, sim : array-like
         Rain rate in mm/h, of any shapes and sizes; NaN is ignored.
     levels : array-like of shape (n_levels,), default=None
-        Probabilities; by default `extreme_quantile_levels` of the smaller sample.
+        Probabilities; by default `extreme_quantile_levels` of the smaller sample, which is as
+        large as its weights add up to.
+    weights : array-like of shape (n,), default=None
+        What each sequence of `sim` counts. By default the coordinate ``weight`` of a DataArray,
+        where it carries one, and else all alike; so in any case for `obs`.
 
     Returns
     -------
@@ -115,11 +156,12 @@ def quantile_ratios(obs: Any, sim: Any, levels: Any = None) -> QuantileRatios:
     array([2., 2.])
     """
     check_same_units(obs, sim)
-    a, b = valid_values(obs, "obs"), valid_values(sim, "sim")
+    a, b = weighted_values(obs, name="obs"), weighted_values(sim, weights, "sim")
     if levels is None:
-        levels = extreme_quantile_levels(min(a.size, b.size))
+        # Sums of weights that are meant to be whole miss it by rounding.
+        levels = extreme_quantile_levels(min(amount(*a), amount(*b)) * (1 + 1e-12))
     levels = np.asarray(levels, dtype=np.float64)
-    q_obs, q_sim = _quantiles(a, levels), _quantiles(b, levels)
+    q_obs, q_sim = _quantiles(*a, levels), _quantiles(*b, levels)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = q_sim / q_obs
     return QuantileRatios(levels, q_obs, q_sim, ratio)
@@ -133,7 +175,7 @@ def _log_ratio(q_obs: np.ndarray, q_sim: np.ndarray) -> float:
     return float(np.sqrt(np.mean(log_ratio**2)))
 
 
-def quantile_error(obs: Any, sim: Any, levels: Any = None) -> float:
+def quantile_error(obs: Any, sim: Any, levels: Any = None, *, weights: Any = None) -> float:
     """Return the root mean square of ``ln(q_sim / q_obs)`` over the extreme quantiles.
 
     0 is perfect; 0.1 is about 10 % on each quantile. Both quantiles are floored at the trace
@@ -145,6 +187,8 @@ def quantile_error(obs: Any, sim: Any, levels: Any = None) -> float:
         Rain rate in mm/h, of any shapes and sizes; NaN is ignored.
     levels : array-like, default=None
         Probabilities; by default `extreme_quantile_levels` of the smaller sample.
+    weights : array-like of shape (n,), default=None
+        As for `quantile_ratios`.
 
     Examples
     --------
@@ -154,7 +198,7 @@ def quantile_error(obs: Any, sim: Any, levels: Any = None) -> float:
     >>> round(quantile_error(rain, 1.1 * rain), 4), round(float(np.log(1.1)), 4)
     (0.0953, 0.0953)
     """
-    q = quantile_ratios(obs, sim, levels)
+    q = quantile_ratios(obs, sim, levels, weights=weights)
     if q.levels.size == 0:
         raise ValueError(
             "obs and sim are too small for the extreme quantiles: 12 valid values are needed "
@@ -163,12 +207,12 @@ def quantile_error(obs: Any, sim: Any, levels: Any = None) -> float:
     return _log_ratio(q.obs, q.sim)
 
 
-def fine_counts(X: Any) -> np.ndarray:
+def fine_counts(X: Any, weights: Any = None) -> np.ndarray:
     """Return the number of dry cells and of those in each of 64 bins a decade, 0.01 to 1000 mm/h.
 
     What `quantiles_of_counts` needs; counts of several cubes may be added.
     """
-    return rate_counts(X, _FINE_EDGES)
+    return rate_counts(X, _FINE_EDGES, weights)
 
 
 def quantiles_of_counts(counts: np.ndarray, levels: Any) -> np.ndarray:
@@ -196,7 +240,7 @@ def quantiles_of_counts(counts: np.ndarray, levels: Any) -> np.ndarray:
     return np.exp(np.interp(levels, reached, np.log(_FINE_EDGES)))
 
 
-def _extremes_of_counts(counts: np.ndarray, n: int) -> np.ndarray:
+def _extremes_of_counts(counts: np.ndarray, n: float) -> np.ndarray:
     # Ten of the n values lie beyond the highest level: bins cannot place a single one.
     return quantiles_of_counts(counts, extreme_quantile_levels(n // 10))
 

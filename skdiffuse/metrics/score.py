@@ -12,7 +12,7 @@ Kind = Literal["sample", "ensemble"]
 Direction = Literal["greater", "less", "none"]
 
 
-def _as_it_is(mean: np.ndarray, n: int) -> np.ndarray:
+def _as_it_is(mean: np.ndarray, n: float) -> np.ndarray:
     return mean
 
 
@@ -34,7 +34,8 @@ class Statistic:
         on; a table holds the statistics of a sample's sequences along its first axis.
     finish : callable, default=None
         ``finish(mean, n)`` makes what the formula takes of the mean over sequences; n is the
-        number of cells in the smallest sample. By default the mean as it is.
+        number of cells in the smallest sample, where weights count sequences several times as
+        often. By default the mean as it is.
 
     Examples
     --------
@@ -48,7 +49,7 @@ class Statistic:
     name: str
     of: Callable[..., np.ndarray | None]
     settle: Callable[[list[np.ndarray]], list[np.ndarray]] = list
-    finish: Callable[[np.ndarray, int], Any] = _as_it_is
+    finish: Callable[[np.ndarray, float], Any] = _as_it_is
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ class Score:
     function : callable
         ``function(obs, sim, **parameters) -> float`` for cubes (n, time, y, x) in mm/h; of an
         ensemble score `sim` has its members first, (m, n, time, y, x). Scorers of forecasts give
-        frames in one dimension, (n, y, x).
+        frames in one dimension, (n, y, x). A function that heeds weights has a parameter
+        ``weights``, and else takes those of a DataArray's coordinate ``weight``.
     title : str
         As a person would say it; may show parameters.
     reading : callable
@@ -167,7 +169,7 @@ class Score:
         """Return the score, by its function."""
         return float(self.function(obs, sim, **self.parameters))
 
-    def of_means(self, *means: np.ndarray, n: int) -> float:
+    def of_means(self, *means: np.ndarray, n: float) -> float:
         """Return the score by its formula, of one mean of the statistic a sample.
 
         `n` is the number of cells in the smallest sample, as for `Statistic.finish`.

@@ -19,6 +19,7 @@ from skdiffuse.metrics.score import (
     score_of_function,
 )
 from skdiffuse.metrics.sequences import windows
+from skdiffuse.metrics.weights import carries_weights, takes_weights
 from skdiffuse.runtime.array_types import RandomStateLike
 
 Metric = Callable[..., float]
@@ -71,6 +72,13 @@ class _Scorer:
     def _apply(self, obs: Any, sim: Any) -> Any:
         if self.parts is not None:
             return {name: part._apply(obs, sim) for name, part in self.parts.items()}
+        weighted = any(carries_weights(X) for X in (obs, sim))
+        if weighted and not takes_weights(self.function):
+            raise ValueError(
+                f"{getattr(self.function, '__name__', self.function)} takes no weights, and the "
+                "sequences carry some, the coordinate 'weight'. Give it a parameter weights, or "
+                "sample without rare=."
+            )
         value = float(self.function(obs, sim, **self.parameters))
         return goodness(value, self.direction, self.perfect)
 
@@ -107,7 +115,13 @@ class _SampleScorer(_Scorer):
         self.n_samples, self.random_state, self.options = n_samples, random_state, options
 
     def _draw(self, estimator: Any, X: Any) -> tuple[Any, Any]:
-        return X, self._call(estimator, "sample", self.n_samples, **self.options)
+        drawn = self._call(estimator, "sample", self.n_samples, **self.options)
+        if self.options.get("rare") and not carries_weights(drawn):
+            raise ValueError(
+                f"rare={self.options['rare']!r} draws rare weather more often, and NumPy arrays "
+                "cannot say how often: fit the model on a DataArray, whose samples carry weights."
+            )
+        return X, drawn
 
 
 class _ForecastScorer(_Scorer):

@@ -15,6 +15,7 @@ from skdiffuse.metrics.arrays import (
 )
 from skdiffuse.metrics.by_name import cases_by_name
 from skdiffuse.metrics.score import Score, Statistic, register
+from skdiffuse.metrics.weights import refuse_weights
 
 
 def _window_sums(x: np.ndarray, width: int, axis: int) -> np.ndarray:
@@ -180,6 +181,7 @@ def fss(
     >>> fss(obs, sim, thresholds=1.0, scales=[1, 3, 9]).round(3)
     array([0.   , 0.333, 0.778])
     """
+    refuse_weights(obs=obs, sim=sim)
     check_same_grid(obs, sim)
     check_same_cases(obs, sim)
     a, b = lazy_or_numpy(obs, "obs"), lazy_or_numpy(sim, "sim")

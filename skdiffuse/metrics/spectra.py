@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 
 from skdiffuse.metrics.arrays import blocks, check_ndim, check_whole, whole_series
 from skdiffuse.metrics.by_name import samples_by_name
+from skdiffuse.metrics.weights import weighted_sum
 
 Missing = Literal["drop", "zero"]
 SpectrumKind = Literal["spatial", "temporal"]
@@ -60,7 +61,7 @@ def _folded(power: np.ndarray) -> np.ndarray:
 
 def _frames(X: Any, missing: Missing) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield chunks of usable frames (n, y, x), and where they stand in the cube."""
-    found, position = False, 0
+    position = 0
     shape = np.shape(X)[-2:]
     step = max(1, _CHUNK // max(1, shape[0] * shape[1]))
     for block in blocks(X, item_ndim=2):
@@ -76,9 +77,11 @@ def _frames(X: Any, missing: Missing) -> Iterator[tuple[np.ndarray, np.ndarray]]
                 chunk, places = chunk[usable], places[usable]
                 chunk = np.where(bad[usable], chunk.dtype.type(0), chunk)
             if len(chunk):
-                found = True
                 yield chunk, places
-    if not found:
+
+
+def _refuse_none(count: float) -> None:
+    if count == 0:
         raise ValueError(
             "X has no frame without missing values: crop to a valid region or use missing='zero'."
         )
@@ -92,6 +95,7 @@ def spatial_psd(
     window: str | None = None,
     missing: Missing = "drop",
     average: bool = True,
+    weights: Any = None,
 ) -> PowerSpectrum:
     """Return the radially gathered power spectral density of fields.
 
@@ -121,6 +125,10 @@ def spatial_psd(
         of which nothing is known are left out in any case.
     average : bool, default=True
         Average the spectra of all frames (before any logarithm), or return one a frame.
+    weights : array-like of shape (n,), default=None
+        What each sequence (entry of the first dimension) counts; by default the coordinate
+        ``weight`` of a DataArray that carries one, and else all alike. One spectrum a
+        frame has no use for them.
 
     Returns
     -------
@@ -170,21 +178,32 @@ def spatial_psd(
 
     k = np.arange(modes.size)
     if average:
-        total, zero, count = np.zeros((ny, nx // 2 + 1)), 0.0, 0
-        for frames, _ in _frames(X, missing):
-            p, z = power(frames)
-            total += p.sum(axis=0, dtype=np.float64)
-            zero += z.sum()
-            count += len(frames)
-        P = rings @ _folded(total).ravel()
-        P[0] += zero
-        return PowerSpectrum(k, P / divisor / count)
-    P = np.full((int(np.prod(np.shape(X)[:-2])), k.size), np.nan)
+
+        def sums(part: Any) -> np.ndarray:
+            """Power of each ring, and the number of frames."""
+            total, zero, count = np.zeros((ny, nx // 2 + 1)), 0.0, 0
+            for frames, _ in _frames(part, missing):
+                p, z = power(frames)
+                total += p.sum(axis=0, dtype=np.float64)
+                zero += z.sum()
+                count += len(frames)
+            P = rings @ _folded(total).ravel()
+            P[0] += zero
+            return np.append(P, count)
+
+        *total, count = weighted_sum(sums, X, weights, item_ndim=2)
+        _refuse_none(count)
+        return PowerSpectrum(k, np.array(total) / divisor / count)
+    if weights is not None:
+        raise ValueError("weights have no use with average=False: each frame has its spectrum.")
+    P, count = np.full((int(np.prod(np.shape(X)[:-2])), k.size), np.nan), 0
     for frames, places in _frames(X, missing):
+        count += len(frames)
         p, z = power(frames)
         for place, modes_of_frame in zip(places, _folded(p), strict=True):
             P[place] = rings @ modes_of_frame.ravel()
         P[places, 0] += z
+    _refuse_none(count)
     P /= divisor
     return PowerSpectrum(k, P.reshape((*np.shape(X)[:-2], k.size)))
 
@@ -196,6 +215,7 @@ def temporal_psd(
     n_frames: int | None = None,
     window: str | None = None,
     missing: Missing = "drop",
+    weights: Any = None,
 ) -> PowerSpectrum:
     """Return the power spectral density in time, averaged over cells and sequences.
 
@@ -217,6 +237,9 @@ def temporal_psd(
     missing : {"drop", "zero"}, default="drop"
         Leave out the cells of a window that have missing values, or count missing frames of
         the others as dry. Cells of which nothing is known are left out in any case.
+    weights : array-like of shape (n,), default=None
+        What each sequence (entry of the first dimension) counts; by default the coordinate
+        ``weight`` of a DataArray that carries one, and else all alike.
 
     Returns
     -------
@@ -242,21 +265,28 @@ def temporal_psd(
     if window is not None:
         taper = get_window(window, n)
         taper = (taper / np.sqrt(np.mean(taper**2)))[:, None]
-    total, zero, count = np.zeros(n // 2 + 1), 0.0, 0
-    for sequence in (s for block in whole_series(X) for s in block):
-        for start in range(0, T - n + 1, n):
-            series = sequence[start : start + n].reshape(n, -1).astype(np.float64)
-            bad = np.isnan(series)
-            if bad.any():
-                usable = ~(bad.all if missing == "zero" else bad.any)(axis=0)
-                series = np.where(bad, 0.0, series)[:, usable]
-            if window is not None:
-                mean = series.mean(axis=0)
-                zero += np.sum(mean**2)
-                series = (series - mean) * taper
-            F = fft.rfft(series, axis=0)
-            total += np.sum(F.real**2 + F.imag**2, axis=1)
-            count += series.shape[1]
+
+    def sums(part: Any) -> np.ndarray:
+        """Power of each number of waves, that of the means set aside, and the number of series."""
+        total, zero, count = np.zeros(n // 2 + 1), 0.0, 0
+        for sequence in (s for block in whole_series(part) for s in block):
+            for start in range(0, T - n + 1, n):
+                series = sequence[start : start + n].reshape(n, -1).astype(np.float64)
+                bad = np.isnan(series)
+                if bad.any():
+                    usable = ~(bad.all if missing == "zero" else bad.any)(axis=0)
+                    series = np.where(bad, 0.0, series)[:, usable]
+                if window is not None:
+                    mean = series.mean(axis=0)
+                    zero += np.sum(mean**2)
+                    series = (series - mean) * taper
+                F = fft.rfft(series, axis=0)
+                total += np.sum(F.real**2 + F.imag**2, axis=1)
+                count += series.shape[1]
+        return np.array([*total, zero, count])
+
+    *power, zero, count = weighted_sum(sums, X, weights, item_ndim=3)
+    total = np.array(power)
     if count == 0:
         raise ValueError(
             "X has no cell without missing values in any window: use missing='zero' or a "

@@ -23,7 +23,7 @@ from skdiffuse.metrics.spectra import (
 
 
 def _both_spectra(
-    obs: Any, sim: Any, kind: SpectrumKind, options: dict[str, Any]
+    obs: Any, sim: Any, kind: SpectrumKind, weights: Any, options: dict[str, Any]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Spectra of both without their mean (k = 0), up to the last whole ring."""
     check_same_units(obs, sim)
@@ -35,12 +35,12 @@ def _both_spectra(
             )
         check_same_grid(obs, sim)
         last = last_whole_ring(*np.shape(obs)[-2:])
-        P, Q = (spatial_psd(X, **options).P for X in (obs, sim))
+        P, Q = spatial_psd(obs, **options).P, spatial_psd(sim, weights=weights, **options).P
     elif kind == "temporal":
         obs, sim = ordered(obs, name="obs"), ordered(sim, name="sim")
         lengths = [np.shape(X)[-3] for X in (obs, sim) if np.ndim(X) >= 3]
         options = {"n_frames": min(lengths, default=None), **options}
-        P, Q = (temporal_psd(X, **options).P for X in (obs, sim))
+        P, Q = temporal_psd(obs, **options).P, temporal_psd(sim, weights=weights, **options).P
         last = len(P) - 1
     else:
         raise ValueError(f"kind must be 'spatial' or 'temporal'; got {kind!r}.")
@@ -68,7 +68,7 @@ def _missing_power(P: np.ndarray, Q: np.ndarray, above: float = 0.5) -> float:
 
 @samples_by_name("sim")
 def log_spectral_distance(
-    obs: Any, sim: Any, *, kind: SpectrumKind = "spatial", **options: Any
+    obs: Any, sim: Any, *, kind: SpectrumKind = "spatial", weights: Any = None, **options: Any
 ) -> float:
     """Return the log-spectral distance of two ensembles of fields, in decibels.
 
@@ -82,6 +82,9 @@ def log_spectral_distance(
         Rain rate in mm/h.
     kind : {"spatial", "temporal"}, default="spatial"
         Which spectrum to compare.
+    weights : array-like of shape (n,), default=None
+        What each sequence of `sim` counts. By default the coordinate ``weight`` of a DataArray,
+        where it carries one, and else all alike; so in any case for `obs`.
     **options
         Passed to `spatial_psd` or `temporal_psd`.
 
@@ -93,7 +96,7 @@ def log_spectral_distance(
     >>> round(log_spectral_distance(rain, np.sqrt(10) * rain), 6)
     10.0
     """
-    P, Q = _both_spectra(obs, sim, kind, options)
+    P, Q = _both_spectra(obs, sim, kind, weights, options)
     distance = _distance_in_db(P, Q)
     if np.isnan(distance):
         raise ValueError("obs or sim has no power at any wave number (all dry or constant).")
@@ -107,6 +110,7 @@ def power_deficit(
     *,
     kind: SpectrumKind = "spatial",
     above: float = 0.5,
+    weights: Any = None,
     **options: Any,
 ) -> float:
     """Return the share of fine-scale power that a simulation lacks.
@@ -123,6 +127,8 @@ def power_deficit(
         Which spectrum to compare.
     above : float, default=0.5
         Lowest wave number, as a share of the Nyquist wave number; 0 takes all but the mean.
+    weights : array-like of shape (n,), default=None
+        As for `log_spectral_distance`.
     **options
         Passed to `spatial_psd` or `temporal_psd`.
 
@@ -136,7 +142,7 @@ def power_deficit(
     """
     if not 0 <= above <= 1:
         raise ValueError(f"above must lie between 0 and 1; got {above}.")
-    P, Q = _both_spectra(obs, sim, kind, options)
+    P, Q = _both_spectra(obs, sim, kind, weights, options)
     deficit = _missing_power(P, Q, above)
     if np.isnan(deficit):
         raise ValueError("obs has no power at these wave numbers (all dry or constant).")
@@ -179,7 +185,7 @@ def _whole_or_all(tables: list[np.ndarray]) -> list[np.ndarray]:
     return [table[:, row] for table in tables]
 
 
-def _mean_spectrum(sums: np.ndarray, n: int = 0) -> np.ndarray:
+def _mean_spectrum(sums: np.ndarray, n: float = 0) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         return sums[:-1] / sums[-1]
 

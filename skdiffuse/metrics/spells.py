@@ -8,6 +8,7 @@ import numpy as np
 
 from skdiffuse.metrics.arrays import check_ndim, whole_series
 from skdiffuse.metrics.by_name import samples_by_name
+from skdiffuse.metrics.weights import weighted_sum
 
 
 class SpellLengths(NamedTuple):
@@ -18,7 +19,7 @@ class SpellLengths(NamedTuple):
     length : ndarray of shape (n_frames,)
         1, 2, ... frames.
     count : ndarray of shape (n_frames,)
-        Number of spells of each length.
+        Number of spells of each length, or what they count by their weights.
     mean : float
         Mean length in frames; NaN without any spell.
     """
@@ -35,6 +36,7 @@ def spell_lengths(
     kind: Literal["wet", "dry"] = "wet",
     threshold: float = 0.1,
     complete: bool = False,
+    weights: Any = None,
 ) -> SpellLengths:
     """Count how many frames in a row a cell stays wet (or dry).
 
@@ -51,6 +53,9 @@ def spell_lengths(
         Rate in mm/h from which a frame is wet.
     complete : bool, default=False
         Leave out spells that touch the ends of a sequence or a missing value.
+    weights : array-like of shape (n,), default=None
+        What each sequence (entry of the first dimension) counts; by default the coordinate
+        ``weight`` of a DataArray that carries one, and else all alike.
 
     Examples
     --------
@@ -64,9 +69,15 @@ def spell_lengths(
     if kind not in ("wet", "dry"):
         raise ValueError(f"kind must be 'wet' or 'dry'; got {kind!r}.")
     T = np.shape(X)[-3]
-    count = np.zeros(T, dtype=np.int64)
-    for block in whole_series(X):
-        count += _count_spells(np.moveaxis(block, 1, -1).reshape(-1, T), kind, threshold, complete)
+
+    def counts(part: Any) -> np.ndarray:
+        count = np.zeros(T, dtype=np.int64)
+        for block in whole_series(part):
+            series = np.moveaxis(block, 1, -1).reshape(-1, T)
+            count += _count_spells(series, kind, threshold, complete)
+        return count
+
+    count = weighted_sum(counts, X, weights, item_ndim=3)
     length = np.arange(1, T + 1)
     mean = float(length @ count / count.sum()) if count.any() else float("nan")
     return SpellLengths(length, count, mean)

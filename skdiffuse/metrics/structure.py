@@ -10,6 +10,7 @@ from scipy import fft
 from skdiffuse.metrics.arrays import blocks, check_ndim, check_whole, frames_with_next
 from skdiffuse.metrics.by_name import samples_by_name
 from skdiffuse.metrics.spectra import PowerSpectrum, _folded, _rings
+from skdiffuse.metrics.weights import weighted_sum
 
 
 class Anisotropy(NamedTuple):
@@ -29,7 +30,7 @@ class Anisotropy(NamedTuple):
 
 
 @samples_by_name()
-def anisotropy(X: Any) -> Anisotropy:
+def anisotropy(X: Any, *, weights: Any = None) -> Anisotropy:
     """Measure how elongated rain patterns are, and along which direction.
 
     From the tensor of inertia of the power spectrum, ``M = sum P(f) f f^T / sum P(f)`` over modes
@@ -41,6 +42,9 @@ def anisotropy(X: Any) -> Anisotropy:
     ----------
     X : array-like of shape (..., y, x)
         Rain rate in mm/h on square cells. Frames with missing values are left out.
+    weights : array-like of shape (n,), default=None
+        What each sequence (entry of the first dimension) counts; by default the coordinate
+        ``weight`` of a DataArray that carries one, and else all alike.
 
     Examples
     --------
@@ -55,13 +59,19 @@ def anisotropy(X: Any) -> Anisotropy:
     """
     check_ndim(X, 2, "X")
     ny, nx = np.shape(X)[-2:]
-    P, found = np.zeros((ny, nx)), False
-    for block in blocks(X, item_ndim=2):
-        for frame in block.reshape(-1, ny, nx):
-            if not np.isnan(frame).any():
-                P += np.abs(fft.fft2(frame.astype(np.float64))) ** 2
-                found = True
-    if not found:
+
+    def power(part: Any) -> np.ndarray:
+        P, count = np.zeros((ny, nx)), 0
+        for block in blocks(part, item_ndim=2):
+            for frame in block.reshape(-1, ny, nx):
+                if not np.isnan(frame).any():
+                    P += np.abs(fft.fft2(frame.astype(np.float64))) ** 2
+                    count += 1
+        return np.append(P, count)
+
+    *powers, count = weighted_sum(power, X, weights, item_ndim=2)
+    P = np.reshape(powers, (ny, nx))
+    if count == 0:
         raise ValueError("X has no frame without missing values: crop to a valid region.")
     fy, fx = np.meshgrid(fft.fftfreq(ny), fft.fftfreq(nx), indexing="ij")
     P = np.where((np.hypot(fy, fx) <= 0.25) & (np.hypot(fy, fx) > 0), P, 0.0)
@@ -78,7 +88,7 @@ def anisotropy(X: Any) -> Anisotropy:
 
 
 @samples_by_name(axes=("time", "y", "x"))
-def coherence(X: Any, lag: int = 1) -> PowerSpectrum:
+def coherence(X: Any, lag: int = 1, *, weights: Any = None) -> PowerSpectrum:
     """Return how far frames some steps apart agree in phase, by scale.
 
     ``C(k) = |sum F_t conj(F_{t+lag})| / sqrt(sum |F_t|^2 sum |F_{t+lag}|^2)``, the modulus of the
@@ -92,6 +102,9 @@ def coherence(X: Any, lag: int = 1) -> PowerSpectrum:
         Rain rate in mm/h. Pairs with missing values are left out.
     lag : int, default=1
         Frames between the two.
+    weights : array-like of shape (n,), default=None
+        What each sequence (entry of the first dimension) counts; by default the coordinate
+        ``weight`` of a DataArray that carries one, and else all alike.
 
     Returns
     -------
@@ -111,22 +124,28 @@ def coherence(X: Any, lag: int = 1) -> PowerSpectrum:
     T, ny, nx = np.shape(X)[-3:]
     if not 1 <= lag < T:
         raise ValueError(f"lag must lie between 1 and {T - 1}; got {lag}.")
-    cross = np.zeros((ny, nx // 2 + 1), dtype=complex)
-    first, second = np.zeros(cross.shape), np.zeros(cross.shape)
-    pairs = 0
-    for stretches, beginning in frames_with_next(X, lag):
-        for S in stretches:
-            F = fft.rfft2(S.astype(np.float64))
-            for t in range(min(beginning, len(S) - lag)):
-                a, b = F[t], F[t + lag]
-                if np.isfinite(a[0, 0]) and np.isfinite(b[0, 0]):
-                    cross += a * np.conj(b)
-                    first += np.abs(a) ** 2
-                    second += np.abs(b) ** 2
-                    pairs += 1
-    if pairs == 0:
+
+    def spectra(part: Any) -> np.ndarray:
+        """Cross-spectrum and both spectra, and the number of pairs in each of their modes."""
+        sums = np.zeros((4, ny, nx // 2 + 1), dtype=complex)
+        for stretches, beginning in frames_with_next(part, lag):
+            for S in stretches:
+                F = fft.rfft2(S.astype(np.float64))
+                for t in range(min(beginning, len(S) - lag)):
+                    a, b = F[t], F[t + lag]
+                    if np.isfinite(a[0, 0]) and np.isfinite(b[0, 0]):
+                        sums[0] += a * np.conj(b)
+                        sums[1] += np.abs(a) ** 2
+                        sums[2] += np.abs(b) ** 2
+                        sums[3] += 1
+        return sums
+
+    cross, first, second, pairs = weighted_sum(spectra, X, weights, item_ndim=3)
+    if not pairs.any():
         raise ValueError("X has no pair of frames without missing values.")
     rings = _rings(ny, nx)
-    together, one, other = (rings @ _folded(p).ravel() for p in (np.abs(cross), first, second))
+    together, one, other = (
+        rings @ _folded(p).ravel() for p in (np.abs(cross), first.real, second.real)
+    )
     with np.errstate(invalid="ignore"):
         return PowerSpectrum(np.arange(len(one)), together / np.sqrt(one * other))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from skdiffuse.cubes.alignment import align_labels
 from skdiffuse.cubes.layout import has_names, kind_of
 from skdiffuse.metrics.arrays import check_same_labels, to_numpy
+from skdiffuse.metrics.weights import weights_of, with_weights
 
 _JACKKNIFE_GROUPS = 100  # more than these are left out in groups
 
@@ -104,6 +105,17 @@ def blocks_of(X: Any, block_length: int | None, name: str) -> np.ndarray:
     return X[: count * length].reshape(count, length, *X.shape[1:])
 
 
+def block_weights(X: Any, weights: Any, block_length: int | None, name: str) -> np.ndarray | None:
+    """Weights of the resampling units of a cube; an error where they are blocks of a series."""
+    w = weights_of(X, weights, name)
+    if w is not None and block_length is not None:
+        raise ValueError(
+            f"{name} has weights, which are those of sequences, and block_length={block_length} "
+            "cuts a series: give sequences (n, time, y, x), or no weights."
+        )
+    return w
+
+
 def check_resampling(n_resamples: Any, confidence: Any) -> None:
     """Raise unless the numbers of a resampling are such."""
     if not (isinstance(confidence, Real) and 0 < float(confidence) < 1):
@@ -129,6 +141,7 @@ def bootstrap(
     n_resamples: int = 400,
     confidence: float = 0.95,
     random_state: Any = None,
+    weights: Any = None,
 ) -> BootstrapResult:
     """Return a score with a confidence interval by resampling whole blocks.
 
@@ -167,6 +180,10 @@ def bootstrap(
         Level of the interval.
     random_state : int, RandomState or None
         Randomness of the resampling.
+    weights : array-like of shape (n,), default=None
+        What each sequence of the first of `others` counts, by default its coordinate ``weight``;
+        so in any case for the other arrays. Sequences are drawn together with their weights: the
+        metric is handed DataArrays that carry them, as the functions of this package expect.
 
     Returns
     -------
@@ -196,6 +213,14 @@ def bootstrap(
         blocks_of(X, block_length, name)
         for X, name in zip(arrays, names[: len(arrays)], strict=True)
     ]
+    counts = [
+        block_weights(X, weights if i == 1 else None, block_length, name)
+        for i, (X, name) in enumerate(zip(arrays, names, strict=False))
+    ]
+    if paired and any(w is not None for w in counts):
+        raise ValueError(
+            "paired=True resamples cases, each of which counts once: weights have no meaning there."
+        )
     for unit, name in zip(units, names, strict=False):
         check_blocks(len(unit), name)
         if paired and len(unit) != len(units[0]):
@@ -209,7 +234,12 @@ def bootstrap(
 
     def score(chosen: list[np.ndarray]) -> np.ndarray:
         return np.asarray(
-            metric(*(joined(unit[i]) for unit, i in zip(units, chosen, strict=True))),
+            metric(
+                *(
+                    with_weights(joined(unit[i]), None if w is None else w[i])
+                    for unit, w, i in zip(units, counts, chosen, strict=True)
+                )
+            ),
             dtype=np.float64,
         )
 
@@ -241,7 +271,11 @@ def bootstrap(
 
 
 def bootstrap_means(
-    function: Callable[..., Any], *tables: np.ndarray, paired: bool = False, **options: Any
+    function: Callable[..., Any],
+    *tables: np.ndarray,
+    paired: bool = False,
+    weights: Sequence[np.ndarray | None] | None = None,
+    **options: Any,
 ) -> BootstrapResult:
     """Bootstrap a function of the means of tables over their blocks (first axis).
 
@@ -256,6 +290,8 @@ def bootstrap_means(
         A row for each block.
     paired : bool, default=False
         Draw the same blocks of all tables.
+    weights : sequence of (array-like of shape (n,) or None), default=None
+        What each row of each table counts.
     **options
         Passed to `bootstrap`.
 
@@ -274,11 +310,16 @@ def bootstrap_means(
     shapes = [np.shape(table)[1:] for table in tables]
     flat = [np.asarray(table, dtype=np.float64).reshape(len(table), -1) for table in tables]
     numbers = [np.arange(len(table)) for table in tables]
+    each = [1.0 if w is None else w for w in weights or [None] * len(tables)]
+
+    def mean(chosen: np.ndarray, table: np.ndarray, w: Any) -> np.ndarray:
+        count = np.bincount(chosen, minlength=len(table)) * w
+        return count / count.sum() @ table
 
     def score(*chosen: np.ndarray) -> Any:
         means = (
-            (np.bincount(c, minlength=len(t)) / len(c) @ t).reshape(shape)
-            for c, t, shape in zip(chosen, flat, shapes, strict=True)
+            mean(c, t, w).reshape(shape)
+            for c, t, w, shape in zip(chosen, flat, each, shapes, strict=True)
         )
         return function(*means)
 

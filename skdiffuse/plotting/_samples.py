@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -10,6 +11,8 @@ from matplotlib.figure import Figure
 
 from skdiffuse.cubes import ordered
 from skdiffuse.metrics.arrays import to_numpy
+from skdiffuse.metrics.uncertainty import block_weights
+from skdiffuse.metrics.weights import sequences_first, weights_of
 
 
 def named(sim: Any, default: str = "simulation") -> dict[str, Any]:
@@ -19,6 +22,33 @@ def named(sim: Any, default: str = "simulation") -> dict[str, Any]:
             raise ValueError("sim is an empty dictionary: give at least one named simulation.")
         return {str(name): cube for name, cube in sim.items()}
     return {default: sim}
+
+
+def weighted_cubes(
+    weights: Any, obs: Any, sims: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Cubes by name, "observed" first, and what each sequence counts (None: all alike).
+
+    As `metrics.weights.weights_of` finds it: given, by a dictionary or of the only simulation, or
+    the coordinate of a cube. Sequences are brought to the front where names tell which they are.
+    """
+    if weights is not None and not isinstance(weights, Mapping):
+        if len(sims) > 1:
+            raise ValueError(
+                f"weights must be a dictionary for several simulations, {sorted(sims)}: whose are "
+                "they?"
+            )
+        weights = dict.fromkeys(sims, weights)
+    given = {str(name): w for name, w in (weights or {}).items()}
+    unknown = set(given) - set(sims)
+    if unknown:
+        raise ValueError(
+            f"weights are given for {sorted(unknown)}, but the simulations are {sorted(sims)}."
+        )
+    cubes = {"observed": sequences_first(obs)}
+    cubes |= {name: sequences_first(cube, given.get(name)) for name, cube in sims.items()}
+    of_sims = {name: weights_of(cubes[name], given.get(name), name) for name in sims}
+    return cubes, {"observed": weights_of(cubes["observed"], None, "obs"), **of_sims}
 
 
 def samples_of(estimator: Any, n_samples: int, random_state: Any, **options: Any) -> Any:
@@ -138,6 +168,20 @@ def sequences_or_none(cube: Any, block_length: int | None = None) -> Any:
         n = len(X) // block_length
         X = X[: n * block_length].reshape(n, block_length, *X.shape[1:])
     return X if X.ndim == 4 and len(X) > 1 else None
+
+
+def weighted_units(
+    cube: Any, weights: Any, block_length: int | None
+) -> tuple[Any, np.ndarray | None]:
+    """Return the units to resample, none where there are fewer than two, and their weights."""
+    units = sequences_or_none(cube, block_length)
+    if units is None:
+        return (), None
+    if weights is None:
+        return units, None
+    if np.ndim(cube) == 3:
+        block_weights(cube, weights, block_length, "sim")
+    return units, np.repeat(weights, len(units) // len(weights))
 
 
 def percent(share: float) -> str:

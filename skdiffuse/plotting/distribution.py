@@ -27,17 +27,20 @@ from skdiffuse.plotting._samples import (
     named,
     percent,
     plain_number,
-    sequences_or_none,
     tidy,
+    weighted_cubes,
+    weighted_units,
 )
 from skdiffuse.plotting.colours import OBSERVED_COLOUR, model_colours
 
 
-def _counts(sequences: Any, count: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """A row of counts for each sequence with a valid cell."""
-    return np.array(
-        [count(X) for X in (() if sequences is None else sequences) if not np.isnan(X).all()]
-    )
+def _counts(
+    units: tuple[Any, np.ndarray | None], count: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """A row of counts for each sequence with a valid cell, and its weight."""
+    sequences, w = units
+    valid = [i for i, X in enumerate(sequences) if not np.isnan(X).all()]
+    return np.array([count(sequences[i]) for i in valid]), None if w is None else w[valid]
 
 
 class IntensityHistogramDisplay(FromEstimator):
@@ -88,6 +91,7 @@ class IntensityHistogramDisplay(FromEstimator):
         bins: Any = None,
         confidence: float | None = 0.95,
         block_length: int | None = None,
+        weights: Any = None,
         ax: Any = None,
     ) -> Self:
         """Compare the rain rates of `sim` (a cube, or a dictionary of them) with `obs`.
@@ -104,27 +108,32 @@ class IntensityHistogramDisplay(FromEstimator):
         block_length : int, default=None
             Frames of the blocks a series (time, y, x) is resampled in; by default it has no
             interval.
+        weights : array-like of shape (n,) or dict of str to them, default=None
+            What each sequence of a simulation counts. By default the coordinate ``weight`` of a
+            DataArray that carries one, and else all alike; so in any case for `obs`.
         ax : Axes, default=None
             Axes to draw in; by default a new figure.
         """
         sims = named(sim)
+        cubes, each = weighted_cubes(weights, obs, sims)
         if bins is None:
             bins = intensity_edges(0.1, 1000.0)
         intervals = {}
-        for name, cube in {"observed": obs, **sims}.items() if confidence else ():
-            counts = _counts(
-                sequences_or_none(cube, block_length), partial(rate_counts, edges=np.asarray(bins))
+        for name, cube in cubes.items() if confidence else ():
+            counts, w = _counts(
+                weighted_units(cube, each[name], block_length),
+                partial(rate_counts, edges=np.asarray(bins)),
             )
             if len(counts) > 1:
                 widths = np.diff(bins)
                 b = bootstrap_means(
-                    lambda c, w=widths: c[1:] / c.sum() / w, counts,
+                    lambda c, widths=widths: c[1:] / c.sum() / widths, counts, weights=[w],
                     confidence=confidence, n_resamples=200, random_state=0,
                 )  # fmt: skip
                 intervals[name] = np.array([b.low, b.high])
         display = cls(
             intensity_histogram(obs, bins),
-            {name: intensity_histogram(cube, bins) for name, cube in sims.items()},
+            {name: intensity_histogram(cubes[name], bins, weights=each[name]) for name in sims},
             intervals,
         )
         return display.plot(ax)
@@ -213,6 +222,7 @@ class QuantileQuantileDisplay(FromEstimator):
         levels: Any = None,
         confidence: float | None = 0.95,
         block_length: int | None = None,
+        weights: Any = None,
         ax: Any = None,
     ) -> Self:
         """Compare the quantiles of `sim` (a cube, or a dictionary of them) with those of `obs`.
@@ -223,17 +233,23 @@ class QuantileQuantileDisplay(FromEstimator):
             Rain rate in mm/h.
         levels : array-like, default=None
             Probabilities; by default `metrics.extreme_quantile_levels` of the smaller sample.
-        confidence, block_length, ax
+        confidence, block_length, weights, ax
             As for `IntensityHistogramDisplay.from_samples`. The shade is the interval of the
             ratio of both quantiles: where it misses the diagonal, the difference is sure.
         """
         found, intervals = {}, {}
-        truth = _counts(sequences_or_none(obs, block_length) if confidence else None, fine_counts)
-        for name, cube in named(sim).items():
-            q = found[name] = quantile_ratios(obs, cube, levels)
-            counts = _counts(
-                sequences_or_none(cube, block_length) if confidence else None, fine_counts
-            )
+        sims = named(sim)
+        cubes, each = weighted_cubes(weights, obs, sims)
+
+        def counted(cube: Any, w: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+            units = weighted_units(cube, w, block_length) if confidence else ((), None)
+            return _counts(units, fine_counts)
+
+        truth, w_truth = counted(cubes["observed"], each["observed"])
+        for name in sims:
+            cube = cubes[name]
+            q = found[name] = quantile_ratios(obs, cube, levels, weights=each[name])
+            counts, w = counted(cube, each[name])
             if min(len(truth), len(counts)) < 2 or q.levels.size == 0:
                 continue
 
@@ -241,8 +257,9 @@ class QuantileQuantileDisplay(FromEstimator):
                 return np.log(quantiles_of_counts(b, at) / quantiles_of_counts(a, at))
 
             b = bootstrap_means(
-                log_ratio, truth, counts, confidence=confidence, n_resamples=200, random_state=0
-            )
+                log_ratio, truth, counts, weights=[w_truth, w],
+                confidence=confidence, n_resamples=200, random_state=0,
+            )  # fmt: skip
             # Bins of 4 % place the interval around the exact ratio.
             with np.errstate(invalid="ignore", divide="ignore"):
                 centre = np.log(q.ratio) - b.value

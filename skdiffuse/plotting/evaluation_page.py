@@ -10,15 +10,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from skdiffuse.cubes import align_grid
-from skdiffuse.metrics import Score, ScorecardEntry, forecast_scorecard, scorecard, wet_fraction
-from skdiffuse.metrics.arrays import calendar, to_numpy
+from skdiffuse.metrics import Score, ScorecardEntry, forecast_scorecard, scorecard
+from skdiffuse.metrics.arrays import to_numpy
 from skdiffuse.metrics.score import split_by_kind
 from skdiffuse.metrics.sequences import sequences_of, windows
 from skdiffuse.metrics.spectra import Missing
+from skdiffuse.metrics.weights import with_weights
 from skdiffuse.plotting._files import write_whole
-from skdiffuse.plotting._samples import percent
+from skdiffuse.plotting._samples import weighted_cubes
 from skdiffuse.plotting._sources import named_sources, opened
 from skdiffuse.plotting.common_windows import in_windows_of
+from skdiffuse.plotting.data_card import add_data_card
 from skdiffuse.plotting.distribution import IntensityHistogramDisplay, QuantileQuantileDisplay
 from skdiffuse.plotting.evaluation_result import Evaluation
 from skdiffuse.plotting.forecast_pages import (
@@ -52,6 +54,7 @@ def evaluation_report(
     n_resamples: int = 300,
     animation: bool = True,
     random_state: Any = 0,
+    weights: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Write one self-contained page that says how well simulations do, and how sure that is.
 
@@ -90,7 +93,7 @@ def evaluation_report(
         Title of the page.
     cards : dict of str to dict, default=None
         Facts on each model (parameters, training data, licence), shown as its card.
-    n_frames, n_resamples, random_state
+    n_frames, n_resamples, random_state, weights
         As for `metrics.scorecard`.
     animation : bool, default=True
         Add an animation of one sequence of each.
@@ -130,11 +133,13 @@ def evaluation_report(
             seen, group[name] = align_grid(seen, sim, ("time", "y", "x"), ("obs", name))
     entries, of_forecasts, cases = [], [], None
     everyone = {**sims, **rivals}
+    each = weighted_cubes(weights or {}, seen, everyone)[1]
     of_samples, of_ensembles = split_by_kind(scores)
     if sims:
         entries = scorecard(
-            seen, sims, baselines=rivals, scores=of_samples, n_frames=n_frames, **options
-        )
+            seen, sims, baselines=rivals, scores=of_samples, n_frames=n_frames, weights=weights,
+            **options,
+        )  # fmt: skip
         _summary(page, entries, sims, rivals)
     if forecasts:
         others = dict(forecast_baselines or {})
@@ -151,7 +156,7 @@ def evaluation_report(
         add_summary(page, of_forecasts, forecasts)
     if sims:
         _scorecard_tables(page, entries, everyone, rivals)
-        _pictures(page, seen, everyone, n_frames, animation)
+        _pictures(page, seen, everyone, each, n_frames, animation)
     if cases is not None:
         add_forecasts(page, cases, of_forecasts, others, levels)
     shown = {"observed": seen, **everyone}
@@ -159,7 +164,7 @@ def evaluation_report(
         if obs is None:
             shown["observed"] = cases.truth
         shown |= {f"forecast: {name}": e for name, e in cases.ensembles.items()}
-    _data_card(page, shown)
+    add_data_card(page, shown, each)
     for name, card in (cards or {}).items():
         page.heading(f"Model card: {name}")
         page.table([[key, value] for key, value in card.items()])
@@ -187,6 +192,8 @@ def _summary(
             f"{name}: {len(own) - len(caught)} of {len(own)} scores cannot be told from sampling "
             f"noise, on {own[0].n} independent sequences in the smaller sample."
         )
+        if own[0].n_eff < 0.999 * own[0].n:
+            text += f" Their weights leave {own[0].n_eff:.0f} effective ones."
         if caught:
             worst = [f"{e.title.lower()} ({e.reading})" for e in caught]
             text += " Detectable differences from the observations: " + "; ".join(worst) + "."
@@ -251,19 +258,27 @@ def _scorecard_tables(
 
 
 def _pictures(
-    page: HtmlReport, obs: Any, everyone: Mapping[str, Any], n_frames: int | None, animation: bool
+    page: HtmlReport,
+    obs: Any,
+    everyone: Mapping[str, Any],
+    each: Mapping[str, Any],
+    n_frames: int | None,
+    animation: bool,
 ) -> None:
     page.heading("Pictures")
     figure = Figure(figsize=(10.5, 8.2), layout="constrained")
     axes = figure.subplots(2, 2)
-    IntensityHistogramDisplay.from_samples(obs, dict(everyone), ax=axes[0, 0])
-    QuantileQuantileDisplay.from_samples(obs, dict(everyone), ax=axes[0, 1])
+    options: dict[str, Any] = {"weights": {name: each[name] for name in everyone}}
+    IntensityHistogramDisplay.from_samples(obs, dict(everyone), ax=axes[0, 0], **options)
+    QuantileQuantileDisplay.from_samples(obs, dict(everyone), ax=axes[0, 1], **options)
     gaps = any(_incomplete(X) for X in (obs, *everyone.values()))
     missing: Missing = "zero" if gaps else "drop"
-    PowerSpectrumDisplay.from_samples(obs, dict(everyone), ax=axes[1, 0], missing=missing)
+    PowerSpectrumDisplay.from_samples(
+        obs, dict(everyone), ax=axes[1, 0], missing=missing, **options
+    )
     if min(np.shape(X)[-3] for X in (obs, *everyone.values())) > 1:
         PowerSpectrumDisplay.from_samples(
-            obs, dict(everyone), kind="temporal", ax=axes[1, 1], missing=missing
+            obs, dict(everyone), kind="temporal", ax=axes[1, 1], missing=missing, **options
         )
     else:
         axes[1, 1].set_axis_off()
@@ -278,19 +293,21 @@ def _pictures(
         "(top right). Spectra below the black line at high wave numbers mean fields that are too "
         "smooth, above it too noisy.",
     )
-    _return_levels(page, obs, everyone, n_frames)
+    _return_levels(page, obs, everyone, each, n_frames)
     ny, nx = np.shape(obs)[-2:]
     figure = Figure(figsize=(3.3 * len(everyone) + 1.0, 3.3 * ny / nx + 0.7), layout="constrained")
     axes = figure.subplots(1, len(everyone), squeeze=False)[0]
-    BiasMapDisplay.from_samples(obs, dict(everyone), ax=axes)
+    BiasMapDisplay.from_samples(obs, dict(everyone), ax=axes, **options)
     page.figure(
         figure,
         "Where it rains too much (green) or too little (brown) on average, relative to the "
         "observed mean of each cell. Few sequences make patchy maps even for a perfect "
         "simulation: see the noise column of 'Where it rains'.",
     )
-    rows = {"observed": _typical(obs, n_frames)}
-    rows |= {name: _typical(cube, n_frames) for name, cube in everyone.items()}
+    rows = {
+        name: _typical(cube, n_frames, each[name])
+        for name, cube in {"observed": obs, **everyone}.items()
+    }
     # Rows are of different times: numbers, not the times of the first.
     labels = [f"frame {i + 1}" for i in range(max(len(row) for row in rows.values()))]
     figure = (
@@ -310,23 +327,33 @@ def _pictures(
 
 
 def _return_levels(
-    page: HtmlReport, obs: Any, everyone: Mapping[str, Any], n_frames: int | None
+    page: HtmlReport,
+    obs: Any,
+    everyone: Mapping[str, Any],
+    each: Mapping[str, Any],
+    n_frames: int | None,
 ) -> None:
     """Add the return levels of the largest rate in a sequence, where there are enough."""
-    maxima = {}
+    maxima, counts = {}, {}
     for name, cube in {"observed": obs, **everyone}.items():
         units = sequences_of(cube, n_frames or (None if np.ndim(cube) == 4 else min(12, len(cube))))
         with np.errstate(invalid="ignore"):
             largest = np.nanmax(np.nan_to_num(units), axis=(1, 2, 3))
         maxima[name] = largest[largest > 0]
+        counts[name] = np.ones(len(units)) if each[name] is None else each[name]
+        counts[name] = counts[name][largest > 0]
     if min(len(np.unique(m)) for m in maxima.values()) < 30:
         return
     figure = Figure(figsize=(6.5, 4.3), layout="constrained")
     # No further than the smallest sample reaches: a report should not extrapolate.
-    periods = np.geomspace(2, min(m.size for m in maxima.values()), 20)
+    periods = np.geomspace(2, min(w.sum() for w in counts.values()), 20)
+    carrying = {
+        name: m if each[name] is None else with_weights(m, counts[name])
+        for name, m in maxima.items()
+    }
     ReturnLevelDisplay.from_samples(
-        maxima.pop("observed"),
-        maxima,
+        carrying.pop("observed"),
+        carrying,
         periods=periods,
         unit="sequences",
         n_resamples=60,
@@ -346,7 +373,7 @@ def _incomplete(X: Any) -> bool:
     )
 
 
-def _typical(cube: Any, n_frames: int | None) -> Any:
+def _typical(cube: Any, n_frames: int | None, weights: np.ndarray | None = None) -> Any:
     """The sequence at the upper quartile of mean rain: rainier than most, chosen by rule.
 
     A DataArray stays one, so that the picture is north up and has its coastlines.
@@ -357,37 +384,10 @@ def _typical(cube: Any, n_frames: int | None) -> Any:
     else:
         sequences = list(windows(cube, length))
     mean = [float(np.nansum(to_numpy(s), dtype=np.float64)) for s in sequences]
-    return sequences[int(np.argsort(mean, kind="stable")[(3 * (len(mean) - 1)) // 4])]
-
-
-def _data_card(page: HtmlReport, cubes: Mapping[str, Any]) -> None:
-    page.heading("Data card")
-    rows = []
-    for name, cube in cubes.items():
-        values = to_numpy(cube, name)
-        shape = " x ".join(str(s) for s in np.shape(cube))
-        missing = float(np.mean(np.isnan(values)))
-        attributes = getattr(cube, "attrs", {})
-        period = "-"
-        for c in getattr(cube, "coords", {}):
-            t = np.asarray(cube[c]).ravel()
-            if t.size and (t.dtype.kind == "M" or hasattr(t[0], "calendar")):
-                period = f"{str(t.min())[:16]} to {str(t.max())[:16]} ({calendar(cube)})"
-                break
-        rows.append(
-            [
-                name,
-                shape,
-                str(attributes.get("units", "mm/h (assumed)")),
-                period,
-                percent(missing),
-                f"{float(np.nanmean(values, dtype=np.float64)):.3g}",
-                percent(wet_fraction(values)),
-                f"{float(np.nanmax(values)):.3g}",
-            ]
-        )
-    header = ["", "shape", "units", "period", "missing", "mean mm/h", "wet (0.1 mm/h)", "max mm/h"]
-    page.table(rows, header=header)
+    order = np.argsort(mean, kind="stable")
+    below = np.cumsum(np.ones(len(mean)) if weights is None else weights[order])
+    place = np.searchsorted(below[:-1], (3 * (below[-1] - 1)) // 4, side="right")
+    return sequences[int(order[place])]
 
 
 def _method(page: HtmlReport, n_resamples: int) -> None:

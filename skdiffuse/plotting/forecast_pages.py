@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from skdiffuse.cubes import align_cases, align_grid, ordered
 from skdiffuse.metrics import ScorecardEntry
 from skdiffuse.metrics.arrays import check_same_cases, check_same_grid, to_numpy
+from skdiffuse.metrics.weights import refuse_weights
 from skdiffuse.plotting.colours import model_colours
 from skdiffuse.plotting.forecast_skill import FSSDisplay, LeadTimeDisplay
 from skdiffuse.plotting.frames import FramesDisplay
@@ -56,6 +57,7 @@ def gather_cases(obs: Any, truth: Any, forecasts: Mapping[str, Any]) -> Cases:
     if truth is not None:
         ensembles = {}
         for name, ens in forecasts.items():
+            refuse_weights(**{"truth": truth, name: ens})
             truth, ensembles[name], _ = align_cases(
                 truth, ens, 0, ("time", "y", "x"), ("truth", name)
             )
@@ -77,6 +79,7 @@ def gather_cases(obs: Any, truth: Any, forecasts: Mapping[str, Any]) -> Cases:
     for name, source in forecasts.items():
         by_start[name] = {}
         for case in _opened(source):
+            refuse_weights(**{"obs": obs, name: case})
             if case.ndim == 3:
                 case = case.expand_dims("realization")
             obs, case = align_grid(obs, case, ("time", "y", "x"), ("obs", name))

@@ -14,6 +14,7 @@ from skdiffuse.metrics.arrays import check_same_cases, to_numpy
 from skdiffuse.metrics.by_name import cases_by_name
 from skdiffuse.metrics.spatial_verification import fss_of_sums, fss_sums
 from skdiffuse.metrics.uncertainty import bootstrap_means
+from skdiffuse.metrics.weights import refuse_weights
 from skdiffuse.plotting._samples import dodge, draw_bars, get_axes, named, plain_number, tidy
 from skdiffuse.plotting.colours import model_colours
 
@@ -49,6 +50,7 @@ def curve_of_cases(
 def _cases(obs: Any, ens: dict[str, Any]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Truth (n, time, y, x) and ensembles (m, n, time, y, x); one case gets its dimension."""
     for name, e in ens.items():
+        refuse_weights(**{"obs": obs, name: e})
         check_same_cases(obs, e, ("obs", name))
     truth = to_numpy(obs, "obs")
     if truth.ndim not in (3, 4):

@@ -10,7 +10,13 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 
 from skdiffuse.cubes import ordered
 from skdiffuse.metrics import mean_normalised_bias
-from skdiffuse.plotting._samples import FromEstimator, get_figure, named, percent
+from skdiffuse.plotting._samples import (
+    FromEstimator,
+    get_figure,
+    named,
+    percent,
+    weighted_cubes,
+)
 from skdiffuse.plotting.coastlines import draw_coastlines
 from skdiffuse.plotting.colours import MISSING_COLOUR
 
@@ -70,17 +76,22 @@ class BiasMapDisplay(FromEstimator):
         self.bias = bias
 
     @classmethod
-    def from_samples(cls, obs: Any, sim: Any, *, ax: Any = None) -> Self:
+    def from_samples(cls, obs: Any, sim: Any, *, weights: Any = None, ax: Any = None) -> Self:
         """Map the bias of `sim` (a cube, or a dictionary of them) against `obs`.
 
         Parameters
         ----------
         obs, sim : array-like of shape (..., y, x), sim also dict of str to array-like
             Rain rate in mm/h on one grid.
+        weights : array-like of shape (n,) or dict of str to them, default=None
+            What each sequence of a simulation counts. By default the coordinate ``weight`` of a
+            DataArray that carries one, and else all alike; so in any case for `obs`.
         ax : Axes or sequence of Axes, default=None
             One a simulation; by default a new figure.
         """
-        return cls({n: mean_normalised_bias(obs, cube) for n, cube in named(sim).items()}).plot(ax)
+        sims = named(sim)
+        cubes, each = weighted_cubes(weights, obs, sims)
+        return cls({n: mean_normalised_bias(obs, cubes[n], weights=each[n]) for n in sims}).plot(ax)
 
     def plot(self, ax: Any = None) -> Self:
         """Draw the maps in `ax` (one a simulation) or a new figure, and return self."""

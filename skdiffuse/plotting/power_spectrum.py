@@ -18,16 +18,19 @@ from skdiffuse.plotting._samples import (
     get_axes,
     named,
     plain_number,
-    sequences_or_none,
     tidy,
+    weighted_cubes,
+    weighted_units,
 )
 from skdiffuse.plotting.colours import OBSERVED_COLOUR, model_colours
 
 
-def _of_each(sequences: Any, kind: SpectrumKind, options: dict[str, Any]) -> np.ndarray:
-    """Spectrum of each sequence that has one."""
-    found = []
-    for X in () if sequences is None else sequences:
+def _of_each(
+    units: tuple[Any, np.ndarray | None], kind: SpectrumKind, options: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Spectrum of each sequence that has one, and its weight."""
+    found, which = [], []
+    for i, X in enumerate(units[0]):
         try:
             spectrum = (
                 spatial_psd(X, **options) if kind == "spatial" else temporal_psd(X, **options)
@@ -35,7 +38,8 @@ def _of_each(sequences: Any, kind: SpectrumKind, options: dict[str, Any]) -> np.
         except ValueError:  # missing values in all frames
             continue
         found.append(spectrum.P)
-    return np.array(found)
+        which.append(i)
+    return np.array(found), None if units[1] is None else units[1][which]
 
 
 class PowerSpectrumDisplay(FromEstimator):
@@ -90,6 +94,7 @@ class PowerSpectrumDisplay(FromEstimator):
         kind: SpectrumKind = "spatial",
         confidence: float | None = 0.95,
         block_length: int | None = None,
+        weights: Any = None,
         ax: Any = None,
         **options: Any,
     ) -> Self:
@@ -107,30 +112,34 @@ class PowerSpectrumDisplay(FromEstimator):
         block_length : int, default=None
             Frames of the blocks a series (time, y, x) is resampled in; by default it has no
             interval.
+        weights : array-like of shape (n,) or dict of str to them, default=None
+            What each sequence of a simulation counts. By default the coordinate ``weight`` of a
+            DataArray that carries one, and else all alike; so in any case for `obs`.
         ax : Axes, default=None
             Axes to draw in; by default a new figure.
         **options
             Passed to `metrics.spatial_psd` or `metrics.temporal_psd`.
         """
         sims = named(sim)
+        cubes, each = weighted_cubes(weights, obs, sims)
         if kind == "spatial":
             for name, cube in sims.items():
                 check_same_grid(obs, cube, ("obs", name))
-            spectra = [spatial_psd(X, **options) for X in (obs, *sims.values())]
+            spectra = [spatial_psd(X, weights=each[n], **options) for n, X in cubes.items()]
             last = last_whole_ring(*np.shape(obs)[-2:])
             spectra = [PowerSpectrum(k[: last + 1], P[: last + 1]) for k, P in spectra]
         elif kind == "temporal":
             frames = min(np.shape(X)[-3] for X in (obs, *sims.values()))
             options = {"n_frames": frames, **options}
-            spectra = [temporal_psd(X, **options) for X in (obs, *sims.values())]
+            spectra = [temporal_psd(X, weights=each[n], **options) for n, X in cubes.items()]
         else:
             raise ValueError(f"kind must be 'spatial' or 'temporal'; got {kind!r}.")
         intervals = {}
-        for name, cube in {"observed": obs, **sims}.items() if confidence else ():
-            table = _of_each(sequences_or_none(cube, block_length), kind, options)
+        for name, cube in cubes.items() if confidence else ():
+            table, w = _of_each(weighted_units(cube, each[name], block_length), kind, options)
             if len(table) > 1:
                 b = bootstrap_means(
-                    lambda p: p, table[:, : len(spectra[0].k)],
+                    lambda p: p, table[:, : len(spectra[0].k)], weights=[w],
                     confidence=confidence, n_resamples=200, random_state=0,
                 )  # fmt: skip
                 intervals[name] = np.array([b.low, b.high])

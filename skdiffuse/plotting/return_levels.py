@@ -8,8 +8,15 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from skdiffuse.metrics import ReturnLevels, return_levels
-from skdiffuse.metrics.arrays import valid_values
-from skdiffuse.plotting._samples import draw_band, get_axes, named, plain_number, tidy
+from skdiffuse.metrics.weights import weighted_values
+from skdiffuse.plotting._samples import (
+    draw_band,
+    get_axes,
+    named,
+    plain_number,
+    tidy,
+    weighted_cubes,
+)
 from skdiffuse.plotting.colours import OBSERVED_COLOUR, model_colours
 
 
@@ -68,6 +75,7 @@ class ReturnLevelDisplay:
         per_block: int | None = None,
         periods: Any = None,
         unit: str = "blocks",
+        weights: Any = None,
         ax: Any = None,
         **options: Any,
     ) -> Self:
@@ -83,25 +91,41 @@ class ReturnLevelDisplay:
             Return periods in blocks; by default from 2 to three times the blocks seen.
         unit : str, default="blocks"
             What a block is, in words: "years".
+        weights : array-like of shape (n,) or dict of str to them, default=None
+            What each maximum or value of a simulation counts. By default the coordinate
+            ``weight`` of a DataArray that carries one, and else all alike; so in any case for
+            `obs`.
         ax : Axes, default=None
             Axes to draw in; by default a new figure.
         **options
             Passed to `metrics.return_levels`.
         """
-        cubes = {"observed": obs, **named(sim)}
-        values = {name: np.sort(valid_values(X, name))[::-1] for name, X in cubes.items()}
-        blocks = {name: v.size / (per_block or 1) for name, v in values.items()}
+        cubes, each = weighted_cubes(weights, obs, named(sim))
+        values: dict[str, Any] = {}
+        counts: dict[str, Any] = {}
+        for name, X in cubes.items():
+            v, w = weighted_values(X, each[name], name)
+            order = np.argsort(v, kind="stable")[::-1]
+            values[name], counts[name] = v[order], None if w is None else w[order]
+        # How many values are as large as the r-th largest, it among them.
+        rank = {
+            n: np.cumsum(np.ones(v.size) if counts[n] is None else counts[n])
+            for n, v in values.items()
+        }
+        blocks = {name: r[-1] / (per_block or 1) for name, r in rank.items()}
         if periods is None:
             periods = np.geomspace(2, max(10, 3 * max(blocks.values())), 24)
         options = {"random_state": 0, **options}
         fits = {
-            name: return_levels(v, periods, method=method, per_block=per_block, **options)
+            name: return_levels(
+                v, periods, method=method, per_block=per_block, weights=counts[name], **options
+            )
             for name, v in values.items()
         }
         seen = {}
         for name, v in values.items():
             # Weibull's plotting position: the r-th largest of n is exceeded (n + 1)/r times rarer.
-            period = (blocks[name] + 1 / (per_block or 1)) / np.arange(1, v.size + 1)
+            period = (blocks[name] + 1 / (per_block or 1)) / rank[name]
             shown = period >= np.min(periods)
             seen[name] = period[shown], v[shown]
         return cls(fits.pop("observed"), fits, seen, unit).plot(ax)

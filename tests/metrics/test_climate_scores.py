@@ -124,6 +124,36 @@ def test_report_is_one_page_with_json_and_csv(rain, tmp_path):
     assert float(rows[0]["value"]) == pytest.approx(scores[0]["value"])
 
 
+def test_report_of_a_file_with_weights_is_that_of_repetitions(rain, tmp_path):
+    xr = pytest.importorskip("xarray")
+    from skdiffuse.cubes import write_cube
+
+    obs, sim, _ = (X.astype("float32") for X in rain)
+    times = np.arange(40) % 4
+    cube = xr.DataArray(
+        sim,
+        {
+            "weight": ("realization", times),
+            "time": xr.date_range("2000-01-01", periods=4, freq="h"),
+            "y": np.arange(12.0),
+            "x": np.arange(12.0),
+        },
+        ("realization", "time", "y", "x"),
+        name="precipitation_rate",
+        attrs={"units": "mm h-1"},
+    )
+    write_cube(cube, tmp_path / "sim.nc")
+    options = {"n_resamples": 10, "animation": False}
+    found = evaluation_report(obs, tmp_path / "sim.nc", **options)
+    often = evaluation_report(obs, {"sim": np.repeat(sim, times, axis=0)}, **options)
+    assert [e.value for e in found.entries] == pytest.approx([e.value for e in often.entries])
+    assert found.entries[0].n_eff == pytest.approx(times.sum() ** 2 / np.sum(times**2))
+    page = found.page.to_html()
+    assert "Their weights leave 26 effective ones" in page
+    mean = f"{np.repeat(sim, times, axis=0).mean():.3g}"
+    assert f">{mean}<" in page and json.loads(found.to_json())["scores"][0]["n_eff"] > 25
+
+
 def test_report_reads_files(rain, tmp_path):
     xr = pytest.importorskip("xarray")
     for name, X in zip(("obs", "sim"), rain, strict=False):

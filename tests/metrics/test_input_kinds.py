@@ -68,7 +68,7 @@ OF_ENSEMBLE = {
 }
 # What is no score of arrays, and what tests of its own cover.
 OTHERS = {
-    "bootstrap", "bootstrap_difference", "decorrelation_time",
+    "bootstrap", "bootstrap_difference", "decorrelation_time", "effective_sample_size",
     "extreme_quantile_levels", "forecast_scorecard", "get_scorer", "get_scorer_names", "get_scores",
     "intensity_edges", "make_forecast_scorer", "make_interpolation_scorer", "make_sample_scorer",
     "permutation_test", "scorecard",

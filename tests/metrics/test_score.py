@@ -27,6 +27,7 @@ NO_SCORE = {
     ),
     "bias_pattern_correlation": "compares two simulations",
     **dict.fromkeys(("extreme_quantile_levels", "intensity_edges"), "is a grid of numbers"),
+    "effective_sample_size": "is about weights",
     **dict.fromkeys(("bootstrap", "bootstrap_difference", "permutation_test"), "takes a score"),
     **dict.fromkeys(
         ("forecast_scorecard", "get_scorer", "get_scorer_names", "get_scores",

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+import xarray as xr
 from matplotlib.figure import Figure
 from scipy.stats import genextreme, genpareto
 from scipy.stats import t as student
@@ -214,3 +215,53 @@ def test_return_levels_are_drawn_with_intervals(method):
     )
     assert shown.ax_.get_xlabel() == "return period (years)" and "shape" in labels(shown)
     shown.figure_.savefig(io.BytesIO())
+
+
+TIMES = np.array([2, 1, 0, 3, 1, 1, 2])
+
+
+def test_weights_are_drawn_as_repetitions(rain):
+    obs, sim = rain[0], rain[1]["first"][: len(TIMES)]
+    often = np.repeat(sim, TIMES, axis=0)
+    carrying = xr.DataArray(sim, {"weight": ("sample", TIMES)}, ("sample", "time", "y", "x"))
+    for display, values in (
+        (plotting.IntensityHistogramDisplay, lambda d: d.simulated["m"].density),
+        (plotting.QuantileQuantileDisplay, lambda d: d.quantiles["m"].sim),
+        (plotting.PowerSpectrumDisplay, lambda d: d.simulated["m"].P),
+        (plotting.BiasMapDisplay, lambda d: d.bias["m"]),
+    ):
+        expected = display.from_samples(obs, {"m": often})
+        given = display.from_samples(obs, {"m": sim}, weights={"m": TIMES})
+        carried = display.from_samples(obs, {"m": carrying})
+        turned = carrying.transpose("time", "sample", "y", "x")
+        by_name = display.from_samples(obs, {"m": turned})
+        labelled = carrying.assign_coords(sample=TIMES + 10 * np.arange(len(TIMES)))
+        by_label = display.from_samples(
+            obs, {"m": labelled.drop_vars("weight")}, weights={"m": labelled.weight[::-1]}
+        )
+        for found in (given, carried, by_name, by_label):
+            np.testing.assert_allclose(values(found), values(expected), rtol=1e-9)
+            if display is not plotting.BiasMapDisplay:
+                np.testing.assert_allclose(found.intervals["m"], given.intervals["m"], rtol=1e-9)
+        if display is not plotting.BiasMapDisplay:
+            low, high = given.intervals["m"]
+            assert np.nansum(high - low) > np.nansum(np.subtract(*expected.intervals["m"][::-1]))
+    with pytest.raises(ValueError, match="weights must be a dictionary for several"):
+        plotting.BiasMapDisplay.from_samples(obs, {"m": sim, "n": sim}, weights=TIMES)
+    with pytest.raises(ValueError, match=r"given for .'n'., but the simulations are .'m'."):
+        plotting.BiasMapDisplay.from_samples(obs, {"m": sim}, weights={"n": TIMES})
+
+
+def test_return_levels_put_weighted_maxima_where_repetitions_are():
+    maxima = np.random.default_rng(1).gumbel(20, 5, size=(2, 40))
+    times = np.arange(40) % 3
+    options = {"n_resamples": 2, "periods": [2, 20]}
+    found = plotting.ReturnLevelDisplay.from_samples(*maxima, weights=times, **options)
+    often = plotting.ReturnLevelDisplay.from_samples(
+        maxima[0], np.repeat(maxima[1], times), **options
+    )
+    period, rate = found.seen["simulation"]
+    expected, rates = often.seen["simulation"]
+    # The last of each repeated value is as rare as the one that stands for all.
+    for p, r in zip(period, rate, strict=True):
+        assert p == pytest.approx(expected[rates == r].min())
