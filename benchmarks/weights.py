@@ -15,7 +15,8 @@ Each name is one kind of rain and one size of window:
 
 The training goes on where it was (``benchmarks/checkpoints/NAME``), by ``--minutes`` in all, with a
 learning rate that falls to zero at their end. The model is written in half precision, and what
-`fidelity.py` measures of generated rain, with the seconds and the device, beside it as JSON.
+`fidelity.py` measures of generated rain, with the seconds and the device, beside it as JSON. With
+``--weights`` a stored model is measured anew.
 """
 
 import argparse
@@ -124,11 +125,13 @@ def keep(model: PrecipDiffusion, path: Path) -> None:
 
 
 def measured(
-    model: PrecipDiffusion, real: np.ndarray, n_samples: int, batch_size: int
+    model: PrecipDiffusion, real: np.ndarray, n_samples: list[int], batch_size: int
 ) -> tuple[dict[str, dict], np.ndarray]:
     """Ratios of plain and of weighted samples to the training rain, and some of the sequences."""
     found, some = {}, np.empty(0)
-    for title, rare, n in ("weighted", RARE, min(n_samples, 512)), ("plain", 0.0, n_samples):
+    for title, rare, n in ("weighted", RARE, min(n_samples[0], 512)), ("plain", 0.0, n_samples[1]):
+        if n == 0:
+            continue
         options = {"rare": rare, "random_state": 1}
         drawn = np.asarray(model.sample(n, batch_size=batch_size, **options))
         rows = table(drawn, model.sample_weights(n, **options))
@@ -147,7 +150,10 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, help="windows per step")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--compile", action="store_true", help="compile the network")
-    parser.add_argument("--samples", type=int, default=512, help="sequences drawn")
+    parser.add_argument(
+        "--samples", type=int, nargs=2, default=[384, 384], help="sequences, weighted and plain"
+    )
+    parser.add_argument("--weights", type=Path, help="weights to measure instead of training")
     parser.add_argument("--samples-at-a-time", type=int, default=16)
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the rain files are")
     parser.add_argument("--checkpoints", type=Path, default=HERE / "checkpoints")
@@ -158,32 +164,37 @@ def main() -> None:
     name = f"{arguments.kind}_{arguments.seed}"
     # Beside the training, which leaves a core idle where a GPU does the work.
     judge = ThreadPoolExecutor(1)
-    trial = Trial(rain, rain, kind.crop_size, arguments.samples, n_frames=kind.n_frames)
+    trial = Trial(rain, rain, kind.crop_size, 0, n_frames=kind.n_frames)
     real = judge.submit(table_of, rain, trial)
-    start = time.monotonic()
-    model = trained(kind, rain, arguments.minutes, arguments.checkpoints / name, arguments)
-    seconds = time.monotonic() - start
-    cuda = arguments.device.startswith("cuda")
-    facts = {
-        "kind": arguments.kind,
-        "seed": arguments.seed,
-        "device": torch.cuda.get_device_name() if cuda else "one CPU core",
-        "batch_size": model.batch_size,
-        "steps": model.n_iter_,
-        "minutes": arguments.minutes,
-        "seconds_per_step": round(seconds / max(model.n_iter_, 1), 4),
-        "losses": [
-            round(entry["loss"], 4) for entry in model.history_[:: len(model.history_) // 12 + 1]
-        ],
-    }
-    print(json.dumps(facts), flush=True)
-    keep(model, arguments.out / f"{name}.safetensors")
+    path = arguments.out / f"{name}.json"
+    if arguments.weights is None:
+        start = time.monotonic()
+        model = trained(kind, rain, arguments.minutes, arguments.checkpoints / name, arguments)
+        seconds = time.monotonic() - start
+        cuda = arguments.device.startswith("cuda")
+        history = model.history_
+        facts = {
+            "kind": arguments.kind,
+            "seed": arguments.seed,
+            "device": torch.cuda.get_device_name() if cuda else "one CPU core",
+            "batch_size": model.batch_size,
+            "steps": model.n_iter_,
+            "minutes": arguments.minutes,
+            "seconds_per_step": round(seconds / max(model.n_iter_, 1), 4),
+            "losses": [round(entry["loss"], 4) for entry in history[:: len(history) // 12 + 1]],
+        }
+        print(json.dumps(facts), flush=True)
+        keep(model, arguments.out / f"{name}.safetensors")
+    else:
+        model = PrecipDiffusion.load(arguments.weights)
+        model.set_params(device=arguments.device, verbose=False)
+        facts = json.loads(path.read_text()) if path.exists() else {}
     start = time.monotonic()
     found, some = measured(model, real.result(), arguments.samples, arguments.samples_at_a_time)
     facts["ratios"] = found
     facts["sampling_seconds"] = round(time.monotonic() - start, 1)
     np.save(arguments.out / f"{name}_some.npy", some.astype(np.float16))
-    (arguments.out / f"{name}.json").write_text(json.dumps(facts) + "\n")
+    path.write_text(json.dumps(facts) + "\n")
     print(json.dumps(facts))
 
 
