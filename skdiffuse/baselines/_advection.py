@@ -86,8 +86,8 @@ class Advection(BaseEstimator):
         check_scalar(n_members, "n_members", Integral, min_val=1)
         cube = validate_cube(X)
         random = check_random_state(self.random_state if random_state is None else random_state)
-        first = cube.runs()[-1][0]
-        past = np.asarray(cube.values[:, first:][:, -FRAMES_FOR_MOTION:], dtype=np.float64)
+        first = max(cube.runs()[-1][0], cube.n_times - FRAMES_FOR_MOTION)
+        past = cube.frames(first).astype(np.float64)
         forecasts = np.stack(
             [self._extrapolate(np.nan_to_num(p), horizon, n_members, random) for p in past], axis=1
         ).astype(np.float32)

@@ -51,7 +51,7 @@ class Persistence(BaseEstimator):
         check_scalar(horizon, "horizon", Integral, min_val=1)
         check_scalar(n_members, "n_members", Integral, min_val=1)
         cube = validate_cube(X)
-        last = np.asarray(cube.values[:, -1:], dtype=np.float32)
+        last = cube.frames(-1).astype(np.float32)
         members = np.repeat(np.repeat(last, horizon, axis=1)[None], n_members, axis=0)
         return dress(members[:, 0] if cube.is_series else members, cube.template, time="continued")
 
@@ -168,7 +168,7 @@ class LinearInterpolation(BaseEstimator):
         check_scalar(factor, "factor", Integral, min_val=1)
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         cube = validate_cube(X)
-        values = np.asarray(cube.values)
+        values = cube.frames()
         position = np.arange((values.shape[1] - 1) * factor + 1) / factor
         before = position.astype(int)
         after = np.minimum(before + 1, values.shape[1] - 1)

@@ -95,7 +95,7 @@ class Steps(BaseEstimator):
         check_scalar(n_members, "n_members", Integral, min_val=2)
         cube = validate_cube(X)
         random = check_random_state(self.random_state if random_state is None else random_state)
-        past = np.nan_to_num(np.asarray(cube.values[:, cube.runs()[-1][0] :], dtype=np.float64))
+        past = np.nan_to_num(cube.frames(cube.runs()[-1][0]).astype(np.float64))
         forecasts = np.stack(
             [
                 self._extrapolate(p[-3:], horizon, n_members, random.randint(2**31 - 1))

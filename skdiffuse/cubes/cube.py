@@ -143,6 +143,29 @@ class Cube:
         """
         return self.read(self.values[sequence, start : start + n_frames, y, x])
 
+    def frames(self, first: int = 0) -> np.ndarray:
+        """Values from frame `first` on, read now if the cube is lazy, of their own dtype.
+
+        Parameters
+        ----------
+        first : int, default=0
+            Negative to count from the end.
+
+        Returns
+        -------
+        ndarray of shape (n, frames, y, x)
+            Of a cube in memory its own values, not a copy.
+
+        Raises
+        ------
+        ValueError
+            If a lazy cube turns out to hold what `validate_cube` refuses.
+        """
+        values = np.asarray(self.values[:, first:])
+        if self.is_lazy and not check_values(values, self.name) and first == 0:
+            raise missing_everywhere(self.name)
+        return values
+
     def read(self, part: Any) -> np.ndarray:
         """A writable copy of a part of `values`, float32; see :meth:`window`."""
         if self.is_lazy:
@@ -153,6 +176,11 @@ class Cube:
     def stack(self, tiles: list[Tile], n_frames: int) -> np.ndarray:
         """Some of the windows that :meth:`tiles` lists: (n, n_frames, y, x), float32."""
         return np.stack([self.window(n, start, n_frames, y, x) for n, start, y, x in tiles])
+
+
+def missing_everywhere(name: str) -> ValueError:
+    """What to raise where no value is known."""
+    return ValueError(f"{name} is missing everywhere: all of its values are NaN.")
 
 
 def check_values(values: np.ndarray, name: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from skdiffuse.cubes.cube import Cube, check_values
+from skdiffuse.cubes.cube import Cube, check_values, missing_everywhere
 from skdiffuse.cubes.layout import ordered
 from skdiffuse.cubes.metadata import GridMetadata
 from skdiffuse.cubes.time_axis import find_breaks, is_time_like, refuse_mixed_steps
@@ -82,7 +82,7 @@ def validate_cube(X: Any, *, n_frames: int = 1, name: str = "X") -> Cube:
             f"smaller{_filling(cube)}."
         )
     if not cube.is_lazy and not check_values(cube.values, name):
-        raise ValueError(f"{name} is missing everywhere: all of its values are NaN.")
+        raise missing_everywhere(name)
     return cube
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from skdiffuse.cubes import Cube
+from skdiffuse.cubes.cube import missing_everywhere
 from skdiffuse.diffusion import Denoiser, RandomStreams, VDenoiser, elbo
 from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.rain_model import RainModel
@@ -32,15 +33,18 @@ def score_samples(
     jobs = model.tiles(cube)
     denoiser = VDenoiser(model.network.to(device))
     log_snr_range = model.schedule.log_snr_min, model.schedule.log_snr_max
-    scores = []
+    scores, any_known = [], False
     for first in tqdm(range(0, len(jobs), batch_size), desc="scoring", disable=not verbose):
         batch = jobs[first : first + batch_size]
         rain = torch.from_numpy(cube.stack(batch, model.n_frames))
+        any_known = any_known or bool(torch.isfinite(rain).any())
         # One noise for all windows: a window's score does not depend on which others there are.
         streams = RandomStreams([derived_seed(0)] * len(batch))
         scores.append(
             log_density_bound(denoiser, rain, model.latent, streams, log_snr_range, device=device)
         )
+    if not any_known:
+        raise missing_everywhere(cube.name)
     per_window = torch.cat(scores).cpu().numpy()
     if cube.is_series:
         return per_window

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from skdiffuse.cubes import Cube
+from skdiffuse.cubes.cube import missing_everywhere
 from skdiffuse.estimator.finiteness import refuse_broken_model, refuse_broken_weights
 from skdiffuse.estimator.fitting import Preparation
 from skdiffuse.estimator.rain_model import RainModel
@@ -178,4 +179,6 @@ def denoising_loss(
             )
         total += float((losses.cpu() * known).sum())
         weight += float(known.sum())
+    if weight == 0:
+        raise missing_everywhere(cube.name)
     return total / weight

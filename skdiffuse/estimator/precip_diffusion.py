@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -732,9 +733,10 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             everything known `X`. Sequences longer than `n_frames` are filled in window by window,
             each going on from the one before.
         """
-        cube = self._context(X)
         check_number(n_samples, "n_samples")
-        known = np.isfinite(np.asarray(cube.values))
+        cube = self._context(X)
+        cube = replace(cube, values=cube.frames())
+        known = np.isfinite(cube.values)
         if mask is not None:
             known = known & checked_mask(mask, X, known.shape)
         request = self._conditional_request(

@@ -101,8 +101,8 @@ def forecast(
 ) -> ArrayOrDataArray:
     """Continue sequences; see `PrecipDiffusion.forecast`."""
     request = replace(request, y=fields_of_cells(request.y, cube.template))
-    past = np.asarray(cube.values)[:, cube.runs()[-1][0] :]
-    past = past[:, -max(model.n_frames - horizon, model.n_frames // 2, 1) :]
+    wanted = max(model.n_frames - horizon, model.n_frames // 2, 1)
+    past = cube.frames(max(cube.runs()[-1][0], cube.n_times - wanted))
     if not np.isfinite(past).any():
         raise ValueError(
             f"X is missing in all of its last {past.shape[1]} frames, from which to forecast."
@@ -130,7 +130,7 @@ def downscale(
     model: RainModel, request: SamplingRequest, cube: Cube, factor: int, n_samples: int | None
 ) -> ArrayOrDataArray:
     """Make rain whose areal means are those of the cube; see `PrecipDiffusion.downscale`."""
-    coarse = np.asarray(cube.values, dtype=np.float32)
+    coarse = cube.frames().astype(np.float32)
     n, _, rows, columns = coarse.shape
     fine_shape = (rows * factor, columns * factor)
     members = 1 if n_samples is None else n_samples
@@ -154,7 +154,7 @@ def downscale(
 
 
 def _floats(cube: Cube) -> np.ndarray:
-    values = np.asarray(cube.values)
+    values = cube.frames()
     return values if values.dtype.kind == "f" else values.astype(np.float64)
 
 

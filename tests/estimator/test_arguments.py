@@ -6,6 +6,7 @@ import traceback
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from skdiffuse import PrecipDiffusion, SamplerSettings, make_precipitation
 from skdiffuse.diffusion import KnownCells
@@ -170,3 +171,38 @@ def test_a_score_is_a_tensor_that_depends_on_rain(ask):
             ask("sample", log_likelihood=score)
     with pytest.raises(FloatingPointError, match="log_likelihood has a gradient that is not fin"):
         ask("sample", log_likelihood=lambda x: torch.nan * x.sum((1, 2, 3)))
+
+
+class TestValuesOfLazyInput:
+    """What is read late is checked as strictly as what is in memory."""
+
+    @pytest.mark.parametrize(
+        "verb", ["impute", "interpolate", "forecast", "downscale", "score", "denoising_loss"]
+    )
+    @pytest.mark.parametrize(
+        ("wrong", "message"),
+        [
+            (-3.0, "negative precipitation"),
+            (1e20, "no rain rate"),
+            (np.inf, "infinite"),
+            (np.nan, "missing"),
+        ],
+    )
+    def test_is_refused_as_in_memory(self, model, verb, wrong, message):
+        pytest.importorskip("dask.array")
+        rain = np.ones((2, 8, 8), np.float32)
+        if verb == "downscale":
+            rain = rain[:, :4, :4]
+        if np.isnan(wrong):
+            rain[:] = np.nan
+        else:
+            rain[-1, 2, 3] = wrong
+        lazy = xr.DataArray(rain, dims=("time", "y", "x")).chunk({"time": 1})
+        options = {
+            "interpolate": {"factor": 2},
+            "downscale": {"factor": 2},
+            "forecast": {"horizon": 1},
+        }.get(verb, {})
+        for given in (rain, lazy, lazy.data):
+            with pytest.raises(ValueError, match=message):
+                np.asarray(getattr(model, verb)(given, **options))
