@@ -11,6 +11,8 @@ from skdiffuse._version import __version__
 from skdiffuse.runtime.outputs import try_folder, try_output
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from skdiffuse import PrecipDiffusion
 
 __all__ = ["main"]
@@ -33,6 +35,10 @@ _OPTIONS = {
     "network": "--network",
     "checkpoint_dir": "--checkpoints",
     "horizon": "--horizon",
+    "variable": "--variable",
+    "units": "--units",
+    "interval": "--interval",
+    "running_total": "--running-total",
 }
 
 
@@ -83,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     evaluate.set_defaults(run=_evaluate)
 
     fit = commands.add_parser("fit", help="train a model on a file of rain")
-    fit.add_argument("data", metavar="DATA", help="precipitation file (NetCDF, Zarr, GRIB)")
+    _add_rain(fit, "precipitation file (NetCDF, Zarr, GRIB)")
     fit.add_argument("--out", required=True, metavar="MODEL", help="file for the model")
     fit.add_argument("--minutes", type=float, help="time to train (default: 100 epochs)")
     fit.add_argument("--steps", type=int, help="training steps (default: 100 epochs)")
@@ -105,14 +111,14 @@ def main(arguments: list[str] | None = None) -> int:
 
     impute = commands.add_parser("impute", help="fill in what is missing in a file")
     impute.add_argument("model", metavar="MODEL", help="file that fit wrote")
-    impute.add_argument("data", metavar="DATA", help="precipitation file with missing values")
+    _add_rain(impute, "precipitation file with missing values")
     impute.add_argument("-n", type=int, default=1, help="realizations (default: %(default)s)")
     _add_sampling(impute)
     impute.set_defaults(run=_impute)
 
     forecast = commands.add_parser("forecast", help="continue the rain of a file")
     forecast.add_argument("model", metavar="MODEL", help="file that fit wrote")
-    forecast.add_argument("data", metavar="DATA", help="precipitation file of the past")
+    _add_rain(forecast, "precipitation file of the past")
     forecast.add_argument("--horizon", type=int, required=True, help="frames to forecast")
     forecast.add_argument("-n", type=int, default=1, help="members (default: %(default)s)")
     _add_sampling(forecast)
@@ -128,6 +134,22 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\nskdiffuse {options.command}: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _add_rain(command: argparse.ArgumentParser, what: str) -> None:
+    command.add_argument("data", metavar="DATA", help=what)
+    command.add_argument("--variable", metavar="NAME", help="of the rain in DATA, if not clear")
+    command.add_argument("--units", help="of the rain in DATA, if it does not state them")
+    command.add_argument(
+        "--interval", metavar="TIME", help="that an amount in DATA is a total over, such as 1h"
+    )
+    command.add_argument(
+        "--running-total",
+        nargs="?",
+        const=True,
+        metavar="PERIOD",
+        help="DATA holds totals since a start, or since one that comes every PERIOD, such as 1D",
+    )
 
 
 def _add_sampling(command: argparse.ArgumentParser) -> None:
@@ -160,7 +182,6 @@ def _fit(options: argparse.Namespace) -> None:
     if options.checkpoints is not None:
         try_folder(options.checkpoints, "--checkpoints")
     from skdiffuse import PrecipDiffusion
-    from skdiffuse.cubes import open_cube
 
     model = PrecipDiffusion(
         n_frames=options.frames,
@@ -174,7 +195,7 @@ def _fit(options: argparse.Namespace) -> None:
         random_state=options.seed,
     )
     try:
-        model.fit(open_cube(options.data))
+        model.fit(_rain(options))
     except (KeyboardInterrupt, SystemExit):
         if getattr(model, "n_iter_", 0):
             model.save(options.out)
@@ -202,10 +223,10 @@ def _sample(options: argparse.Namespace) -> None:
 def _impute(options: argparse.Namespace) -> None:
     import xarray as xr
 
-    from skdiffuse.cubes import open_cube, write_cube
+    from skdiffuse.cubes import write_cube
 
     model = _load(options)
-    filled = model.impute(open_cube(options.data), n_samples=options.n, **_sampling(options))
+    filled = model.impute(_rain(options), n_samples=options.n, **_sampling(options))
     # As the file's rain is one.
     assert isinstance(filled, xr.DataArray)
     write_cube(filled, options.out)
@@ -213,12 +234,22 @@ def _impute(options: argparse.Namespace) -> None:
 
 
 def _forecast(options: argparse.Namespace) -> None:
-    from skdiffuse.cubes import open_cube
-
     model = _load(options)
     settings = {"n_members": options.n, "out": options.out, **_sampling(options)}
-    model.forecast(open_cube(options.data), options.horizon, **settings)
+    model.forecast(_rain(options), options.horizon, **settings)
     print(f"{options.n} members of {options.horizon} frames are in {options.out}.")
+
+
+def _rain(options: argparse.Namespace) -> xr.DataArray:
+    from skdiffuse.cubes import open_cube
+
+    return open_cube(
+        options.data,
+        variable=options.variable,
+        units=options.units,
+        interval=options.interval,
+        running_total=options.running_total,
+    )
 
 
 def _load(options: argparse.Namespace) -> PrecipDiffusion:

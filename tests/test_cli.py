@@ -275,3 +275,23 @@ def test_command_line_help_does_not_wait_for_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "demo" in done.stdout
+
+
+def test_what_a_file_does_not_state_is_said_by_options(rain_file, tmp_path, capsys):
+    """Amounts without an interval: the error names the option, with which rates are right."""
+    with xr.open_dataset(rain_file) as given:
+        amounts = given.load()
+    [name] = [n for n, each in amounts.data_vars.items() if each.ndim == 3]
+    rates = amounts[name].values
+    amounts[name].attrs = {"units": "mm", "standard_name": "precipitation_amount"}
+    keep = [name, *amounts[name].dims]
+    amounts = amounts[name].drop_vars([c for c in amounts[name].coords if c not in keep])
+    amounts.to_dataset(name=name).to_netcdf(tmp_path / "amounts.nc")
+    fit = ["fit", str(tmp_path / "amounts.nc"), "--out", str(tmp_path / "m.safetensors")]
+    fit += ["--steps", "1", "--frames", "2", "--crop", "16"]
+    assert main(fit) == 1
+    assert "interval is --interval here" in capsys.readouterr().err
+    assert main([*fit, "--interval", "2h"]) == 0
+    model = PrecipDiffusion.load(tmp_path / "m.safetensors")
+    half = np.nanmean(np.sqrt(rates / 2))
+    assert model.latent_.centre == pytest.approx(half, rel=0.3)
