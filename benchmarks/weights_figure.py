@@ -1,0 +1,88 @@
+"""Real rain beside generated rain of the stored models: wet sequences of each, by their mean.
+
+    python benchmarks/weights_figure.py --folder DATA --out real_and_generated.png
+
+Real windows are drawn from those that the models learnt, heavier weather oftener, and so are the
+generated ones; the middle frame of each is shown. Real rain needs the files; without them only
+made-up rain is drawn.
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from fidelity import FOLDER, HERE, Trial, windows_of
+from matplotlib.colors import LogNorm
+from weights import KINDS
+
+from skdiffuse import PrecipDiffusion
+
+TITLES = {
+    "synthetic": "made-up rain",
+    "hourly_4km": "hourly radar rain, 4 km",
+    "five_minutes_2km": "radar rain every 5 minutes, 2 km",
+    "era5": "hourly ERA5, 0.25 degrees",
+}
+COLUMNS = 6
+
+
+def real_ones(name: str, folder: Path, law, seed: int) -> np.ndarray:
+    """Windows that the model learnt, of classes as likely as `sample` with ``rare=0.8``."""
+    kind = KINDS[name]
+    rain = kind.rain(folder)
+    trial = Trial(rain, rain, kind.crop_size, 0, n_frames=kind.n_frames)
+    windows = np.concatenate([part for part, _ in windows_of(rain, trial, 2048, n_candidates=1)])
+    classes = law.classes(torch.from_numpy(windows)).numpy()
+    rng = np.random.default_rng(seed)
+    wanted = [k for k in law.draw(seed, 0, 60, 0.8).classes.tolist() if (classes == k).any()]
+    return np.stack([windows[rng.choice(np.flatnonzero(classes == k))] for k in wanted])
+
+
+def wettest_first(rain: np.ndarray) -> np.ndarray:
+    """Every third of the wet ones, in order."""
+    order = np.argsort(-rain.mean((1, 2, 3)))
+    return rain[order][: 2 * COLUMNS : 2]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("kinds", nargs="*", default=list(TITLES))
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the rain files are")
+    parser.add_argument("--out", type=Path, default=HERE / "results/real_and_generated.png")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    kinds = [k for k in arguments.kinds if k == "synthetic" or arguments.folder.exists()]
+    figure, axes = plt.subplots(
+        len(kinds), 2 * COLUMNS + 1, figsize=(15, 1.45 * len(kinds)), squeeze=False,
+        width_ratios=[1] * COLUMNS + [0.15] + [1] * COLUMNS, layout="compressed",
+    )  # fmt: skip
+    norm = LogNorm(0.1, 50)
+    for row, name in zip(axes, kinds, strict=True):
+        model = PrecipDiffusion.load(HERE / "weights" / f"{name}.safetensors")
+        model.set_params(device="cpu", verbose=False)
+        real = real_ones(name, arguments.folder, model.model_.weathers, arguments.seed)
+        made = np.asarray(model.sample(18, rare=0.8, random_state=arguments.seed, batch_size=6))
+        real = real[:18]
+        both = [*wettest_first(real), None, *wettest_first(made)]
+        for axis, rain in zip(row, both, strict=True):
+            axis.set_axis_off()
+            if rain is None:
+                continue
+            frame = rain[len(rain) // 2]
+            image = axis.imshow(np.where(frame >= 0.1, frame, np.nan), norm=norm, cmap="turbo")
+            axis.add_patch(
+                plt.Rectangle((0, 0), 1, 1, transform=axis.transAxes, fill=False, lw=0.5)
+            )
+        row[0].set_title(f"{TITLES[name]}: real", loc="left", fontsize=9)
+        row[COLUMNS + 1].set_title("generated", loc="left", fontsize=9)
+    figure.colorbar(image, ax=axes, label="mm/h", fraction=0.02)
+    figure.savefig(arguments.out, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
