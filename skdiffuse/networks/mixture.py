@@ -74,6 +74,10 @@ class MixtureSkip(nn.Module):
         self.network = network
         self.prior = prior
 
+    def closed_form(self, z: Tensor, log_snr: Tensor) -> Tensor:
+        """v of the mixture alone, which is what the network starts from."""
+        return self.prior.denoise(z, log_snr.reshape(-1)).v
+
     def forward(
         self,
         z: Tensor,

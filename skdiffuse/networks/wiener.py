@@ -90,7 +90,22 @@ class WienerSkip(nn.Module):
         -------
         v : Tensor of shape (n, frames, y, x)
         """
-        log_snr = log_snr.reshape(-1, 1, 1, 1)
+        x, v = self._filtered(z, log_snr.reshape(-1, 1, 1, 1))
+        addition, gain_z, gain_x, *gains = self.network(
+            torch.stack([z, x], dim=2), log_snr.reshape(-1), covariates, labels
+        ).unbind(2)
+        v_hat = v + addition + gain_z * z + gain_x * x
+        if covariates is not None:
+            for gain, covariate in zip(gains, covariates.to(z.dtype).unbind(2), strict=True):
+                v_hat = v_hat + gain * covariate
+        return v_hat
+
+    def closed_form(self, z: Tensor, log_snr: Tensor) -> Tensor:
+        """v of the filter alone, which is what the network starts from."""
+        return self._filtered(z, log_snr.reshape(-1, 1, 1, 1))[1]
+
+    def _filtered(self, z: Tensor, log_snr: Tensor) -> tuple[Tensor, Tensor]:
+        """x and v of the filter."""
         a, s = alpha(log_snr), sigma(log_snr)
         power = self._power_at(z.shape[1:]).double()
         scale = a / (a**2 * power + s**2)
@@ -101,14 +116,7 @@ class WienerSkip(nn.Module):
                 spectral_transform(factor.to(z.dtype) * coefficients, self.periodic, inverse=True)
                 for factor in (scale * power, scale * s * (1 - power))
             )
-        addition, gain_z, gain_x, *gains = self.network(
-            torch.stack([z, x], dim=2), log_snr.reshape(-1), covariates, labels
-        ).unbind(2)
-        v_hat = v + addition + gain_z * z + gain_x * x
-        if covariates is not None:
-            for gain, covariate in zip(gains, covariates.to(z.dtype).unbind(2), strict=True):
-                v_hat = v_hat + gain * covariate
-        return v_hat
+        return x, v
 
     def _power_at(self, shape: Iterable[int]) -> Tensor:
         return power_at(self.power, shape, self.periodic)

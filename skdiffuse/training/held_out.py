@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from numbers import Real
@@ -113,24 +114,41 @@ class HeldOut:
             The v-loss.
         """
         objective.eval()
-        v_losses, sums = [], []
+        v, stretch = self._losses(objective, device)
+        return (v + stretch).mean().item(), self._by_band(v)
+
+    def loss_of_skip(
+        self, objective: TrainingObjective, device: torch.device | str
+    ) -> dict[str, float] | None:
+        """The v-loss of what the network starts from, by bands; None if it starts from nothing."""
+        if not hasattr(objective.network, "closed_form"):
+            return None
+        objective.eval()
+        return self._by_band(self._losses(objective.of_closed_form, device)[0])
+
+    def _losses(
+        self, objective: Callable[..., tuple[Tensor, Tensor]], device: torch.device | str
+    ) -> tuple[Tensor, Tensor]:
+        """v-loss and stretch loss of each window, float64 on the CPU."""
+        found = []
         for first in range(0, len(self._rain), self.batch_size):
             rain = self._rain[first : first + self.batch_size]
             noise = torch.stack([self._noise(first + i) for i in range(len(rain))])
             log_snr = self._log_snr[first : first + self.batch_size]
             with torch.no_grad():
-                v, stretch = objective(rain.to(device), log_snr.to(device), noise.to(device))
-            v_losses.append(v.double().cpu())
-            sums.append((v + stretch).double().cpu())
-        v = torch.cat(v_losses)
+                losses = objective(rain.to(device), log_snr.to(device), noise.to(device))
+            found.append([each.double().cpu() for each in losses])
+        v, stretch = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return v, stretch
+
+    def _by_band(self, v: Tensor) -> dict[str, float]:
         band = torch.bucketize(self._log_snr, torch.tensor(BAND_EDGES, dtype=torch.float64))
         names = [f"below {BAND_EDGES[0]:g}"]
         names += [f"{a:g} to {b:g}" for a, b in pairwise(BAND_EDGES)]
         names.append(f"above {BAND_EDGES[-1]:g}")
-        by_band = {
+        return {
             name: v[band == k].mean().item() for k, name in enumerate(names) if (band == k).any()
         }
-        return torch.cat(sums).mean().item(), by_band
 
     def _noise(self, i: int) -> Tensor:
         generator = torch.Generator().manual_seed(derived_seed(self.seed, i, 4))

@@ -125,7 +125,8 @@ class Trainer:
         ``step``, ``loss`` (the v-loss: mean since the entry before), ``gradient_norm`` (of the
         network, likewise), ``stretch_loss`` where the transform is trained, ``learning_rate`` and
         ``seconds`` of training; where it was validated ``validation_loss`` and
-        ``validation_by_log_snr``.
+        ``validation_by_log_snr``, and ``validation_over_skip``, the same divided by the losses of
+        the closed form that the network starts from: 1 where it has learnt nothing yet.
     skipped_steps : int
         Steps that were skipped because loss or gradient was not finite.
     is_together : bool
@@ -420,7 +421,12 @@ class Trainer:
         loss = self.processes.from_first(torch.tensor([loss], dtype=torch.float64)).item()
         if self.patience is not None:
             self.state.validated(loss)
-        return {"validation_loss": loss, "validation_by_log_snr": by_log_snr}
+        found: dict[str, Any] = {"validation_loss": loss, "validation_by_log_snr": by_log_snr}
+        of_skip = self.held_out.loss_of_skip(self.state.average.network, self.device)
+        if of_skip is not None:
+            over_skip = {band: by_log_snr[band] / of_skip[band] for band in of_skip}
+            found["validation_over_skip"] = over_skip
+        return found
 
     def _out_of_patience(self) -> bool:
         return self.patience is not None and self.state.validations_since_best >= self.patience

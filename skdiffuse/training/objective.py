@@ -141,12 +141,7 @@ class TrainingObjective(nn.Module):
         v_loss, stretch_loss : Tensor of shape (n,)
             The loss is their sum.
         """
-        encoded = self.encode(rain)
-        latent, stretch = (
-            encoded
-            if isinstance(self.encode, LatentCurve)
-            else (encoded, rain.new_zeros(len(rain)))
-        )
+        latent, stretch = self._encoded(rain)
         network: Callable[..., Tensor] = self.predict_v
         if known is not None:
             told = torch.where(known, latent, torch.nan)
@@ -161,6 +156,19 @@ class TrainingObjective(nn.Module):
         if known is not None:
             network = partial(_v_beside_known, network, told)
         return masked_v_loss(network, latent, log_snr, noise), stretch
+
+    def of_closed_form(self, rain: Tensor, log_snr: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Losses as those of `forward`, of the closed form that the network starts from."""
+        latent, stretch = self._encoded(rain)
+        closed_form: Denoiser = self.network.closed_form  # type: ignore[assignment]
+        return masked_v_loss(closed_form, latent, log_snr, noise), stretch
+
+    def _encoded(self, rain: Tensor) -> tuple[Tensor, Tensor]:
+        """Latent, and stretch loss of each sequence."""
+        if isinstance(self.encode, LatentCurve):
+            latent, stretch = self.encode(rain)
+            return latent, stretch
+        return self.encode(rain), rain.new_zeros(len(rain))
 
     def predict_v(self, z: Tensor, log_snr: Tensor, **told: Tensor) -> Tensor:
         """What the network says: the one place where it is called in training."""

@@ -87,6 +87,7 @@ def test_end_of_the_series_is_validated_on(cube):
     entry = model.history_[-1]
     assert entry["validation_loss"] > 0
     assert entry["validation_by_log_snr"] == same.history_[-1]["validation_by_log_snr"]
+    assert entry["validation_over_skip"] == same.history_[-1]["validation_over_skip"]
     np.testing.assert_array_equal(model.sample(1), same.sample(1))
 
 

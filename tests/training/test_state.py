@@ -9,7 +9,15 @@ import torch
 
 from skdiffuse.cubes import validate_cube
 from skdiffuse.diffusion import TruncatedCosineSchedule
-from skdiffuse.training import Budget, HeldOut, hold_out, read_tensors, recover_checkpoint
+from skdiffuse.networks import build_network, fit_mixture
+from skdiffuse.training import (
+    Budget,
+    HeldOut,
+    TrainingObjective,
+    hold_out,
+    read_tensors,
+    recover_checkpoint,
+)
 from skdiffuse.training import loop as loop_module
 from skdiffuse.training.precision import LossScale, resolve_precision
 
@@ -104,6 +112,26 @@ def test_validation_loss_is_the_mean_of_its_bands(held_out, make_trainer):
     assert weighted / counts.sum() == pytest.approx(entry["validation_loss"])
     again = held_out.loss(trainer.averaged, "cpu")
     assert again == (entry["validation_loss"], bands)
+
+
+@pytest.mark.parametrize("kind", ["mixture", "wiener"])
+def test_validation_beside_what_the_network_starts_from(held_out, make_trainer, kind):
+    """A network whose output is 0 is its skip, at every noise; one without a skip says nothing."""
+    if kind == "wiener":
+        network = build_network("tiny", power=torch.rand(3, 8, 8) + 0.1)
+    else:
+        prior, _ = fit_mixture([torch.randn(64, 3, 8, 8)], [torch.ones(64)], n_classes=3)
+        network = build_network("tiny", prior=prior)
+    torch.nn.init.zeros_(network.network.head.weight)
+    torch.nn.init.zeros_(network.network.head.bias)
+    objective = TrainingObjective(network, torch.sqrt)
+    _, bands = held_out.loss(objective, "cpu")
+    of_skip = held_out.loss_of_skip(objective, "cpu")
+    assert of_skip.keys() == bands.keys()
+    for name, loss in bands.items():
+        assert of_skip[name] == pytest.approx(loss, rel=1e-5)
+    trainer = make_trainer(held_out=held_out)
+    assert held_out.loss_of_skip(trainer.averaged, "cpu") is None
 
 
 def test_end_is_held_out_with_a_gap():
