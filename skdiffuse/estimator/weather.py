@@ -188,4 +188,7 @@ def prior_tensors(prior: MixturePrior) -> dict[str, Tensor]:
 def prior_of(tensors: Mapping[str, Tensor], periodic: tuple[bool, bool, bool]) -> MixturePrior:
     """What `prior_tensors` gave."""
     power = tensors["power"][:, tensors["mode"].long()]
-    return MixturePrior(tensors["weights"], tensors["mean"], power, periodic)
+    prior = MixturePrior(tensors["weights"], tensors["mean"], power, periodic)
+    # Scaled to a sum of 1 once more, weights would differ in their last bits.
+    prior.weights.copy_(tensors["weights"])
+    return prior
