@@ -98,7 +98,12 @@ def test_unpacked_as_told(rain, tmp_path, kind):
     xr.testing.assert_identical(open_cube(tmp_path / "b.nc").compute(), rain)
 
 
-@pytest.mark.parametrize("content", [gzip.compress(b"x" * 900)[:20], b"\xfd7zXZ\x00" + bytes(40)])
+# Compressed content has the time in it, and is not to be the name of a test.
+@pytest.mark.parametrize(
+    "content",
+    [gzip.compress(b"x" * 900)[:20], b"\xfd7zXZ\x00" + bytes(40)],
+    ids=["gzip", "xz"],
+)
 def test_damaged_archives(tmp_path, content):
     (tmp_path / "a.gz").write_bytes(content)
     with pytest.raises(ValueError, match=r"damaged or incomplete|is not|neither"):
