@@ -58,8 +58,14 @@ def main(arguments: list[str] | None = None) -> int:
     evaluate.add_argument("--out", default="report.html", help="page (default: %(default)s)")
     evaluate.set_defaults(run=_evaluate)
 
-    fit = commands.add_parser("fit", help="train a model on a file of rain")
-    fit.add_argument("data", metavar="DATA", help="precipitation file (NetCDF, Zarr, GRIB)")
+    fit = commands.add_parser("fit", help="train a model on files of rain")
+    fit.add_argument(
+        "data",
+        metavar="DATA",
+        nargs="+",
+        help="precipitation file (NetCDF, Zarr, GRIB), or quoted pattern of files to be joined in "
+        "time; several are cubes of their own, on any grids",
+    )
     fit.add_argument("--out", required=True, metavar="MODEL", help="file for the model")
     fit.add_argument("--minutes", type=float, help="time to train (default: 100 epochs)")
     fit.add_argument("--steps", type=int, help="training steps (default: 100 epochs)")
@@ -128,7 +134,7 @@ def _fit(options: argparse.Namespace) -> None:
         checkpoint_dir=options.checkpoints,
         warm_start=options.checkpoints is not None,
         random_state=options.seed,
-    ).fit(open_cube(options.data))
+    ).fit([open_cube(data) for data in options.data])
     model.save(options.out)
     print(f"{model.n_iter_} training steps; the model is in {options.out}.")
 
