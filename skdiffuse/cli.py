@@ -88,8 +88,13 @@ def main(arguments: list[str] | None = None) -> int:
     evaluate.add_argument("--out", default="report.html", help="page (default: %(default)s)")
     evaluate.set_defaults(run=_evaluate)
 
-    fit = commands.add_parser("fit", help="train a model on a file of rain")
-    _add_rain(fit, "precipitation file (NetCDF, Zarr, GRIB)")
+    fit = commands.add_parser("fit", help="train a model on files of rain")
+    _add_rain(
+        fit,
+        "precipitation file (NetCDF, Zarr, GRIB), or quoted pattern of files to be joined in "
+        "time; several are cubes of their own, on any grids",
+        nargs="+",
+    )
     fit.add_argument("--out", required=True, metavar="MODEL", help="file for the model")
     fit.add_argument("--minutes", type=float, help="time to train (default: 100 epochs)")
     fit.add_argument("--steps", type=int, help="training steps (default: 100 epochs)")
@@ -136,8 +141,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _add_rain(command: argparse.ArgumentParser, what: str) -> None:
-    command.add_argument("data", metavar="DATA", help=what)
+def _add_rain(command: argparse.ArgumentParser, what: str, nargs: str | None = None) -> None:
+    command.add_argument("data", metavar="DATA", nargs=nargs, help=what)
     command.add_argument("--variable", metavar="NAME", help="of the rain in DATA, if not clear")
     command.add_argument("--units", help="of the rain in DATA, if it does not state them")
     command.add_argument(
@@ -195,7 +200,7 @@ def _fit(options: argparse.Namespace) -> None:
         random_state=options.seed,
     )
     try:
-        model.fit(_rain(options))
+        model.fit([_rain(options, data) for data in options.data])
     except (KeyboardInterrupt, SystemExit):
         if getattr(model, "n_iter_", 0):
             model.save(options.out)
@@ -226,7 +231,7 @@ def _impute(options: argparse.Namespace) -> None:
     from skdiffuse.cubes import write_cube
 
     model = _load(options)
-    filled = model.impute(_rain(options), n_samples=options.n, **_sampling(options))
+    filled = model.impute(_rain(options, options.data), n_samples=options.n, **_sampling(options))
     # As the file's rain is one.
     assert isinstance(filled, xr.DataArray)
     write_cube(filled, options.out)
@@ -236,15 +241,15 @@ def _impute(options: argparse.Namespace) -> None:
 def _forecast(options: argparse.Namespace) -> None:
     model = _load(options)
     settings = {"n_members": options.n, "out": options.out, **_sampling(options)}
-    model.forecast(_rain(options), options.horizon, **settings)
+    model.forecast(_rain(options, options.data), options.horizon, **settings)
     print(f"{options.n} members of {options.horizon} frames are in {options.out}.")
 
 
-def _rain(options: argparse.Namespace) -> xr.DataArray:
+def _rain(options: argparse.Namespace, data: str) -> xr.DataArray:
     from skdiffuse.cubes import open_cube
 
     return open_cube(
-        options.data,
+        data,
         variable=options.variable,
         units=options.units,
         interval=options.interval,

@@ -127,6 +127,26 @@ def test_fit_and_sample(model_file, tmp_path):
         assert dict(written.sizes) == {"realization": 1, "time": 7, "y": 12, "x": 20}
 
 
+def test_files_of_several_places_are_cubes_of_one_model(rain_file, tmp_path):
+    """A quoted pattern is one place, joined in time; each argument is another."""
+    rain = open_cube(rain_file).load()
+    small = rain[:12, :12, :10]
+    write_cube(small, tmp_path / "small.nc")
+    for k in range(2):
+        write_cube(rain[6 * k : 6 * k + 6], tmp_path / f"large_{k}.nc")
+    files = [str(tmp_path / name) for name in ("large_?.nc", "small.nc")]
+    out = tmp_path / "model"
+    options = ["--frames", "4", "--steps", "2", "--out", str(out)]
+    assert main(["fit", *files, *options]) == 0
+    found = PrecipDiffusion.load(out)
+    expected = PrecipDiffusion(n_frames=4, max_steps=2, random_state=0, verbose=False)
+    expected.fit([rain[:12], small])
+    assert found.field_shape_ == (12, 10)
+    np.testing.assert_allclose(
+        found.sample(1, n_steps=2, random_state=0), expected.sample(1, n_steps=2), atol=1e-6
+    )
+
+
 def test_impute_and_forecast(model_file, rain_file, tmp_path):
     rain = open_cube(rain_file)[:6].load()
     gappy = rain.copy()

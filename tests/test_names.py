@@ -160,6 +160,7 @@ OF_ONE = {
     "tail_dependence": lambda X: metrics.tail_dependence(X, 2, level=0.9),
     "temporal_psd": metrics.temporal_psd,
     "validate_cube": lambda X: cubes.validate_cube(X).values,
+    "validate_cubes": lambda X: cubes.validate_cubes([X, X]).parts[1].values,
     "wet_fraction": metrics.wet_fraction,
     "animate": lambda X: list(plotting.animate({"rain": X.isel(n=0)}))[:500],
 }
@@ -172,8 +173,8 @@ OTHERS = {
     },
     "plotting": {"rain_colormap", "rain_norm", "DenoisingDisplay", "HtmlReport", "TransformDisplay",
                  "Evaluation"},
-    "cubes": {"align_cases", "align_grid", "align_like", "dress", "open_cube", "ordered",
-              "write_cube"},
+    "cubes": {"align_cases", "align_grid", "align_like", "are_several", "dress", "open_cube",
+              "ordered", "write_cube"},
     "datasets": {"made_up_ukcp18", "make_precipitation", "open_cube", "prepare_ukcp18"},
     "model_selection": {"check_leakage"},
     "skdiffuse": {"denoising_report", "dissertation_model", "make_precipitation", "open_cube",

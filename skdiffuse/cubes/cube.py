@@ -55,6 +55,11 @@ class Cube:
     name: str = "X"
 
     @property
+    def parts(self) -> tuple[Cube]:
+        """The cube itself, where there may be several."""
+        return (self,)
+
+    @property
     def n_sequences(self) -> int:
         """Number of sequences."""
         return self.values.shape[0]

@@ -46,8 +46,8 @@ class Grid:
     mapping: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of_cube(cls, cube: xr.DataArray, time_dim: str) -> Grid:
-        """The grid of a cube."""
+    def of_cube(cls, cube: xr.DataArray | xr.Dataset, time_dim: str) -> Grid:
+        """The grid of a cube, or of its coordinates."""
         grid = cls()
         for name, coord in cube.coords.items():
             if time_dim in coord.dims or name == time_dim:

@@ -55,6 +55,17 @@ def step_lengths(times: np.ndarray) -> np.ndarray:
     return steps.astype(np.float64)
 
 
+def step_tolerance(step: float) -> float:
+    """By how many seconds steps of clocks may differ and be one.
+
+    Examples
+    --------
+    >>> step_tolerance(3600.0), step_tolerance(60.0), step_tolerance(1.0)
+    (36.0, 2.0, 0.1)
+    """
+    return max(_STEP_TOLERANCE * step, min(_CLOCK_SECONDS, _LARGEST_TOLERANCE * step))
+
+
 def find_breaks(
     times: np.ndarray, *, name: str = "X", dim: Hashable = "time"
 ) -> tuple[np.ndarray, float | None]:
@@ -110,7 +121,7 @@ def find_breaks(
     step = float(candidates[np.argmax(counts)])
     tolerance = _STEP_TOLERANCE * step
     if is_time_like(times):
-        tolerance = max(tolerance, min(_CLOCK_SECONDS, _LARGEST_TOLERANCE * step))
+        tolerance = step_tolerance(step)
         step = _without_jitter(steps[np.abs(steps - step) <= 2 * tolerance], step)
     # Dates with milliseconds differ from their own step in the last digits.
     return np.abs(steps - step) > tolerance * (1 + 1e-9), step

@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from skdiffuse.cubes import GridMetadata, align_like, ordered
+from skdiffuse.cubes import (
+    Cubes,
+    GridMetadata,
+    align_grid,
+    align_like,
+    are_several,
+    ordered,
+    validate_cubes,
+)
 from skdiffuse.cubes.alignment import label_places
 from skdiffuse.estimator.constraints import (
     Constraint,
@@ -36,6 +44,7 @@ __all__ = [
     "checked_mask",
     "checked_sizes",
     "checked_storm",
+    "checked_validation",
     "fields_in_order",
     "fields_of_cells",
 ]
@@ -144,6 +153,19 @@ def fields_of_cells(y: Any, template: GridMetadata | None) -> Any:
             )
         y = y.isel({dim: found})
     return y
+
+
+def checked_validation(validation: Any, X: Any, n_frames: int) -> Cubes:
+    """Rain to validate on, one cube or several, its cells in the order of those trained on."""
+    first = X[0] if are_several(X) else X
+
+    def align(part: Any, name: str) -> Any:
+        return align_grid(first, part, ("time", "y", "x"), ("X", name))[1]
+
+    if are_several(validation):
+        aligned = [align(part, f"validation[{k}]") for k, part in enumerate(validation)]
+        return validate_cubes(aligned, n_frames=n_frames, name="validation")
+    return validate_cubes(align(validation, "validation"), n_frames=n_frames, name="validation")
 
 
 def checked_storm(

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skdiffuse.cubes import Cube
+from skdiffuse.cubes import Cube, Cubes, SeveralCubes
 from skdiffuse.estimator.file_forms import to_json
 from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.network_plan import NetworkPlan
@@ -79,8 +79,8 @@ class Preparation:
 
 def prepare(
     parameters: Parameters,
-    cube: Cube,
-    validation: Cube | None,
+    cube: Cubes,
+    validation: Cubes | None,
     companions: Companions | None = None,
     going_on: Preparation | None = None,
 ) -> Preparation:
@@ -89,10 +89,10 @@ def prepare(
     Parameters
     ----------
     parameters : Parameters
-    cube : Cube
+    cube : Cube or SeveralCubes
         To learn from.
-    validation : Cube or None
-        None: the end of `cube`, if ``validation_fraction`` asks for it.
+    validation : Cube, SeveralCubes or None
+        None: the end of `cube`, or of each cube, if ``validation_fraction`` asks for it.
     companions : Companions or None
         What else is known of `cube`.
     going_on : Preparation or None
@@ -216,8 +216,8 @@ def _trainer(
 def _go_on(
     going_on: Preparation,
     parameters: Parameters,
-    cube: Cube,
-    validation: Cube | None,
+    cube: Cubes,
+    validation: Cubes | None,
     companions: Companions | None,
     description: Description,
 ) -> Preparation:
@@ -253,7 +253,7 @@ def _go_on(
 
 
 def _description(
-    parameters: Parameters, plan: NetworkPlan, told: Told, cube: Cube, crop: tuple[int, int]
+    parameters: Parameters, plan: NetworkPlan, told: Told, cube: Cubes, crop: tuple[int, int]
 ) -> Description:
     """What a resumed training must agree in, as JSON has it."""
     training = parameters.training
@@ -278,29 +278,45 @@ def _description(
         "transformer": repr(resolve_transformer(parameters.transformer)),
         "crop_shape": list(crop),
         "told": [told.n_labels, told.n_covariates],
-        "data": fingerprint(cube),
+        "data": "; ".join(fingerprint(part) for part in cube.parts),
     }
 
 
-def _geography(parameters: Parameters, cube: Cube, crop: tuple[int, int]) -> bool:
-    whole_fields, geography = crop == cube.field_shape, parameters.network.geography
+def _geography(parameters: Parameters, cube: Cubes, crop: tuple[int, int]) -> bool:
+    geography = parameters.network.geography
+    # Of several cubes: unless they are known to lie elsewhere, or only if they are known not to.
+    on_one_grid = cube.on_one_grid if isinstance(cube, SeveralCubes) else True
+    if geography and on_one_grid is False:
+        raise ValueError(
+            "geography=True learns where on one grid it rains, and the cubes of X lie on several: "
+            "set geography=False, or None, or fit a model to the cubes of each grid."
+        )
+    whole_fields = all(crop == part.field_shape for part in cube.parts)
     if geography and not whole_fields:
         raise ValueError(
             f"geography=True needs training on whole fields: set crop_size to at least "
             f"{max(cube.field_shape)}, the larger side of the {cube.field_shape} cells of X."
         )
     if geography is None:
-        return whole_fields and not parameters.training.symmetries
+        return whole_fields and bool(on_one_grid) and not parameters.training.symmetries
     return bool(geography)
 
 
-def _refuse_cut_rings(edges: tuple[str, str], cube: Cube, crop: tuple[int, int]) -> None:
-    for edge, part, whole in zip(edges, crop, cube.field_shape, strict=True):
-        if edge == "periodic" and part < whole:
-            raise ValueError(
-                f"edges={edges!r} needs training on whole fields along what is periodic: set "
-                f"crop_size to at least {whole}, the cells of X there."
-            )
+def _refuse_cut_rings(edges: tuple[str, str], cube: Cubes, crop: tuple[int, int]) -> None:
+    for part in cube.parts:
+        for axis, edge in enumerate(edges):
+            whole = part.field_shape[axis]
+            if edge == "periodic" and cube.field_shape[axis] < whole:
+                raise ValueError(
+                    f"edges={edges!r} needs training on whole fields along what is periodic, and "
+                    f"{part.name} has more cells there than another cube: fit a model to the "
+                    "cubes of each size."
+                )
+            if edge == "periodic" and crop[axis] < whole:
+                raise ValueError(
+                    f"edges={edges!r} needs training on whole fields along what is periodic: set "
+                    f"crop_size to at least {whole}, the cells of {part.name} there."
+                )
 
 
 def _latent_space(
@@ -331,7 +347,7 @@ def _encoder(
 
 
 def _held_out(
-    parameters: Parameters, validation: Cube | None, crop: tuple[int, int], seed: int
+    parameters: Parameters, validation: Cubes | None, crop: tuple[int, int], seed: int
 ) -> HeldOut | None:
     patience = parameters.training.patience
     if validation is None:
@@ -411,9 +427,12 @@ def _start(
 
 
 def _batches_for_spectrum(windows: WindowBatches) -> int:
-    cube, crop = windows.reader.cube, windows.crop_shape
-    places = [n - c + 1 for n, c in zip(cube.field_shape, crop, strict=True)]
-    there_are = len(cube.window_starts(windows.n_frames)) * math.prod(places)
+    crop = windows.crop_shape
+    there_are = sum(
+        len(part.window_starts(windows.n_frames))
+        * math.prod(n - c + 1 for n, c in zip(part.field_shape, crop, strict=True))
+        for part in windows.reader.cube.parts
+    )
     cells = windows.n_frames * math.prod(crop)
     n = min(MOST_WINDOWS, MOST_CELLS // cells, REPEATS * there_are)
     return max(1, -(-n // windows.batch_size))

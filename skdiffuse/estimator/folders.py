@@ -11,7 +11,7 @@ from typing import Any
 
 from sklearn.base import clone
 
-from skdiffuse.cubes import Cube
+from skdiffuse.cubes import Cubes
 from skdiffuse.estimator.file_forms import to_json
 from skdiffuse.estimator.fitting import fingerprint
 from skdiffuse.estimator.parameters import Parameters
@@ -39,7 +39,7 @@ def try_folders(parameters: Parameters) -> None:
             try_folder(place, name)
 
 
-def in_own_folders(parameters: Parameters, params: Mapping[str, Any], cube: Cube) -> Parameters:
+def in_own_folders(parameters: Parameters, params: Mapping[str, Any], cube: Cubes) -> Parameters:
     """The same parameters, with folders within theirs that no other training has.
 
     Parameters
@@ -47,7 +47,7 @@ def in_own_folders(parameters: Parameters, params: Mapping[str, Any], cube: Cube
     parameters : Parameters
     params : mapping
         The estimator's own, nested ones included.
-    cube : Cube
+    cube : Cube or SeveralCubes
         Of the training.
     """
     own = folder_of_clone(params, cube)
@@ -61,12 +61,12 @@ def in_own_folders(parameters: Parameters, params: Mapping[str, Any], cube: Cube
     return parameters
 
 
-def folder_of_clone(params: Mapping[str, Any], cube: Cube) -> str:
+def folder_of_clone(params: Mapping[str, Any], cube: Cubes) -> str:
     """Name of a folder that follows from the parameters and the data of a training."""
     said = {
         name: to_json(value)
         for name, value in sorted(params.items())
         if name.partition("__")[0] not in _ELSEWHERE
     }
-    text = json.dumps([said, fingerprint(cube)])
+    text = json.dumps([said, "; ".join(fingerprint(part) for part in cube.parts)])
     return f"clone-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeAlias
@@ -16,7 +16,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from skdiffuse.cubes import Cube, GridMetadata, align_grid, validate_cube
+from skdiffuse.cubes import Cube, GridMetadata, validate_cube, validate_cubes
 from skdiffuse.diffusion import ArealMean, KnownCells, NoiseSchedule, Observation, Step
 from skdiffuse.estimator import density, generation, learning, persistence, verbs
 from skdiffuse.estimator.arguments import (
@@ -26,6 +26,7 @@ from skdiffuse.estimator.arguments import (
     checked_mask,
     checked_sizes,
     checked_storm,
+    checked_validation,
 )
 from skdiffuse.estimator.callbacks import FitCallbacks, with_callbacks
 from skdiffuse.estimator.constraints import check_all, whole_number
@@ -117,8 +118,8 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         a CUDA GPU if there is one. Of several processes started by ``torchrun`` each takes its own.
     n_jobs : int or None, default=None
         Processes that read the blocks of a lazy cube larger than memory, as joblib counts them: -1
-        is one for each core; each process of ``torchrun`` starts as many. None: a thread of this
-        process. Does not change the result.
+        is one for each core; each process of ``torchrun``, and each cube of a list, has as many.
+        None: a thread of this process. Does not change the result.
     random_state : int, RandomState or None, default=None
         Makes training reproducible, and sampling where it is given none of its own.
     verbose : bool, default=True
@@ -138,7 +139,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
     field_shape_ : tuple of int
         Rows and columns of generated fields, if not asked otherwise.
     template_ : GridMetadata or None
-        Names and coordinates of the training cube; None for numpy.
+        Names and coordinates of the training cube, or what several share; None for numpy.
     history_ : list of dict
         Loss along the training; see `skdiffuse.training.Trainer`.
     n_iter_ : int
@@ -247,27 +248,30 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
     @single_precision()
     def fit(
         self,
-        X: ArrayOrDataArray,
-        y: ArrayOrDataArray | None = None,
+        X: ArrayOrDataArray | Sequence[ArrayOrDataArray],
+        y: ArrayOrDataArray | Sequence[ArrayLike] | None = None,
         *,
-        validation: ArrayOrDataArray | None = None,
+        validation: ArrayOrDataArray | Sequence[ArrayOrDataArray] | None = None,
     ) -> Self:
-        """Learn the distribution of sequences of rain.
+        """Learn the distribution of sequences of rain, from one cube or from several.
 
         Started by ``torchrun``, processes share each batch and all hold the fitted model.
 
         Parameters
         ----------
-        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
+        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x), or a list of them
             A series, or sequences, of rain in mm/h; NaN where missing. Lazy arrays that are larger
-            than 256 MiB are read block by block. No window spans a gap in time.
+            than 256 MiB are read block by block. No window spans a gap in time. The cubes of a list
+            have one time step, may lie on grids of any size, of which the smallest limits
+            `crop_size`, and count in proportion to their cells.
         y : None, array of int or array of float, default=None
             What else is known, which the network is told in most of the training, so that `sample`
             can be asked for it. Integers are classes (seasons, regimes): one for each sequence, or
             for each frame. Floats are fields on the cells of `X` (pressure, the height of the
-            land): of the shape of `X`, or with one more dimension before the last two.
-        validation : ndarray or DataArray like `X`, optional
-            Rain to validate on; overrides `validation_fraction`.
+            land): of the shape of `X`, or with one more dimension before the last two. For a list
+            of cubes: a list, of a class or an array for each.
+        validation : ndarray or DataArray like `X`, or a list of them, optional
+            Rain to validate on; overrides `validation_fraction`, which is of each cube.
 
         Returns
         -------
@@ -276,7 +280,8 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `X` is not rain of at least `n_frames` frames, or a parameter is out of range.
+            If `X` is not rain of at least `n_frames` frames, a parameter is out of range, or cubes
+            have other time steps than the first.
         FloatingPointError
             If training diverges.
         KeyboardInterrupt, SystemExit
@@ -285,16 +290,16 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         """
         parameters = check_parameters(self)
         usable_device(parameters.device)
-        cube = validate_cube(X, n_frames=self.n_frames)
+        cube = validate_cubes(X, n_frames=self.n_frames)
         held_out = None
         if validation is not None:
-            names = "X", "validation"
-            validation = align_grid(X, validation, ("time", "y", "x"), names)[1]
-            held_out = validate_cube(validation, n_frames=self.n_frames, name="validation")
-            RainKind(cube.template).check(held_out)
+            held_out = checked_validation(validation, X, self.n_frames)
+            for part in held_out.parts:
+                RainKind(cube.template).check(part)
         going_on = getattr(self, "_preparation", None) if self.warm_start else None
         if going_on is not None:
-            RainKind.of(going_on.model).check(cube)
+            for part in cube.parts:
+                RainKind.of(going_on.model).check(part)
         if hasattr(self, "_is_clone"):
             parameters = in_own_folders(parameters, self.get_params(), cube)
         try_folders(parameters)

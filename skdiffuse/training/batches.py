@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skdiffuse.cubes import Cube
+from skdiffuse.cubes import Cubes
 from skdiffuse.training.companions import Companions
-from skdiffuse.training.cube_blocks import Block, BlockReader, WholeReader, reader_of
+from skdiffuse.training.cube_blocks import Block
+from skdiffuse.training.reading_several import CubesReader, MixedBlocks, reader_of_cubes
 
 # A cell is wet from this rate on (mm/h).
 WET = 0.1
@@ -32,7 +33,7 @@ Batch: TypeAlias = tuple[Tensor, Tensor, dict[str, Tensor]]
 
 
 class WindowBatches:
-    """Random windows of a cube: ``n_frames`` consecutive frames of a random crop.
+    """Random windows of a cube, or of several: ``n_frames`` consecutive frames of a random crop.
 
     Most windows of most cubes are dry and teach little. For each place in a batch `n_candidates`
     windows are drawn evenly, and of these one with a probability that grows with its share of wet
@@ -40,11 +41,12 @@ class WindowBatches:
     mean over all windows, so that the climate that is learnt stays right.
 
     A lazy cube that does not fit into `memory` is read block by block, and windows are drawn from
-    some blocks at a time; see `BlockReader`.
+    some blocks at a time; see `BlockReader`. Several cubes have shares in the windows in proportion
+    to their cells; see `SeveralCubes.shares`.
 
     Parameters
     ----------
-    cube : Cube
+    cube : Cube or SeveralCubes
     n_frames : int
     crop_shape : tuple of int
         Rows and columns of a window.
@@ -72,7 +74,7 @@ class WindowBatches:
 
     def __init__(
         self,
-        cube: Cube,
+        cube: Cubes,
         n_frames: int,
         crop_shape: tuple[int, int],
         batch_size: int,
@@ -94,21 +96,20 @@ class WindowBatches:
         self.read_from(cube, companions, n_jobs)
 
     def read_from(
-        self, cube: Cube, companions: Companions | None = None, n_jobs: int | None = None
+        self, cube: Cubes, companions: Companions | None = None, n_jobs: int | None = None
     ) -> None:
         """Draw from another cube from now on."""
         self.companions = companions
-        self._reader: BlockReader | WholeReader | None = reader_of(
+        self._reader: CubesReader | None = reader_of_cubes(
             cube, self.n_frames, self.crop_shape, self.seed, self.memory, n_jobs
         )
-        height, width = cube.field_shape
-        cells = cube.n_sequences * cube.n_times * height * width
+        cells = sum(part.values.size for part in cube.parts)
         window_cells = self.n_frames * self.crop_shape[0] * self.crop_shape[1]
         self.steps_per_epoch = max(1, round(cells / (window_cells * self.batch_size)))
         self.steps_per_group = max(1, self.steps_per_epoch // self.reader.groups_per_epoch)
 
     @property
-    def reader(self) -> BlockReader | WholeReader:
+    def reader(self) -> CubesReader:
         """What reads the cube.
 
         Raises
@@ -161,7 +162,7 @@ class WindowBatches:
         return rain, torch.tensor(weights, dtype=torch.float32), together
 
     def _draw(
-        self, blocks: list[Block], step: int, place: int
+        self, blocks: list[Block] | list[MixedBlocks], step: int, place: int
     ) -> tuple[np.ndarray, float, dict[str, Tensor], bool]:
         """A window, its weight, what accompanies it, and whether its weather is not told."""
         random = np.random.default_rng((self.seed, step, place, 0))

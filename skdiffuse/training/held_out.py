@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skdiffuse.cubes import Cube
+from skdiffuse.cubes import Cube, Cubes, SeveralCubes
 from skdiffuse.diffusion import NoiseSchedule
 from skdiffuse.runtime.seeds import derived_seed
 from skdiffuse.training.objective import TrainingObjective
@@ -23,12 +23,12 @@ BAND_EDGES = (-8.0, -4.0, 0.0, 4.0)
 MOST_WINDOWS = 64
 
 
-def hold_out(cube: Cube, fraction: float, n_frames: int) -> tuple[Cube, Cube]:
-    """Part the end of a cube from the rest, with a gap of a window between them.
+def hold_out(cube: Cubes, fraction: float, n_frames: int) -> tuple[Cubes, Cubes]:
+    """Part the end of a cube, or of each of several, from the rest, with a gap of a window.
 
     Parameters
     ----------
-    cube : Cube
+    cube : Cube or SeveralCubes
     fraction : float
         Of the frames of a series, or of the sequences.
     n_frames : int
@@ -36,7 +36,7 @@ def hold_out(cube: Cube, fraction: float, n_frames: int) -> tuple[Cube, Cube]:
 
     Returns
     -------
-    training, validation : Cube
+    training, validation : Cube or SeveralCubes
 
     Raises
     ------
@@ -45,6 +45,14 @@ def hold_out(cube: Cube, fraction: float, n_frames: int) -> tuple[Cube, Cube]:
     """
     if not (isinstance(fraction, Real) and 0 < fraction < 1):
         raise ValueError(f"validation_fraction={fraction!r} must lie between 0 and 1.")
+    if isinstance(cube, SeveralCubes):
+        halves = [_hold_out(part, fraction, n_frames) for part in cube.parts]
+        training, validation = (SeveralCubes(each) for each in zip(*halves, strict=True))
+        return training, validation
+    return _hold_out(cube, fraction, n_frames)
+
+
+def _hold_out(cube: Cube, fraction: float, n_frames: int) -> tuple[Cube, Cube]:
     if cube.n_sequences > 1:
         n = round((1 - fraction) * cube.n_sequences)
         parts = [replace(cube, values=v) for v in (cube.values[:n], cube.values[n:])]
@@ -58,9 +66,9 @@ def hold_out(cube: Cube, fraction: float, n_frames: int) -> tuple[Cube, Cube]:
         enough = part.n_sequences and part.n_times >= n_frames
         if not enough or not len(part.window_starts(n_frames)):
             raise ValueError(
-                f"validation_fraction={fraction!r} of {cube.n_sequences} x {cube.n_times} frames "
-                f"leaves no window of {n_frames} frames for {name}; give more data, another "
-                "fraction, or a cube of its own as fit(X, validation=...)."
+                f"validation_fraction={fraction!r} of the {cube.n_sequences} x {cube.n_times} "
+                f"frames of {cube.name} leaves no window of {n_frames} frames for {name}; give "
+                "more data, another fraction, or a cube of its own as fit(X, validation=...)."
             )
     return parts[0], parts[1]
 
@@ -70,7 +78,7 @@ class HeldOut:
 
     Parameters
     ----------
-    cube : Cube
+    cube : Cube or SeveralCubes
     n_frames : int
     crop_shape : tuple of int
     schedule : NoiseSchedule
@@ -81,7 +89,7 @@ class HeldOut:
 
     def __init__(
         self,
-        cube: Cube,
+        cube: Cubes,
         n_frames: int,
         crop_shape: tuple[int, int],
         schedule: NoiseSchedule,
