@@ -72,7 +72,8 @@ def draw_case(result: dict, path: Path) -> None:
     forecasts = forecasts_of(loaded(race), climate, 2)
     rows = {"observed": case.rain}
     past = np.full((PAST, *case.rain.shape[1:]), np.nan, np.float32)
-    for name in [name for name in COLOURS if name in forecasts and name != "training rain"]:
+    left_out = ("guided", "training rain")
+    for name in [name for name in COLOURS if name in forecasts and name not in left_out]:
         members = forecasts[name](case, 0)
         titles = [f"{name}, member {k + 1}" for k in range(2)] if name == "model" else [name]
         rows |= {t: np.concatenate([past, m]) for t, m in zip(titles, members, strict=False)}
