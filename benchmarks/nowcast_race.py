@@ -47,7 +47,7 @@ WET_SHARE = 0.05
 BLOCK_MINUTES, BLOCK_KM = 600, 1000
 MEMBERS = 16
 N_STEPS = 16
-# Of pysteps' cascade, chosen by `--trial`.
+# Of pysteps' cascade: what `Steps` takes by default; `--trial` compares others.
 LEVELS = 6
 # Raced only where asked for.
 COSTLY = ("guided", "half advection")
