@@ -29,7 +29,7 @@ from skdiffuse.diffusion import (
 from skdiffuse.estimator.finiteness import refuse_broken_rain
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import SamplingRequest, is_told_in_full
-from skdiffuse.estimator.weather import with_mean
+from skdiffuse.estimator.weather import DrawnWeather, with_means
 from skdiffuse.runtime.memory import in_batches
 
 __all__ = ["draw"]
@@ -53,8 +53,7 @@ def draw(
     seeds: Sequence[int],
     observation: Observation | None = None,
     *,
-    weather: Tensor | None = None,
-    mean: float | None = None,
+    weather: DrawnWeather | None = None,
     overlap: int | None = None,
     compose: bool = False,
 ) -> Tensor:
@@ -69,11 +68,9 @@ def draw(
     seeds : sequence of int
     observation : Observation, optional
         What is known, in mm/h. Sequence k of its n goes with the seeds k, k + n, ...
-    weather : int64 Tensor, optional
-        Class of weather of each sequence; told where the shape is that of the training windows
-        and the network sees it as a whole.
-    mean : float, optional
-        Mean rain that each sequence is given, in mm/h.
+    weather : DrawnWeather, optional
+        Of each sequence: its class is told and its mean kept where the shape is that of the
+        training windows and the network sees it as a whole.
     overlap : int, optional
         Frames that windows share where sequences are longer than the network's; None: half.
     compose : bool
@@ -93,8 +90,10 @@ def draw(
         observation = observation.through(latent.decode_smoothly, latent.encode)
     told = {} if request.y is None else model.told.asked(request.y, len(seeds), shape)
     is_window = shape == (model.n_frames, *model.field_shape)
-    if weather is not None and is_window and network is model.network:
-        told["weather"] = weather
+    if not (is_window and network is model.network):
+        weather = None
+    if weather is not None:
+        told["weather"] = weather.classes
     evaluations = request.n_steps * step.evaluations + 1
     total = len(seeds) * evaluations
     with tqdm(total=total, desc="sampling", disable=not request.verbose) as bar:
@@ -118,7 +117,10 @@ def draw(
                 callback=lambda *_: bar.update(len(part) * step.evaluations),
             )
             rain = refuse_broken_rain(latent.decode(x.cpu()))
-            return rain if mean is None else latent.without_traces(with_mean(rain, mean))
+            if weather is None:
+                return rain
+            rain = with_means(rain, weather.means[samples], weather.most_scaling)
+            return latent.without_traces(rain)
 
         return in_batches(draw_batch, len(seeds), request.batch_size)
 

@@ -47,10 +47,8 @@ def sample(
     def draw_some(start: int, stop: int) -> np.ndarray:
         seeds = [derived_seed(request.seed, first + i) for i in range(start, stop)]
         y = request.y if y_for_all else np.asarray(request.y)[start:stop]
-        drawn = weather_of(model, request, first + start, stop - start, storm, rare)
-        weather = None if drawn is None else drawn.classes
-        mean = None if storm is None else storm.mean
-        return draw(model, replace(request, y=y), window, seeds, weather=weather, mean=mean).numpy()
+        weather = weather_of(model, request, first + start, stop - start, storm, rare)
+        return draw(model, replace(request, y=y), window, seeds, weather=weather).numpy()
 
     workers = 1 if n_jobs is None else effective_n_jobs(n_jobs)
 
@@ -91,11 +89,9 @@ def weather_of(
     the weather is ordered too, it is left to the network.
     """
     is_asked = request.y is not None or request.log_likelihood is not None
-    if storm is not None:
-        return DrawnWeather(torch.full((n,), storm.weather), torch.ones(n, dtype=torch.float64))
-    if model.weathers is None or is_asked:
+    if model.weathers is None or (is_asked and storm is None):
         return None
-    return model.weathers.draw(request.seed, first, n, rare)
+    return model.weathers.draw(request.seed, first, n, rare, storm)
 
 
 def condition(

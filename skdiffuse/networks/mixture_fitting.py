@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ __all__ = ["WeatherClasses", "fit_mixture"]
 WETTER_THAN_DRIEST, WETTEST = 0.6, 0.004
 # A variance is not to be had from fewer windows.
 FEWEST_WINDOWS = 4
+# Quantiles by which the means of the windows of a class are kept.
+N_QUANTILES = 33
 # Latents have a variance about 1; below a thousandth of their range nothing is resolved. Where it
 # never rains this keeps v, which divides by standard deviations, from amplifying rounding errors.
 LEAST_POWER = 1e-6
@@ -33,11 +35,15 @@ class WeatherClasses:
         Ratios of root mean square to mean at which the next of m parts of each class begins.
     numbers : int64 Tensor of shape (n, m)
         Number of each class from 0; those with too few windows share that of a neighbour.
+    means : Tensor of shape (J, q)
+        Quantiles, at equal steps from the least to the largest, of the means of the windows of
+        each class; between them the law is linear, and its mean is that of the class.
     """
 
     edges: Tensor
     unevenness_edges: Tensor
     numbers: Tensor
+    means: Tensor
 
     @classmethod
     def fit(
@@ -74,9 +80,12 @@ class WeatherClasses:
             if n_parts > 1 and inside.any():
                 unevenness_edges[k] = _quantiles(unevenness[inside], weights[inside], levels)
         numbers = torch.arange(n_classes * n_parts).reshape(n_classes, n_parts)
-        found = cls(edges, unevenness_edges, numbers)
+        found = cls(edges, unevenness_edges, numbers, mean.new_empty(0, 0))
         count = torch.bincount(found.of(mean, unevenness), minlength=numbers.numel())
-        return cls(edges, unevenness_edges, _without_rare(count)[numbers])
+        found = replace(found, numbers=_without_rare(count)[numbers])
+        member = found.of(mean, unevenness)
+        each = (member == j for j in range(int(found.numbers.max()) + 1))
+        return replace(found, means=torch.stack([_law_of(mean[m], weights[m]) for m in each]))
 
     def __call__(self, windows: Tensor) -> Tensor:
         """Class of each window of shape (n, frames, y, x), NaN where missing; -1 if all is."""
@@ -208,6 +217,22 @@ def _quantiles(values: Tensor, weights: Tensor, levels: Tensor) -> Tensor:
     share = weights[order].cumsum(0) / weights.sum()
     index = torch.searchsorted(share, levels).clamp(max=len(values) - 1)
     return values[order][index]
+
+
+def _law_of(values: Tensor, weights: Tensor) -> Tensor:
+    """Quantiles at equal steps, between which a linear law has the mean of the values."""
+    order = values.argsort()
+    values, weights = values[order], weights[order] / weights.sum()
+    centre = weights.cumsum(0) - weights / 2
+    levels = torch.linspace(0, 1, N_QUANTILES, dtype=values.dtype)
+    right = torch.searchsorted(centre, levels).clamp(1, max(len(values) - 1, 1))
+    if len(values) == 1:
+        return values.expand(N_QUANTILES).clone()
+    left = right - 1
+    share = ((levels - centre[left]) / (centre[right] - centre[left])).clamp(0, 1)
+    law = torch.lerp(values[left], values[right], share)
+    of_law = torch.trapezoid(law, levels)
+    return law * ((weights @ values) / of_law) if of_law != 0 else law
 
 
 def _without_rare(count: Tensor) -> Tensor:

@@ -217,3 +217,27 @@ def test_fitted_mixture_beats_its_wiener_filter_on_a_mixture():
         z = diffuse(test, eps, level)
         errors = [(prior(z, level) - test).square().mean() for prior in (mixture, filtered)]
         assert errors[0] < errors[1]
+
+
+class TestMeansOfClasses:
+    def test_the_law_of_each_class_has_its_mean_and_range(self):
+        """Against the windows of each class themselves, weighted."""
+        generator = torch.Generator().manual_seed(0)
+        mean = torch.rand(3000, generator=generator, dtype=torch.float64) ** 6
+        unevenness = 1 + torch.rand(3000, generator=generator, dtype=torch.float64)
+        weights = 0.5 + torch.rand(3000, generator=generator, dtype=torch.float64)
+        classes = WeatherClasses.fit(mean, unevenness, weights, 6, 2)
+        member = classes.of(mean, unevenness)
+        for j, law in enumerate(classes.means):
+            inside, w = mean[member == j], weights[member == j]
+            assert (law.diff() >= 0).all()
+            of_law = torch.trapezoid(law, dx=1 / (len(law) - 1))
+            torch.testing.assert_close(of_law, (w @ inside) / w.sum(), rtol=1e-9, atol=0)
+            assert law[-1] == pytest.approx(float(inside.max()), rel=0.02)
+            middle = np.quantile(inside, 0.5, weights=w, method="inverted_cdf")
+            assert law[len(law) // 2] == pytest.approx(middle, rel=0.1)
+
+    def test_windows_without_rain_have_a_mean_of_zero(self):
+        mean = torch.cat([torch.zeros(60), torch.linspace(1, 2, 40)]).double()
+        classes = WeatherClasses.fit(mean, torch.ones(100).double(), torch.ones(100).double(), 2)
+        assert (classes.means[0] == 0).all() and (classes.means[1] >= 1).all()
