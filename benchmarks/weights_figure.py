@@ -39,8 +39,9 @@ def real_ones(name: str, folder: Path, law, seed: int) -> np.ndarray:
     windows = np.concatenate([part for part, _ in windows_of(rain, trial, 2048, n_candidates=1)])
     classes = law.classes(torch.from_numpy(windows)).numpy()
     rng = np.random.default_rng(seed)
-    wanted = [k for k in law.draw(seed, 0, 60, 0.8).classes.tolist() if (classes == k).any()]
-    return np.stack([windows[rng.choice(np.flatnonzero(classes == k))] for k in wanted])
+    left = {k: list(rng.permutation(np.flatnonzero(classes == k))) for k in np.unique(classes)}
+    wanted = law.draw(seed, 0, 60, 0.8).classes.tolist()
+    return np.stack([windows[left[k].pop()] for k in wanted if left.get(k)])
 
 
 def wettest_first(rain: np.ndarray) -> np.ndarray:
@@ -57,9 +58,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     kinds = [k for k in arguments.kinds if k == "synthetic" or arguments.folder.exists()]
+    heights = [2.4 if name == "era5" else 1 for name in kinds]
     figure, axes = plt.subplots(
-        len(kinds), 2 * COLUMNS + 1, figsize=(15, 1.45 * len(kinds)), squeeze=False,
-        width_ratios=[1] * COLUMNS + [0.15] + [1] * COLUMNS, layout="compressed",
+        len(kinds), 2 * COLUMNS + 1, figsize=(14, 1.15 * sum(heights) + 0.4 * len(kinds)),
+        squeeze=False, height_ratios=heights, width_ratios=[1] * COLUMNS + [0.15] + [1] * COLUMNS,
+        gridspec_kw={"left": 0.01, "right": 0.93, "bottom": 0.01, "top": 0.95, "wspace": 0.08},
     )  # fmt: skip
     norm = LogNorm(0.1, 50)
     for row, name in zip(axes, kinds, strict=True):
@@ -78,9 +81,9 @@ def main() -> None:
             axis.add_patch(
                 plt.Rectangle((0, 0), 1, 1, transform=axis.transAxes, fill=False, lw=0.5)
             )
-        row[0].set_title(f"{TITLES[name]}: real", loc="left", fontsize=9)
-        row[COLUMNS + 1].set_title("generated", loc="left", fontsize=9)
-    figure.colorbar(image, ax=axes, label="mm/h", fraction=0.02)
+        for axis, title in (row[0], f"{TITLES[name]}: real"), (row[COLUMNS + 1], "generated"):
+            axis.text(0, 1.04, title, transform=axis.transAxes, va="bottom", fontsize=10)
+    figure.colorbar(image, cax=figure.add_axes((0.945, 0.3, 0.01, 0.4)), label="mm/h")
     figure.savefig(arguments.out, dpi=110)
 
 
