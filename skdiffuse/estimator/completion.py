@@ -129,7 +129,8 @@ def fill_window(
     observation = KnownCells(rain) if known.any() else None
     _, frames, rows, columns = rain.shape
     # With nothing known this is sampling, whose weather is drawn first.
-    law = model.weathers if observation is None else None
+    is_sampling = observation is None and not request.changes_the_weather
+    law = model.weathers if is_sampling else None
     weather = None if law is None else law.of_seeds(seeds)
     drawn = draw(model, request, (frames, rows, columns), seeds, observation, weather=weather)
     return torch.where(known, rain, drawn)

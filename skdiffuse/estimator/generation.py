@@ -83,13 +83,8 @@ def weather_of(
     storm: Storm | None,
     rare: float,
 ) -> DrawnWeather | None:
-    """Weather of samples by their numbers; None where nothing is known of it.
-
-    Where something is asked for, classes are no longer as frequent as in the training rain: unless
-    the weather is ordered too, it is left to the network.
-    """
-    is_asked = request.y is not None or request.log_likelihood is not None
-    if model.weathers is None or (is_asked and storm is None):
+    """Weather of samples by their numbers; None where nothing is known of it."""
+    if model.weathers is None or (request.changes_the_weather and storm is None):
         return None
     return model.weathers.draw(request.seed, first, n, rare, storm)
 

@@ -73,6 +73,14 @@ class SamplingRequest:
     log_likelihood: Callable[[Tensor], Tensor] | None = None
     likelihood_scale: float = 1.0
 
+    @property
+    def changes_the_weather(self) -> bool:
+        """Whether something is asked for, so that weather is no longer as frequent as in training.
+
+        By how much is unknown: it is then left to the network.
+        """
+        return self.y is not None or self.log_likelihood is not None
+
     @classmethod
     def of(
         cls,

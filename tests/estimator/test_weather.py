@@ -215,6 +215,18 @@ class TestGeneration:
         plain = float(untrained.sample(32).mean())
         assert float(untrained.sample(32, log_likelihood=dryness).mean()) < 0.5 * plain
 
+    def test_long_series_leave_what_is_asked_for_to_the_network_too(self, untrained, monkeypatch):
+        told = []
+
+        def draw(model, request, shape, seeds, *rest, weather=None, **options):
+            told.append(weather)
+            return torch.zeros(len(seeds), *shape)
+
+        monkeypatch.setattr("skdiffuse.estimator.completion.draw", draw)
+        untrained.simulate(2)
+        untrained.simulate(2, log_likelihood=lambda rain: -rain.mean((1, 2, 3)))
+        assert told[0] is not None and told[1] is None
+
     def test_rare_weather_weighs_what_it_is_worth(self, untrained, cube):
         plain = untrained.sample(256, random_state=2)
         rare = untrained.sample(256, rare=0.7, random_state=3)
