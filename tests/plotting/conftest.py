@@ -36,7 +36,7 @@ def rc_params_stay_and_nothing_is_shown(monkeypatch):
 
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
-FLAGS = [
+FLAGS = (
     "--headless=new",
     "--no-sandbox",
     "--disable-gpu",
@@ -45,9 +45,9 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
     "--disable-extensions",
-    "--window-size=1100,1000",
     "--disable-dev-shm-usage",
-]
+    "--window-size=1100,1000",
+)
 
 
 def _browser():
@@ -76,8 +76,8 @@ class Browser:
             except OSError:
                 time.sleep(0.1)
         options = {"binary": _browser(), "args": [*FLAGS, f"--user-data-dir={profile}"]}
-        wanted = {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}  # fmt: skip
-        found = self._call("POST", "/session", {"capabilities": wanted})
+        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        found = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
         self.session = f"/session/{found['sessionId']}"
 
     def __enter__(self):
