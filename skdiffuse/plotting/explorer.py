@@ -212,9 +212,10 @@ def _times(cube: Any) -> list[str] | None:
 
 
 def _facts(name: str, cube: Any) -> list[str]:
-    times = _times(_four_dimensions(cube, name)[0]) or ["-"]
+    cube, single = _four_dimensions(cube, name)
+    times, shape = _times(cube) or ["-"], cube.shape[single:]
     units = str(getattr(cube, "attrs", {}).get("units", "mm/h (assumed)"))
-    return [name, " x ".join(map(str, np.shape(cube))), units, times[0], times[-1]]
+    return [name, " x ".join(map(str, shape)), units, times[0], times[-1]]
 
 
 def _scale() -> dict[str, Any]:

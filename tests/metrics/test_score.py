@@ -26,6 +26,7 @@ NO_SCORE = {
          "sal"), "gives a map, a curve or several numbers",
     ),
     "bias_pattern_correlation": "compares two simulations",
+    "change_signal": "compares two periods",
     **dict.fromkeys(("extreme_quantile_levels", "intensity_edges"), "is a grid of numbers"),
     "effective_sample_size": "is about weights",
     **dict.fromkeys(("bootstrap", "bootstrap_difference", "permutation_test"), "takes a score"),
