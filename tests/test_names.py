@@ -179,13 +179,15 @@ OF_ONE = {
 # Of no array, or checked below or beside the code that they are about.
 OTHERS = {
     "metrics": {
-        "decorrelation_time", "effective_sample_size", "extreme_quantile_levels", "get_scorer",
+        "cordex_diagnostics", "cordex_indices", "decorrelation_time",
+        "effective_sample_size", "extreme_quantile_levels", "get_scorer",
         "get_scorer_names", "get_scores", "intensity_edges", "make_forecast_scorer",
         "make_interpolation_scorer", "make_sample_scorer",
     },
     "plotting": {"rain_colormap", "rain_norm", "DenoisingDisplay", "HtmlReport", "TransformDisplay",
                  "Evaluation"},
-    "cubes": {"align_cases", "align_grid", "align_like", "are_several", "dress", "open_cube",
+    "cubes": {"align_cases", "align_grid", "align_like", "are_several", "cordex_prediction", "dress",
+              "open_cube",
               "ordered", "write_cube"},
     "datasets": {"made_up_ukcp18", "make_precipitation", "open_cube", "prepare_ukcp18"},
     "model_selection": {"check_leakage"},

@@ -12,6 +12,7 @@ from skdiffuse.metrics.bias import (
 from skdiffuse.metrics.change import Change, change_signal
 from skdiffuse.metrics.climate_scores import ScorecardEntry, scorecard
 from skdiffuse.metrics.contingency import ContingencyTable, contingency_table
+from skdiffuse.metrics.cordex_bench import cordex_diagnostics, cordex_indices
 from skdiffuse.metrics.correlation import (
     autocorrelation,
     decorrelation_time,
@@ -121,6 +122,8 @@ __all__ = [
     "change_signal",
     "coherence",
     "contingency_table",
+    "cordex_diagnostics",
+    "cordex_indices",
     "crps_decomposition",
     "crps_ensemble",
     "decorrelation_time",

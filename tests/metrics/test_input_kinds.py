@@ -71,7 +71,8 @@ OF_ENSEMBLE = {
 }
 # What is no score of arrays, and what tests of its own cover.
 OTHERS = {
-    "bootstrap", "bootstrap_difference", "change_signal", "decorrelation_time",
+    "bootstrap", "bootstrap_difference", "change_signal", "cordex_diagnostics",
+    "cordex_indices", "decorrelation_time",
     "effective_sample_size",
     "extreme_quantile_levels", "forecast_scorecard", "get_scorer", "get_scorer_names", "get_scores",
     "intensity_edges", "make_forecast_scorer", "make_interpolation_scorer", "make_sample_scorer",

@@ -25,6 +25,8 @@ NO_SCORE = {
          "nearest_training_distance", "quantile_ratios", "rank_histogram", "reliability_curve",
          "sal"), "gives a map, a curve or several numbers",
     ),
+    "cordex_diagnostics": "gives maps and curves",
+    "cordex_indices": "describes one cube",
     "bias_pattern_correlation": "compares two simulations",
     "change_signal": "compares two periods",
     **dict.fromkeys(("extreme_quantile_levels", "intensity_edges"), "is a grid of numbers"),

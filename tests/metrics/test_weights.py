@@ -48,6 +48,8 @@ REFUSE = {
     "reliability_curve", "roc_curve", "spread_skill", "threshold_weighted_crps", "variogram_score",
 }  # fmt: skip
 NO_SEQUENCES = {
+    "cordex_diagnostics": "takes series with dates",
+    "cordex_indices": "takes series with dates",
     "decorrelation_time": "takes a curve",
     "extreme_quantile_levels": "takes a number",
     "forecast_scorecard": "refuses, below",
