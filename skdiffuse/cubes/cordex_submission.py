@@ -28,7 +28,7 @@ def cordex_prediction(
     """Return daily rain as a data set for CORDEX-ML-Bench, ready for ``to_netcdf``.
 
     ``pr`` in mm per day with the dimensions (time, y, x) in the Alps and (time, lat, lon) in New
-    Zealand and South Africa, and ``member`` last where there are several. The benchmark's files
+    Zealand and South Africa, and ``member`` before them where there are several. The benchmark's files
     are named ``Predictions_pr_tasmax_<GCM>_<period>.nc`` and hold maximum temperature as well,
     which this library does not make: give it as `tasmax`.
 
@@ -75,7 +75,7 @@ def cordex_prediction(
     ...                     ("realization", "time", "latitude", "longitude"))
     >>> made = cordex_prediction(rain, "NZ", attributes={"institution_id": "XYZ"})
     >>> made["pr"].dims, float(made["pr"].max()), made.attrs["activity_id"]
-    (('time', 'lat', 'lon', 'member'), 24.0, 'ML-Benchmark')
+    (('member', 'time', 'lat', 'lon'), 24.0, 'ML-Benchmark')
     """
     if domain not in _GRIDS:
         raise ValueError(f"domain must be one of {tuple(_GRIDS)}; got {domain!r}.")
@@ -98,7 +98,7 @@ def cordex_prediction(
 
 
 def _arranged(X: xr.DataArray, domain: str, name: str) -> xr.DataArray:
-    """An array with the benchmark's dimensions, members last, and daily times."""
+    """An array with the benchmark's dimensions, members first, and daily times."""
     X = ordered(X, name=name)
     if X.ndim not in (3, 4):
         raise ValueError(
@@ -115,8 +115,7 @@ def _arranged(X: xr.DataArray, domain: str, name: str) -> xr.DataArray:
     if X.ndim == 4:
         names[X.dims[0]] = "member"
     kept = X.drop_vars([c for c in X.coords if c not in X.dims])
-    order = [*names.values()][:3] + (["member"] if X.ndim == 4 else [])
-    return kept.rename({a: b for a, b in names.items() if a != b}).transpose(*order)
+    return kept.rename({a: b for a, b in names.items() if a != b})
 
 
 def _like(X: xr.DataArray, template: xr.Dataset, domain: str) -> xr.DataArray:

@@ -42,6 +42,7 @@ _STYLE = """
 .explorer .note, .explorer .told { color: #555; font-size: .92rem; min-height: 1.4em; }
 .explorer .scale { display: flex; margin-top: .3rem; font-size: .8rem; color: #444; }
 .explorer .scale span { border-top: .8rem solid; width: 3rem; }
+.explorer .scale em { margin: .6rem 0 0 .4rem; }
 .explorer canvas.series { max-width: 100%; }
 """
 

@@ -125,11 +125,11 @@ def test_a_submission_is_what_the_benchmark_takes(daily, tmp_path):
     )
     made.to_netcdf(tmp_path / "Predictions_pr_tasmax_ACCESS-CM2_1981-2000.nc")
     with xr.open_dataset(next(tmp_path.iterdir())) as again:
-        assert again["pr"].dims == again["tasmax"].dims == ("time", "lat", "lon", "member")
+        assert again["pr"].dims == again["tasmax"].dims == ("member", "time", "lat", "lon")
         assert again.sizes["member"] == 10 and again.attrs["project_id"] == "CORDEX"
         assert again["pr"].attrs["long_name"] == "rain"
         np.testing.assert_array_equal(again["lat"], lat)
-        np.testing.assert_allclose(again["pr"][..., 3], 24 * daily[0].values, rtol=1e-6)
+        np.testing.assert_allclose(again["pr"][3], 24 * daily[0].values, rtol=1e-6)
         np.testing.assert_array_equal(again["time"], daily[0]["time"])
 
 
