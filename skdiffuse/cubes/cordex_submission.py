@@ -28,9 +28,9 @@ def cordex_prediction(
     """Return daily rain as a data set for CORDEX-ML-Bench, ready for ``to_netcdf``.
 
     ``pr`` in mm per day with the dimensions (time, y, x) in the Alps and (time, lat, lon) in New
-    Zealand and South Africa, and ``member`` before them where there are several. The benchmark's files
-    are named ``Predictions_pr_tasmax_<GCM>_<period>.nc`` and hold maximum temperature as well,
-    which this library does not make: give it as `tasmax`.
+    Zealand and South Africa, and ``member`` before them where there are several. The benchmark's
+    files are named ``Predictions_pr_tasmax_<GCM>_<period>.nc`` and hold maximum temperature as
+    well, which this library does not make: give it as `tasmax`.
 
     Parameters
     ----------

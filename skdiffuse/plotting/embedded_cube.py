@@ -141,4 +141,4 @@ def north_up(cube: Any) -> tuple[np.ndarray, dict[str, Any]]:
 
 def packed(codes: np.ndarray) -> str:
     """Return bytes as text that a page's script can unpack."""
-    return base64.b64encode(zlib.compress(codes.tobytes(), 9)).decode()
+    return base64.b64encode(zlib.compress(codes.tobytes())).decode()

@@ -26,7 +26,7 @@ from skdiffuse.plotting.embedded_cube import north_up, packed, quantise, thinned
 from skdiffuse.plotting.html_report import HtmlReport
 
 MAX_VALUES = 2**22
-"""Values in a panel: about 5 MB of page at the very most, rain takes a third of it."""
+"""Values in a panel: about 5 MB of page at the very most, rain takes about 1.3 MB."""
 
 _MAX_SIDE = 128
 _OBSERVED = ("observed", "came true", "real")

@@ -75,6 +75,22 @@ def test_the_size_is_bounded_and_what_is_left_out_is_said():
     np.testing.assert_allclose(thinned(lazy, 10**9, 10)[0], kept)
 
 
+def test_of_a_lazy_cube_only_what_is_shown_is_read():
+    da = pytest.importorskip("dask.array")
+
+    def block(block_info):
+        start = block_info[None]["array-location"][0][0]
+        assert start < 10, "a block was read that is not shown"
+        return np.full((10, 8, 8), 1.0)
+
+    lazy = da.map_blocks(
+        block, chunks=((10,) * 5, (8,), (8,)), dtype=float, meta=np.empty((0, 0, 0))
+    )
+    cube = xr.DataArray(lazy, dims=("time", "y", "x"))
+    page = explore({"rain": cube}, max_values=640).to_html()
+    assert "the first 10 of 50 frames" in page and "50 x 8 x 8" in page
+
+
 def test_hostile_names_stay_text():
     name = "</script><script>alert(1)</script>"
     rain = xr.DataArray(np.ones((1, 2, 2)), dims=("time", "y", "x"))
