@@ -19,7 +19,12 @@ from skdiffuse.metrics.correlation import (
     lagrangian_autocorrelation,
 )
 from skdiffuse.metrics.crps import crps_ensemble, threshold_weighted_crps
-from skdiffuse.metrics.crps_decomposition import CRPSDecomposition, crps_decomposition
+from skdiffuse.metrics.crps_decomposition import (
+    CRPSDecomposition,
+    crps_decomposition,
+    crps_potential,
+    crps_reliability,
+)
 from skdiffuse.metrics.ensemble import (
     SpreadSkill,
     energy_score,
@@ -126,6 +131,8 @@ __all__ = [
     "cordex_indices",
     "crps_decomposition",
     "crps_ensemble",
+    "crps_potential",
+    "crps_reliability",
     "decorrelation_time",
     "economic_value",
     "effective_sample_size",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,6 +102,30 @@ def crps_decomposition(obs: Any, ens: Any, *, axis: int | str = 0) -> CRPSDecomp
     return CRPSDecomposition(reliability, potential, uncertainty)
 
 
+def crps_reliability(obs: Any, ens: Any, *, axis: int | str = 0) -> float:
+    """Return what calibration could remove of the CRPS, in mm/h; see `crps_decomposition`.
+
+    Examples
+    --------
+    >>> from skdiffuse.metrics import crps_reliability
+    >>> round(crps_reliability([0.0, 2.0], [[0.0, 1.0], [1.0, 3.0]]), 3)
+    0.042
+    """
+    return crps_decomposition(obs, ens, axis=axis).reliability
+
+
+def crps_potential(obs: Any, ens: Any, *, axis: int | str = 0) -> float:
+    """Return what calibration would leave of the CRPS, in mm/h; see `crps_decomposition`.
+
+    Examples
+    --------
+    >>> from skdiffuse.metrics import crps_potential
+    >>> round(crps_potential([0.0, 2.0], [[0.0, 1.0], [1.0, 3.0]]), 3)
+    0.333
+    """
+    return crps_decomposition(obs, ens, axis=axis).potential
+
+
 def _gaps(y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Number of cells, those outside below and above, sums of alpha and beta; the observations."""
     y, x = y.reshape(-1), x.reshape(len(x), -1)
@@ -144,19 +169,17 @@ def _part(sums: np.ndarray, which: int) -> float:
 
 register(
     Score(
-        "crps_reliability", lambda obs, ens: crps_decomposition(obs, ens).reliability,
+        "crps_reliability", crps_reliability,
         "What calibration could gain (CRPS)", kind="ensemble", unit="mm/h", in_card=False,
-        statistic=Statistic("gaps between members", _case), formula=lambda sums: _part(sums, 0),
+        statistic=Statistic("gaps between members", _case), formula=partial(_part, which=0),
         reading=lambda v: f"calibration could remove {v:.3g} mm/h of the CRPS",
-        public="crps_decomposition",
     )
 )  # fmt: skip
 register(
     Score(
-        "crps_potential", lambda obs, ens: crps_decomposition(obs, ens).potential,
+        "crps_potential", crps_potential,
         "What calibration could not gain (CRPS)", kind="ensemble", unit="mm/h", in_card=False,
-        statistic=Statistic("gaps between members", _case), formula=lambda sums: _part(sums, 1),
+        statistic=Statistic("gaps between members", _case), formula=partial(_part, which=1),
         reading=lambda v: f"a calibrated forecast would still miss by {v:.3g} mm/h",
-        public="crps_decomposition",
     )
 )  # fmt: skip

@@ -56,6 +56,8 @@ OF_ENSEMBLE = {
     "brier_decomposition": lambda y, x: metrics.brier_decomposition(y, x, 1.0),
     "brier_score": lambda y, x: metrics.brier_score(y, x, 1.0),
     "crps_decomposition": metrics.crps_decomposition,
+    "crps_potential": metrics.crps_potential,
+    "crps_reliability": metrics.crps_reliability,
     "crps_ensemble": metrics.crps_ensemble,
     "economic_value": lambda y, x: metrics.economic_value(y, x, 1.0)[:2],
     "energy_score": metrics.energy_score,

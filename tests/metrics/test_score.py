@@ -21,7 +21,8 @@ NO_SCORE = {
          "wet_fraction"), "describes one cube",
     ),
     **dict.fromkeys(
-        ("bias_summary", "brier_decomposition", "contingency_table", "mean_normalised_bias",
+        ("bias_summary", "brier_decomposition", "contingency_table", "crps_decomposition",
+         "mean_normalised_bias",
          "nearest_training_distance", "quantile_ratios", "rank_histogram", "reliability_curve",
          "sal"), "gives a map, a curve or several numbers",
     ),

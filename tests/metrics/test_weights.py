@@ -44,7 +44,8 @@ APART = {
 }  # fmt: skip
 REFUSE = {
     "brier_decomposition", "brier_score", "contingency_table", "crps_decomposition",
-    "crps_ensemble", "economic_value", "energy_score", "fss", "rank_histogram",
+    "crps_ensemble", "crps_potential", "crps_reliability", "economic_value", "energy_score",
+    "fss", "rank_histogram",
     "reliability_curve", "roc_curve", "spread_skill", "threshold_weighted_crps", "variogram_score",
 }  # fmt: skip
 NO_SEQUENCES = {
