@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skdiffuse._version import __version__
@@ -129,16 +130,25 @@ def main(arguments: list[str] | None = None) -> int:
     _add_sampling(forecast)
     forecast.set_defaults(run=_forecast)
 
+    explore = commands.add_parser("explore", help="make a page to look around in rain")
+    _add_rain(explore, "precipitation file, or a model, which then generates rain")
+    explore.add_argument("-n", type=int, default=4, help="sequences of a model (default: 4)")
+    _add_sampling(explore, default="explore.html", what="page")
+    explore.set_defaults(run=_explore)
+
+    doctor = commands.add_parser("doctor", help="say what is installed, and whether it works")
+    doctor.set_defaults(run=_doctor)
+
     options = parser.parse_args(arguments)
     try:
-        options.run(options)
+        status = options.run(options) or 0
     except _OF_USE as error:
         print(f"skdiffuse {options.command}: {_in_options(str(error), options)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"\nskdiffuse {options.command}: interrupted", file=sys.stderr)
         return 130
-    return 0
+    return int(status)
 
 
 def _add_rain(command: argparse.ArgumentParser, what: str, nargs: str | None = None) -> None:
@@ -157,8 +167,18 @@ def _add_rain(command: argparse.ArgumentParser, what: str, nargs: str | None = N
     )
 
 
-def _add_sampling(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--out", required=True, metavar="FILE", help="NetCDF, or ending in .zarr")
+def _add_sampling(
+    command: argparse.ArgumentParser,
+    default: str | None = None,
+    what: str = "NetCDF, or ending in .zarr",
+) -> None:
+    command.add_argument(
+        "--out",
+        required=default is None,
+        default=default,
+        metavar="FILE",
+        help=what if default is None else f"{what} (default: %(default)s)",
+    )
     command.add_argument("--steps", type=int, help="of the sampler (default: the model's)")
     command.add_argument("--batch-size", type=int, help="sequences at a time")
     command.add_argument("--seed", type=int, default=0, help="random state (default: %(default)s)")
@@ -261,7 +281,7 @@ def _load(options: argparse.Namespace) -> PrecipDiffusion:
     try_output(options.out, "--out")
     from skdiffuse import PrecipDiffusion
 
-    return PrecipDiffusion.load(options.model)
+    return PrecipDiffusion.load(getattr(options, "model", None) or options.data)
 
 
 def _sampling(options: argparse.Namespace) -> dict[str, Any]:
@@ -270,6 +290,40 @@ def _sampling(options: argparse.Namespace) -> dict[str, Any]:
         "batch_size": options.batch_size,
         "random_state": options.seed,
     }
+
+
+def _explore(options: argparse.Namespace) -> None:
+    try_output(options.out, "--out", parents=True)
+    from skdiffuse.plotting import explore
+
+    if _is_model(options.data):
+        rain = _load(options).sample(options.n, **_sampling(options))
+        title = f"Rain made by {Path(options.data).name}"
+    else:
+        rain, title = _rain(options, options.data), Path(options.data).name
+    explore({"rain": rain}, options.out, title=title)
+    print(f"Look at {options.out}.")
+
+
+def _is_model(data: str) -> bool:
+    """Whether a path is that of a model: a safetensors file, or the name of one kept by name."""
+    path = Path(data)
+    if not path.is_file():
+        return data.startswith("skdiffuse/") and not path.exists()
+    with path.open("rb") as file:
+        # The length of the header, and the header, which is JSON.
+        return file.read(9)[8:] == b"{"
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from skdiffuse.doctor import examine
+
+    failures = 0
+    for finding in examine():
+        failures += finding.status == "failure"
+        print(f"{finding.status:8}{finding.name}: {finding.text}", flush=True)
+    print("All is well." if not failures else f"{failures} of the above failed.")
+    return int(failures > 0)
 
 
 def _demo(options: argparse.Namespace) -> None:

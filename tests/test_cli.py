@@ -315,3 +315,20 @@ def test_what_a_file_does_not_state_is_said_by_options(rain_file, tmp_path, caps
     model = PrecipDiffusion.load(tmp_path / "m.safetensors")
     half = np.nanmean(np.sqrt(rates / 2))
     assert model.latent_.centre == pytest.approx(half, rel=0.3)
+
+
+def test_explore_a_file_or_a_model(rain_file, model_file, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    assert main(["explore", str(rain_file), "--out", str(page)]) == 0
+    assert '"shape": [1, 60, 16, 16]' in page.read_text()
+    options = ["-n", "2", "--steps", "1", "--out", str(page)]
+    assert main(["explore", str(model_file), *options]) == 0, capsys.readouterr().err
+    text = page.read_text()
+    assert '"shape": [2, 4, 16, 16]' in text and "Rain made by model.safetensors" in text
+    assert not re.search(r'(src|href)="(?!data:)', text), "the page must stand by itself"
+    page.unlink()
+    assert main(["explore", "absent.nc", "--out", str(page)]) == 1
+    assert "absent.nc" in capsys.readouterr().err
+    assert main(["explore", str(rain_file), "--out", str(tmp_path)]) == 1
+    assert "is a folder" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

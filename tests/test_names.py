@@ -57,6 +57,9 @@ SAMPLES = {
     "bootstrap_difference": lambda a, b: metrics.bootstrap_difference(
         metrics.map_error, a, b, 2 * b, n_resamples=5, random_state=0
     ),
+    "change_signal": lambda a, b: [
+        c[1:] for c in metrics.change_signal(a, b, n_resamples=4, random_state=0)
+    ],
     "evaluation_report": _evaluate,
     "log_spectral_distance": metrics.log_spectral_distance,
     "map_error": metrics.map_error,
@@ -105,6 +108,9 @@ WITHOUT_PLACES = {
 # One forecast of what came true.
 FORECASTS = {
     "contingency_table": lambda a, b: metrics.contingency_table(a, b, 1.0),
+    "match_objects": lambda a, b: (
+        metrics.match_objects(a.isel(n=0, time=1), b.isel(n=0, time=1)).interest
+    ),
     "fss": lambda a, b: metrics.fss(a, b, thresholds=[0.5, 1.0], scales=[1, 3]),
     "sal": lambda a, b: metrics.sal(a.isel(n=0, time=1), b.isel(n=0, time=1)),
 }
@@ -112,7 +118,11 @@ FORECASTS = {
 ENSEMBLES = {
     "brier_decomposition": lambda y, x: metrics.brier_decomposition(y, x, 1.0),
     "brier_score": lambda y, x: metrics.brier_score(y, x, 1.0),
+    "crps_decomposition": metrics.crps_decomposition,
+    "crps_potential": metrics.crps_potential,
+    "crps_reliability": metrics.crps_reliability,
     "crps_ensemble": metrics.crps_ensemble,
+    "economic_value": lambda y, x: metrics.economic_value(y, x, 1.0).value,
     "energy_score": metrics.energy_score,
     "evaluation_report": _evaluate_forecasts,
     "forecast_scorecard": lambda y, x: [
@@ -162,18 +172,24 @@ OF_ONE = {
     "validate_cube": lambda X: cubes.validate_cube(X).values,
     "validate_cubes": lambda X: cubes.validate_cubes([X, X]).parts[1].values,
     "wet_fraction": metrics.wet_fraction,
+    "add_explorer": lambda X: list(
+        plotting.add_explorer(plotting.HtmlReport("x"), {"rain": X}).to_html().encode()
+    ),
+    "explore": lambda X: list(plotting.explore({"rain": X}).to_html().encode()),
     "animate": lambda X: list(plotting.animate({"rain": X.isel(n=0)}))[:500],
 }
 # Of no array, or checked below or beside the code that they are about.
 OTHERS = {
     "metrics": {
-        "decorrelation_time", "effective_sample_size", "extreme_quantile_levels", "get_scorer",
+        "cordex_diagnostics", "cordex_indices", "decorrelation_time",
+        "effective_sample_size", "extreme_quantile_levels", "get_scorer",
         "get_scorer_names", "get_scores", "intensity_edges", "make_forecast_scorer",
         "make_interpolation_scorer", "make_sample_scorer",
     },
     "plotting": {"rain_colormap", "rain_norm", "DenoisingDisplay", "HtmlReport", "TransformDisplay",
                  "Evaluation"},
-    "cubes": {"align_cases", "align_grid", "align_like", "are_several", "dress", "open_cube",
+    "cubes": {"align_cases", "align_grid", "align_like", "are_several", "cordex_prediction",
+              "dress", "open_cube",
               "ordered", "write_cube"},
     "datasets": {"made_up_ukcp18", "make_precipitation", "open_cube", "prepare_ukcp18"},
     "model_selection": {"check_leakage"},

@@ -1,6 +1,7 @@
 """What a cube is: validation, CF metadata, windows, calendars, reading and writing."""
 
 from skdiffuse.cubes.alignment import align_cases, align_grid, align_like
+from skdiffuse.cubes.cordex_submission import cordex_prediction
 from skdiffuse.cubes.cube import Cube
 from skdiffuse.cubes.dressing import dress
 from skdiffuse.cubes.layout import ordered
@@ -21,6 +22,7 @@ __all__ = [
     "align_like",
     "are_several",
     "coarsen",
+    "cordex_prediction",
     "crop",
     "dress",
     "lat_lon",

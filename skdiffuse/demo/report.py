@@ -103,6 +103,13 @@ def _generated(page: HtmlReport, result: DemoResult) -> None:
     )
     moving = plotting.animate({"real": real[0], "generated": new[0]})
     page.image(moving, "image/gif", "The first of each, moving.")
+    plotting.add_explorer(
+        page,
+        {"real": real, "generated": new},
+        "The same sequences, to look around in: choose one, move through its frames, and click on "
+        "a cell for its series.",
+        selector="sequence",
+    )
 
 
 def _views(page: HtmlReport, result: DemoResult) -> None:
@@ -194,6 +201,15 @@ def _nowcast(page: HtmlReport, result: DemoResult) -> None:
         plotting.FramesDisplay(rows, frames=range(len(labels)), labels=labels).plot().figure_,
         f"The first {half} frames were given. Good: every member is as sharp as real rain, and "
         "members part from each other as the lead time grows; their mean fades, as it should.",
+    )
+    members = result.nowcast["model"][:, case]
+    known = np.broadcast_to(past, (len(members), *past.shape))
+    plotting.add_explorer(
+        page,
+        {"real": result.cases[case], "model": np.concatenate([known, members], axis=1)},
+        "All members, to look around in: a click on a cell shows how they part after the last "
+        "known frame, and what was really seen there.",
+        labels=labels,
     )
 
 

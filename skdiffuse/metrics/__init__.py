@@ -9,14 +9,22 @@ from skdiffuse.metrics.bias import (
     mean_normalised_bias,
     pattern_correlation,
 )
+from skdiffuse.metrics.change import Change, change_signal
 from skdiffuse.metrics.climate_scores import ScorecardEntry, scorecard
 from skdiffuse.metrics.contingency import ContingencyTable, contingency_table
+from skdiffuse.metrics.cordex_bench import cordex_diagnostics, cordex_indices
 from skdiffuse.metrics.correlation import (
     autocorrelation,
     decorrelation_time,
     lagrangian_autocorrelation,
 )
 from skdiffuse.metrics.crps import crps_ensemble, threshold_weighted_crps
+from skdiffuse.metrics.crps_decomposition import (
+    CRPSDecomposition,
+    crps_decomposition,
+    crps_potential,
+    crps_reliability,
+)
 from skdiffuse.metrics.ensemble import (
     SpreadSkill,
     energy_score,
@@ -43,6 +51,7 @@ from skdiffuse.metrics.intensity import (
 )
 from skdiffuse.metrics.novelty import NearestDistance, nearest_training_distance
 from skdiffuse.metrics.object_based import SAL, sal
+from skdiffuse.metrics.object_matching import ObjectMatch, RainObject, match_objects
 from skdiffuse.metrics.permutation import PermutationResult, permutation_test
 from skdiffuse.metrics.probabilities import (
     BrierDecomposition,
@@ -78,6 +87,7 @@ from skdiffuse.metrics.uncertainty import (
     bootstrap,
     bootstrap_difference,
 )
+from skdiffuse.metrics.user_value import EconomicValue, economic_value
 from skdiffuse.metrics.weights import effective_sample_size
 
 __all__ = [
@@ -86,12 +96,17 @@ __all__ = [
     "BiasSummary",
     "BootstrapResult",
     "BrierDecomposition",
+    "CRPSDecomposition",
+    "Change",
     "ContingencyTable",
+    "EconomicValue",
     "IntensityHistogram",
     "NearestDistance",
+    "ObjectMatch",
     "PermutationResult",
     "PowerSpectrum",
     "QuantileRatios",
+    "RainObject",
     "ReliabilityCurve",
     "ReturnLevels",
     "RocCurve",
@@ -109,10 +124,17 @@ __all__ = [
     "bootstrap_difference",
     "brier_decomposition",
     "brier_score",
+    "change_signal",
     "coherence",
     "contingency_table",
+    "cordex_diagnostics",
+    "cordex_indices",
+    "crps_decomposition",
     "crps_ensemble",
+    "crps_potential",
+    "crps_reliability",
     "decorrelation_time",
+    "economic_value",
     "effective_sample_size",
     "energy_score",
     "extreme_quantile_levels",
@@ -130,6 +152,7 @@ __all__ = [
     "make_interpolation_scorer",
     "make_sample_scorer",
     "map_error",
+    "match_objects",
     "mean_bias",
     "mean_normalised_bias",
     "nearest_training_distance",

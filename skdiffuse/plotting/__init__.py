@@ -5,6 +5,7 @@ from skdiffuse.plotting.denoising_display import DenoisingDisplay
 from skdiffuse.plotting.distribution import IntensityHistogramDisplay, QuantileQuantileDisplay
 from skdiffuse.plotting.evaluation_page import evaluation_report
 from skdiffuse.plotting.evaluation_result import Evaluation
+from skdiffuse.plotting.explorer import add_explorer, explore
 from skdiffuse.plotting.forecast_skill import FSSDisplay, LeadTimeDisplay
 from skdiffuse.plotting.frames import FramesDisplay, animate
 from skdiffuse.plotting.html_report import HtmlReport
@@ -34,8 +35,10 @@ __all__ = [
     "RocDisplay",
     "SpreadSkillDisplay",
     "TransformDisplay",
+    "add_explorer",
     "animate",
     "evaluation_report",
+    "explore",
     "rain_colormap",
     "rain_norm",
 ]

@@ -23,6 +23,7 @@ from skdiffuse.plotting.common_windows import in_windows_of
 from skdiffuse.plotting.data_card import add_data_card
 from skdiffuse.plotting.distribution import IntensityHistogramDisplay, QuantileQuantileDisplay
 from skdiffuse.plotting.evaluation_result import Evaluation
+from skdiffuse.plotting.explorer import add_explorer
 from skdiffuse.plotting.forecast_pages import (
     add_forecasts,
     add_summary,
@@ -35,6 +36,8 @@ from skdiffuse.plotting.maps import BiasMapDisplay
 from skdiffuse.plotting.power_spectrum import PowerSpectrumDisplay
 from skdiffuse.plotting.return_levels import ReturnLevelDisplay
 from skdiffuse.runtime.outputs import try_output
+
+_SEQUENCES_SHOWN = 6
 
 
 def evaluation_report(
@@ -55,6 +58,7 @@ def evaluation_report(
     animation: bool = True,
     random_state: Any = 0,
     weights: Mapping[str, Any] | None = None,
+    interactive: bool = True,
 ) -> Evaluation:
     """Write one self-contained page that says how well simulations do, and how sure that is.
 
@@ -97,6 +101,9 @@ def evaluation_report(
         As for `metrics.scorecard`.
     animation : bool, default=True
         Add an animation of one sequence of each.
+    interactive : bool, default=True
+        Add panels to look around in, of sequences and of a forecast: a slider for time, a choice
+        of sequence or member, and the series of a cell that is clicked on.
 
     Returns
     -------
@@ -157,8 +164,10 @@ def evaluation_report(
     if sims:
         _scorecard_tables(page, entries, everyone, rivals)
         _pictures(page, seen, everyone, each, n_frames, animation)
+        if interactive:
+            _panel(page, seen, everyone, n_frames)
     if cases is not None:
-        add_forecasts(page, cases, of_forecasts, others, levels)
+        add_forecasts(page, cases, of_forecasts, others, levels, interactive)
     shown = {"observed": seen, **everyone}
     if cases is not None:
         if obs is None:
@@ -324,6 +333,27 @@ def _pictures(
     )
     if animation:
         page.image(animate(rows, labels=labels), "image/gif", "The same sequences, moving.")
+
+
+def _panel(page: HtmlReport, obs: Any, everyone: Mapping[str, Any], n_frames: int | None) -> None:
+    """Add the wettest sequences of each cube, to look around in."""
+    shown = {}
+    for name, cube in {"observed": obs, **everyone}.items():
+        length = n_frames or (None if np.ndim(cube) == 4 else min(12, len(cube)))
+        units = sequences_of(cube, length)
+        wetness = np.nansum(units, axis=(1, 2, 3), dtype=np.float64)
+        wettest = units[np.argsort(-wetness, kind="stable")[:_SEQUENCES_SHOWN]]
+        if hasattr(cube, "dims"):
+            place = {d: cube.coords[d] for d in cube.dims[-2:] if d in cube.coords}
+            wettest = type(cube)(wettest, place, ("sequence", "frame", *cube.dims[-2:]))
+        shown[name] = wettest
+    add_explorer(
+        page,
+        shown,
+        f"The {_SEQUENCES_SHOWN} sequences with most rain of each (or all there are), wettest "
+        "first: choose one, move through its frames, and click on a cell for its series.",
+        selector="sequence",
+    )
 
 
 def _return_levels(

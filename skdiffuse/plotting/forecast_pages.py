@@ -15,6 +15,7 @@ from skdiffuse.metrics import ScorecardEntry
 from skdiffuse.metrics.arrays import check_same_cases, check_same_grid, to_numpy
 from skdiffuse.metrics.weights import refuse_weights
 from skdiffuse.plotting.colours import model_colours
+from skdiffuse.plotting.explorer import add_explorer
 from skdiffuse.plotting.forecast_skill import FSSDisplay, LeadTimeDisplay
 from skdiffuse.plotting.frames import FramesDisplay
 from skdiffuse.plotting.html_report import HtmlReport
@@ -163,8 +164,9 @@ def add_forecasts(
     entries: list[ScorecardEntry],
     baselines: Mapping[str, Any],
     thresholds: tuple[float, ...],
+    interactive: bool = True,
 ) -> None:
-    """Add scorecard and pictures of forecasts to a page."""
+    """Add scorecard, pictures and where wanted a panel of forecasts to a page."""
     page.heading("Forecasts: scorecard")
     page.text(
         "Interval: 95 %, by resampling whole cases, the same for all forecasts. Scores are fair "
@@ -194,7 +196,17 @@ def add_forecasts(
         )  # fmt: skip
     page.heading("Forecasts: pictures")
     _draw_scores(page, cases, thresholds)
-    _draw_case(page, cases, baselines)
+    chosen = _upper_quartile(cases.truth)
+    _draw_case(page, cases, baselines, chosen)
+    if interactive:
+        add_explorer(
+            page,
+            {"came true": _on_grid(cases.truth[chosen], cases)}
+            | {name: _on_grid(e[:, chosen], cases) for name, e in cases.ensembles.items()},
+            "The same case, to look around in: move through the lead times, choose a member, and "
+            "click on a cell for what was forecast there and what came true.",
+            labels=[f"lead {t + 1}" for t in range(cases.truth.shape[1])],
+        )
 
 
 def _number(value: float) -> str:
@@ -258,10 +270,23 @@ def _draw_scores(page: HtmlReport, cases: Cases, thresholds: tuple[float, ...]) 
     )
 
 
-def _draw_case(page: HtmlReport, cases: Cases, baselines: Mapping[str, Any]) -> None:
-    truth, ensembles = cases.truth, cases.ensembles
+def _upper_quartile(truth: np.ndarray) -> int:
+    """The case whose mean rain is the upper quartile."""
     mean = np.nan_to_num(np.nanmean(truth.reshape(len(truth), -1), axis=1))
-    chosen = np.argsort(mean, kind="stable")[(3 * (len(mean) - 1)) // 4]
+    return int(np.argsort(mean, kind="stable")[(3 * (len(mean) - 1)) // 4])
+
+
+def _on_grid(rain: np.ndarray, cases: Cases) -> Any:
+    """Rain (..., lead, y, x) as a DataArray where the cells have a place."""
+    if cases.grid is None:
+        return rain
+    place = {d: cases.grid.coords[d] for d in cases.grid.dims if d in cases.grid.coords}
+    leading = ("realization", "lead")[-(rain.ndim - 2) :]
+    return type(cases.grid)(rain, place, (*leading, *cases.grid.dims))
+
+
+def _draw_case(page: HtmlReport, cases: Cases, baselines: Mapping[str, Any], chosen: int) -> None:
+    truth, ensembles = cases.truth, cases.ensembles
     rows = {"came true": truth[chosen]}
     for name, ens in ensembles.items():
         if len(ens) > 1 and name not in baselines:
@@ -269,12 +294,7 @@ def _draw_case(page: HtmlReport, cases: Cases, baselines: Mapping[str, Any]) -> 
             rows |= {f"{name}\nmember {i + 1}": ens[i, chosen] for i in range(min(2, len(ens)))}
         else:
             rows[name] = ens[0, chosen]
-    if cases.grid is not None:
-        place = {d: cases.grid.coords[d] for d in cases.grid.dims if d in cases.grid.coords}
-        rows = {
-            name: type(cases.grid)(row, place, ("lead", *cases.grid.dims))
-            for name, row in rows.items()
-        }
+    rows = {name: _on_grid(row, cases) for name, row in rows.items()}
     ny, nx = truth.shape[-2:]
     labels = [f"lead {t + 1}" for t in range(truth.shape[1])]
     figure = FramesDisplay(rows, labels=labels).plot(

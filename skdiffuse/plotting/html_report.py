@@ -32,9 +32,10 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: 
 
 
 class HtmlReport:
-    """Builds one self-contained HTML page: no script, no link, every picture inside.
+    """Builds one self-contained HTML page: no link, every picture inside, scripts too.
 
-    All text is escaped. Methods return the page, so that calls can be chained.
+    All text is escaped, and there is no script unless a part brings one. Methods return the page,
+    so that calls can be chained.
 
     Parameters
     ----------
@@ -54,6 +55,9 @@ class HtmlReport:
     def __init__(self, title: str):
         self.title = title
         self._parts: list[str] = []
+        # Each once, however many parts need it.
+        self._scripts: dict[str, None] = {}
+        self._styles: dict[str, None] = {_STYLE: None}
 
     def __repr__(self) -> str:
         return f"HtmlReport({self.title!r}, {len(self._parts)} parts)"
@@ -98,14 +102,22 @@ class HtmlReport:
         note = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
         return self._add(f'<figure><img src="{source}" alt="{text}">{note}</figure>')
 
+    def interactive(self, markup: str, script: str, style: str = "") -> HtmlReport:
+        """Add a part as it is, not escaped, with the script and style that bring it to life."""
+        self._scripts[script] = None
+        self._styles[style] = None
+        return self._add(markup)
+
     def to_html(self) -> str:
         """Return the whole page."""
         title = html.escape(self.title)
-        body = "\n".join(self._parts)
+        scripts = [f"<script>\n{script}</script>" for script in self._scripts]
+        body = "\n".join([*self._parts, *scripts])
+        style = "".join(self._styles)
         return (
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+            f"<title>{title}</title>\n<style>{style}</style>\n</head>\n<body>\n"
             f"<h1>{title}</h1>\n{body}\n</body>\n</html>\n"
         )
 

@@ -40,14 +40,17 @@ CALLS |= dict.fromkeys(sorted(OF_TWO), lambda f, a, b, **w: f(a, b, **w))
 # Tests of their own: what is fitted, resampled, or made of many.
 APART = {
     "bootstrap", "bootstrap_difference", "effective_sample_size", "permutation_test",
-    "return_levels", "scorecard",
+    "change_signal", "return_levels", "scorecard",
 }  # fmt: skip
 REFUSE = {
-    "brier_decomposition", "brier_score", "contingency_table", "crps_ensemble", "energy_score",
-    "fss", "rank_histogram", "reliability_curve", "roc_curve", "spread_skill",
-    "threshold_weighted_crps", "variogram_score",
+    "brier_decomposition", "brier_score", "contingency_table", "crps_decomposition",
+    "crps_ensemble", "crps_potential", "crps_reliability", "economic_value", "energy_score",
+    "fss", "rank_histogram",
+    "reliability_curve", "roc_curve", "spread_skill", "threshold_weighted_crps", "variogram_score",
 }  # fmt: skip
 NO_SEQUENCES = {
+    "cordex_diagnostics": "takes series with dates",
+    "cordex_indices": "takes series with dates",
     "decorrelation_time": "takes a curve",
     "extreme_quantile_levels": "takes a number",
     "forecast_scorecard": "refuses, below",
@@ -58,6 +61,7 @@ NO_SEQUENCES = {
     "make_forecast_scorer": "draws forecasts",
     "make_interpolation_scorer": "draws forecasts",
     "make_sample_scorer": "leaves it to the metric, below",
+    "match_objects": "takes single fields",
     "nearest_training_distance": "gives one number a sequence",
     "sal": "takes single fields",
 }
