@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -122,7 +123,7 @@ def forecast(
             **options,
         )
     except ValueError as error:
-        error.add_note("X is precip with what metadata says of it; what it leaves out is not known.")
+        error.add_note("X is precip with what metadata says of it; what that leaves out is free.")
         raise
     members = np.asarray(rain)[:, [frame - 1 for frame in frames]]
     members = members[:, :, ::-1] if turned else members
@@ -190,12 +191,13 @@ def _model(model: str | os.PathLike[str] | PrecipDiffusion | None) -> PrecipDiff
     if isinstance(model, (str, os.PathLike)):
         from skdiffuse.estimator.precip_diffusion import PrecipDiffusion
 
-        return PrecipDiffusion.load(model)
+        return PrecipDiffusion.load(os.fspath(model))
     return model
 
 
 def _frames(timesteps: int | Sequence[float]) -> list[int]:
-    asked = np.arange(1, timesteps + 1) if np.ndim(timesteps) == 0 else np.asarray(timesteps)
+    whole = isinstance(timesteps, Integral)
+    asked = np.arange(1, int(timesteps) + 1) if whole else np.atleast_1d(timesteps)
     frames = asked.astype(int)
     if not len(frames) or (frames != asked).any() or frames[0] < 1 or (np.diff(frames) <= 0).any():
         raise ValueError(

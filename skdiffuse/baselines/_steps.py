@@ -19,8 +19,8 @@ from skdiffuse.runtime.array_types import ArrayOrDataArray, RandomStateLike
 
 __all__ = ["Steps"]
 
-# In mm/h. On the rain that the models of `benchmarks/nowcast_race.py` learnt this had the best CRPS of
-# 0.1, 0.05 and 0.02, as had pysteps' noise in the motion, and the nearest cell for those outside.
+# In mm/h. Of 0.1, 0.05 and 0.02 this had the best CRPS on the rain that the models of
+# `benchmarks/nowcast_race.py` learnt, as had noise in the motion and the nearest cell outside.
 TRACE = 0.05
 TRACE_DB = 10 * np.log10(TRACE)
 
