@@ -1,7 +1,11 @@
 """A dask cluster of two processes of this machine, of which one dies in the middle."""
 
 import os
+import re
 import signal
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +18,8 @@ from skdiffuse.networks.video_unet import PRESETS
 
 distributed = pytest.importorskip("distributed")
 da = pytest.importorskip("dask.array")
+
+PAGE = Path(__file__).parents[1] / "docs/ecosystem.md"
 
 
 @pytest.fixture(scope="module")
@@ -53,22 +59,25 @@ def dying_once(marker):
     return die
 
 
-def test_samples_of_a_worker_that_died_have_the_same_bits(client, model, tmp_path):
-    marker = tmp_path / "died"
-    die = dying_once(marker)
+@pytest.mark.skipif(not PAGE.exists(), reason="needs the checkout")
+def test_samples_of_a_worker_that_died_have_the_same_bits(client, model, tmp_path, monkeypatch):
+    """By the code of the page, with a wish that ends a process."""
+    die = dying_once(tmp_path / "died")
 
     def wish(rain):
         die()
         return 0.1 * rain.sum((1, 2, 3))
 
-    def drawn():
-        return model.sample(4, n_steps=2, random_state=1, n_jobs=2, log_likelihood=wish).values
-
-    with parallel_config("dask"):
-        over_the_cluster = drawn()
-    assert marker.exists()
+    drawn = partial(model.sample, log_likelihood=wish)
+    section = PAGE.read_text().split("## Clusters that exist")[1].split("\n###")[0]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    monkeypatch.setattr("dask.distributed.Client", lambda address: client)
+    names = {"model": SimpleNamespace(sample=drawn)}
+    exec(code, names)
+    assert (tmp_path / "died").exists()
     with parallel_config("threading"):
-        np.testing.assert_array_equal(over_the_cluster, drawn())
+        alike = drawn(4, n_jobs=2, n_steps=2, random_state=0)
+    np.testing.assert_array_equal(names["rain"], alike)
 
 
 def test_files_of_a_worker_that_died_have_the_same_scores(client, rain, tmp_path):
@@ -97,5 +106,5 @@ def test_workers_lost_for_good(model, monkeypatch):
             raise type("KilledWorker", (Exception,), {})("draw_some died 3 times")
 
     monkeypatch.setattr(generation, "Parallel", Lost)
-    with pytest.raises(RuntimeError, match="n_jobs=2 ended while it drew.*batch_size"):
+    with pytest.raises(RuntimeError, match=r"n_jobs=2 ended while it drew.*batch_size"):
         model.sample(4, n_steps=2, n_jobs=2)

@@ -1,6 +1,7 @@
 """A trained model behind pysteps' own calls."""
 
 import datetime
+import re
 import sys
 import tomllib
 from importlib.metadata import entry_points
@@ -190,3 +191,17 @@ def test_an_installed_package_needs_no_import(tmp_path, monkeypatch):
     importers.discover_importers()
     assert get_method("skdiffuse").__module__ == "skdiffuse.pysteps_plugin"
     assert pysteps.io.get_method("skdiffuse", "importer").__name__ == "import_skdiffuse"
+
+
+@pytest.mark.skipif(not (ROOT / "docs").exists(), reason="needs the checkout")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_the_page_runs(tmp_path, monkeypatch, capsys):
+    section = (ROOT / "docs/ecosystem.md").read_text().split("## In pysteps")[1].split("\n## ")[0]
+    blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(PRESETS, "tiny", {"width": 8, "multipliers": (1,)})
+    exec("\n".join(blocks), {})
+    said = capsys.readouterr().out
+    promised = re.findall(r"print\(.*# (\(.*\))", section)
+    assert len(promised) == 2
+    assert all(said.count(f"\n{shape}\n") + said.startswith(f"{shape}\n") for shape in promised)
