@@ -111,6 +111,7 @@ class TestAdvection:
 
     def test_motion_is_that_of_pysteps(self):
         pysteps = pytest.importorskip("pysteps")
+        pytest.importorskip("cv2")
         from pysteps.motion import get_method
 
         assert pysteps

@@ -109,7 +109,8 @@ def open_store(path: Path, kind: str) -> Any:
         references = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{str(path)!r} is damaged or incomplete: {error}") from error
-    fs = _filesystem("reference", fo=references, asynchronous=True)
+    options = {"asynchronous": True}
+    fs = _filesystem("reference", fo=references, remote_options=options, **options)
     return zarr.storage.FsspecStore(fs, read_only=True, path="")
 
 
