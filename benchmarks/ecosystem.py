@@ -10,8 +10,8 @@ What is here is asked of the real packages and of servers that this script start
     python benchmarks/ecosystem.py --quick
     python benchmarks/ecosystem.py --json benchmarks/results/ecosystem.json
 
-``--quick`` trains for two steps and draws fewer samples. What is not installed is null. The last line
-is JSON.
+``--quick`` trains for two steps and draws fewer samples. What is not installed is null. The last
+line is JSON.
 """
 
 import argparse

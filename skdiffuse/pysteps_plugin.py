@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -196,8 +195,10 @@ def _model(model: str | os.PathLike[str] | PrecipDiffusion | None) -> PrecipDiff
 
 
 def _frames(timesteps: int | Sequence[float]) -> list[int]:
-    whole = isinstance(timesteps, Integral)
-    asked = np.arange(1, int(timesteps) + 1) if whole else np.atleast_1d(timesteps)
+    if isinstance(timesteps, (int, np.integer)):
+        asked = np.arange(1, timesteps + 1)
+    else:
+        asked = np.atleast_1d(timesteps)
     frames = asked.astype(int)
     if not len(frames) or (frames != asked).any() or frames[0] < 1 or (np.diff(frames) <= 0).any():
         raise ValueError(
