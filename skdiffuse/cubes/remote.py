@@ -106,10 +106,14 @@ def _filesystem(address: str) -> tuple[Any, str]:
     except ValueError as error:
         if "Protocol" not in str(error):
             raise
+        unknown = str(error).rsplit(": ", 1)[-1]
         raise ValueError(
-            f"the address {address!r} begins with {scheme!r}, which fsspec does not know: https, "
-            "s3, gs, az, ftp, file and memory are among those it does."
+            f"the address {address!r} has the scheme {unknown!r}, which fsspec does not know: "
+            "https, s3, gs, az, ftp, file and memory are among those it does."
         ) from error
+    except Exception as error:
+        # Some schemes connect already.
+        raise _explained(error, address) from error
     return fs, str(root)
 
 

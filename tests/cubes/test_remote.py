@@ -140,9 +140,10 @@ def test_no_permission(server):
         open_cube(f"{server}/secret.nc")
 
 
-def test_nobody_answers(server):
+@pytest.mark.parametrize("scheme", ["http", "ftp"])
+def test_nobody_answers(server, scheme):
     with pytest.raises(ConnectionError, match=r"cannot be reached.*look at the address"):
-        open_cube("http://127.0.0.1:9/rain.nc")
+        open_cube(f"{scheme}://127.0.0.1:9/rain.nc")
 
 
 def test_a_web_page_is_no_rain(server):
@@ -150,9 +151,10 @@ def test_a_web_page_is_no_rain(server):
         open_cube(f"{server}/page.html")
 
 
-def test_an_unknown_scheme():
+@pytest.mark.parametrize("address", ["htps://example.org/rain.nc", "htps::memory://rain.nc"])
+def test_an_unknown_scheme(address):
     with pytest.raises(ValueError, match="'htps', which fsspec does not know: https, s3"):
-        open_cube("htps://example.org/rain.nc")
+        open_cube(address)
 
 
 @pytest.mark.parametrize(
