@@ -32,6 +32,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) --constraint constraints.txt --editable '.[dev]'
+	$(PIP) --constraint constraints.txt --editable '.[pysteps]' || \
+		echo "pysteps was not built, for want of a C compiler perhaps: its tests are skipped."
 	touch $@
 
 clean:

@@ -111,6 +111,7 @@ class TestAdvection:
 
     def test_motion_is_that_of_pysteps(self):
         pysteps = pytest.importorskip("pysteps")
+        pytest.importorskip("cv2")
         from pysteps.motion import get_method
 
         assert pysteps
@@ -134,6 +135,15 @@ class TestSteps:
         assert (forecast[0] != rain[2].values).any()
         for past in (np.zeros((3, 32, 32)), rain[:1], rain.where(rain.x > rain.x[4])[:3]):
             assert np.isfinite(Steps().forecast(past, 2)).all()
+
+    def test_what_comes_from_outside_is_not_dry(self):
+        """A field of the same rain everywhere that moves in from the left stays wet there."""
+        pytest.importorskip("pysteps")
+        rain = make_precipitation(1, (48, 96), random_state=0, correlation_length=8.0).values[0]
+        rain = 2 + 8 * rain / rain.max()
+        past = np.stack([rain[:, 32 - 4 * k : 80 - 4 * k] for k in range(3)])
+        forecast = Steps(random_state=0).forecast(past, 4, n_members=2)
+        assert forecast[..., :12].min() > 0
 
     def test_without_pysteps(self, monkeypatch):
         import sys

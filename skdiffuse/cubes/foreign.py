@@ -7,7 +7,9 @@ import gzip
 import lzma
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 _RASTER = (
     "rioxarray reads it, open_cube(rioxarray.open_rasterio(path, masked=True).squeeze('band', "
@@ -28,11 +30,18 @@ _FORMATS = {
         "open_cube(wradlib.io.open_radolan_dataset(path))."
     ),
     rb"BUFR": "is BUFR, which is not read: ask for the product as NetCDF, HDF5 or GRIB.",
+    rb"(?i)\s*<(!doctype|html)": (
+        "is neither NetCDF nor another format that is known but a web page, perhaps one that lists "
+        "files or asks for a password: give the address of the file or Zarr store itself."
+    ),
     rb"\x0e\x03\x13\x01": "is HDF 4, which is not read: ask for the product as NetCDF or HDF5.",
 }  # fmt: skip
 
-_OPENERS = {b"\x1f\x8b": ("gzip", gzip.open), b"BZh": ("bzip2", bz2.open),
-            b"\xfd7zXZ": ("xz", lzma.open)}  # fmt: skip
+_OPENERS: dict[bytes, tuple[str, Callable[..., Any]]] = {
+    b"\x1f\x8b": ("gzip", gzip.open),
+    b"BZh": ("bzip2", bz2.open),
+    b"\xfd7zXZ": ("xz", lzma.open),
+}
 _KNOWN = (b"CDF", b"\x89HDF", b"GRIB", b"GIF8", b"P5")
 
 
@@ -48,7 +57,7 @@ def explain(path: Path) -> str:
         start = file.read(512)
     for magic, (name, opener) in _OPENERS.items():
         if start.startswith(magic):
-            return f"{str(path)!r} is compressed with {name}{_inside(path, name, opener)}"
+            return f"{str(path)!r} is compressed with {name}{_inside(path, opener)}"
     if start.startswith(b"PK\x03\x04"):
         return f"{str(path)!r} is a zip archive: unpack it first, e.g. with python -m zipfile -e."
     if start[257:262] == b"ustar":
@@ -56,20 +65,38 @@ def explain(path: Path) -> str:
     return f"{str(path)!r} {_described(start)}"
 
 
-def _inside(path: Path, name: str, opener: object) -> str:
+def opener_of(path: Path) -> Callable[..., Any] | None:
+    """What opens a file that is compressed; None for one that is not."""
+    with open(path, "rb") as file:
+        start = file.read(8)
+    found = [opener for magic, (_, opener) in _OPENERS.items() if start.startswith(magic)]
+    return found[0] if found else None
+
+
+def holds_a_known_file(path: Path, opener: Callable[..., Any]) -> bool:
+    """Whether a compressed file holds one of a format that is read once it is uncompressed.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged.
+    """
+    return _start(path, opener).startswith(_KNOWN)
+
+
+def _start(path: Path, opener: Callable[..., Any]) -> bytes:
     try:
-        with opener(path, "rb") as file:  # type: ignore[operator]
-            start = file.read(512)
+        with opener(path, "rb") as file:
+            return bytes(file.read(512))
     except (OSError, EOFError, lzma.LZMAError, zipfile.BadZipFile) as error:
         raise ValueError(f"{str(path)!r} is damaged or incomplete: {error}") from error
+
+
+def _inside(path: Path, opener: Callable[..., Any]) -> str:
+    start = _start(path, opener)
     if start[257:262] == b"ustar":
         return " and holds a tar archive: unpack it first, e.g. with python -m tarfile -e."
-    if start.startswith(_KNOWN):
-        return f": uncompress it first, e.g. with {_COMMANDS[name]}."
     return f", and what it holds {_described(start)}"
-
-
-_COMMANDS = {"gzip": "gunzip", "bzip2": "bunzip2", "xz": "unxz"}
 
 
 def _described(start: bytes) -> str:

@@ -6,7 +6,6 @@ with its units, the time and its bounds, and the grid. Making rates of it is ope
 
 from __future__ import annotations
 
-import gzip
 import re
 import warnings
 from datetime import UTC, datetime
@@ -211,12 +210,10 @@ def _read_fmi(path: Path) -> xr.Dataset:
     """FMI composite, 8-bit PGM: reflectivity (px - 64) / 2 dBZ, 0 no echo, 255 no data."""
     from PIL import Image
 
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as file:
+    with open(path, "rb") as file:
         header = dict(re.findall(rb"^#\s*(\w+)\s+(.+?)\s*$", file.read(8192), re.MULTILINE))
         file.seek(0)
-        # Pillow's types ask for IO[bytes]; it takes a GzipFile as well.
-        pixels = np.array(Image.open(file))  # type: ignore[arg-type]
+        pixels = np.array(Image.open(file))
     header = {key.decode(): value.decode("ascii", "replace") for key, value in header.items()}
     if header.get("param") != "CorrectedReflectivity" or header.get("type") != "stereographic":
         raise ValueError(

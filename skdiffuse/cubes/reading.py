@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +13,7 @@ import xarray as xr
 from skdiffuse.cubes.accumulation import START, as_mean, prepare_amounts, rates_of, reference_name
 from skdiffuse.cubes.arranging import arrange
 from skdiffuse.cubes.conventions import find_axes, find_variable
+from skdiffuse.cubes.groups import in_tree
 from skdiffuse.cubes.interval_bounds import bounds_of, with_bounds
 from skdiffuse.cubes.joining import join_cubes
 from skdiffuse.cubes.metadata import descriptive, given_name
@@ -26,7 +27,7 @@ from skdiffuse.cubes.time_axis import bounds_offset, find_breaks, is_time_like
 from skdiffuse.cubes.units import is_amount, is_reflectivity, mm_per_hour
 from skdiffuse.cubes.wrf import from_wrf
 
-Source: TypeAlias = Paths | xr.Dataset | xr.DataArray
+Source: TypeAlias = Paths | xr.DataTree | xr.Dataset | xr.DataArray
 
 _NETCDF = ("netcdf", "hdf5")
 _RATE_NAME = "lwe_precipitation_rate"
@@ -51,9 +52,13 @@ def open_cube(
 
     Parameters
     ----------
-    source : path, pattern, list of them, Dataset or DataArray
+    source : path, pattern, address, list of them, Dataset, DataArray or DataTree
         NetCDF 3 or 4, Zarr, GRIB (needs cfgrib), IMERG and ODIM HDF5, and the radar composites
         of KNMI (HDF5), FMI (PGM) and MeteoSwiss (GIF). Many files are joined along time.
+        Compressed files (gzip, bzip2, xz) are uncompressed to a temporary folder; Zarr may be in a
+        zip archive, or stand for other files by a list of references of kerchunk. Addresses
+        (``https://``, ``s3://``, ``gs://``, ...) need the extra ``remote``: Zarr is read where it
+        is, files are copied.
     variable : str, optional
         Which variable, where several may be the precipitation; with its path, "/science/rain",
         inside groups.
@@ -87,6 +92,8 @@ def open_cube(
     ------
     FileNotFoundError
         If there is no such file.
+    PermissionError, ConnectionError
+        If what lies at an address may not be read, or nobody answers.
     ValueError
         If a file is damaged, or holds no precipitation, or its axes, times or units cannot be
         told for sure.
@@ -181,6 +188,8 @@ def _as_datasets(
         return [source.to_dataset(name=given_name(source) or "precipitation")]
     if isinstance(source, xr.Dataset):
         return [from_wrf(source)]
+    if isinstance(source, xr.DataTree):
+        return [from_wrf(in_tree(source, variable))]
     if not isinstance(source, (str, os.PathLike, list, tuple)):
         raise TypeError(
             "source must be a path, a pattern, a list of paths or an xarray object; got "
@@ -192,11 +201,12 @@ def _as_datasets(
     # Totals of several runs need the reference time of each file.
     runs = START in first.coords or (running_total is True and reference_name(first) is not None)
     quick = has_dask() and engine is None and not runs and "group" not in first.encoding
-    if len(paths) > 1 and quick and kind_of(paths[0]) in _NETCDF:
+    files = [path for path in paths if isinstance(path, Path)]
+    if len(files) == len(paths) > 1 and quick and kind_of(files[0]) in _NETCDF:
         name = find_variable(first, variable)
         time_dim = find_axes(first[name]).get("time")
         if time_dim is not None and time_dim in first.coords:
-            return [join_netcdf(paths, first, name, time_dim)]
+            return [join_netcdf(files, first, name, time_dim)]
     return [first, *(from_wrf(open_dataset(path, **options)) for path in paths[1:])]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import gzip
 import importlib.util
 import os
 import warnings
@@ -18,32 +17,57 @@ from scipy.io import netcdf_file
 from skdiffuse.cubes.foreign import explain
 from skdiffuse.cubes.grib import grib_options, read_headers, with_step_ranges
 from skdiffuse.cubes.groups import SeveralGroups, in_group
+from skdiffuse.cubes.packed import (
+    ZARR_MARKS,
+    is_references,
+    open_store,
+    uncompressed,
+    zarr_in_zip,
+)
 from skdiffuse.cubes.radar_formats import hdf5_kind, read_radar
+from skdiffuse.cubes.remote import is_address, reach
 from skdiffuse.cubes.time_axis import BOUNDS_OFFSET
 
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+# What is found: files and folders of this machine, and addresses of Zarr stores.
+Place: TypeAlias = Path | str
 
 _MAGIC = {
     b"CDF\x01": "netcdf", b"CDF\x02": "netcdf", b"CDF\x05": "netcdf",
     b"\x89HDF": "hdf5", b"GRIB": "grib", b"GIF8": "mch", b"P5": "fmi",
 }  # fmt: skip
+_ZIP = b"PK\x03\x04"
 
 
-_GZIP = b"\x1f\x8b"
+def resolve(source: Paths) -> list[Place]:
+    """Files that a path, a pattern, an address or a list of them stands for.
 
-
-def resolve(source: Paths) -> list[Path]:
-    """Paths that a path, a pattern or a list of them stands for, sorted by name for a pattern.
+    Those of a pattern are sorted by name, compressed ones are uncompressed, and those at an address
+    copied; Zarr stores at an address stay there.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file, or none that matches.
+    ValueError
+        If a compressed file is damaged.
     """
+    found = _found(source)
+    if not found:
+        raise FileNotFoundError("the list of files is empty.")
+    return [
+        uncompressed(place) if isinstance(place, Path) and place.is_file() else place
+        for place in found
+    ]
+
+
+def _found(source: Paths) -> list[Place]:
     if isinstance(source, (str, os.PathLike)):
         text = os.path.expanduser(os.fspath(source))
         if os.path.exists(text):
             return [Path(text)]
+        if isinstance(source, str) and is_address(source):
+            return reach(source)
         if glob.has_magic(text):
             found = sorted(glob.glob(text, recursive=True))
             if found:
@@ -52,13 +76,10 @@ def resolve(source: Paths) -> list[Path]:
         folder = os.path.dirname(text) or "."
         hint = "" if os.path.isdir(folder) else f" (and no folder {folder!r})"
         raise FileNotFoundError(f"there is no file {text!r}{hint}.")
-    paths = [path for item in source for path in resolve(item)]
-    if not paths:
-        raise FileNotFoundError("the list of files is empty.")
-    return paths
+    return [place for item in source for place in _found(item)]
 
 
-def kind_of(path: Path) -> str:
+def kind_of(path: Place) -> str:
     """The format by its first bytes, not by its suffix.
 
     Raises
@@ -68,8 +89,11 @@ def kind_of(path: Path) -> str:
     OSError
         If it cannot be read.
     """
+    if isinstance(path, str):
+        # Of what is at an address, only Zarr stores are left there.
+        return "zarr"
     if path.is_dir():
-        if any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata")):
+        if any((path / name).exists() for name in ZARR_MARKS):
             return "zarr"
         raise ValueError(
             f"{str(path)!r} is a folder and no Zarr store: give a pattern of its files, e.g. "
@@ -82,21 +106,15 @@ def kind_of(path: Path) -> str:
     for magic, kind in _MAGIC.items():
         if start.startswith(magic):
             return hdf5_kind(path) if kind == "hdf5" else kind
-    if start.startswith(_GZIP) and _is_fmi(path):
-        return "fmi"
+    if start.startswith(_ZIP) and zarr_in_zip(path) is not None:
+        return "zip"
+    if is_references(path):
+        return "references"
     raise ValueError(explain(path))
 
 
-def _is_fmi(path: Path) -> bool:
-    with gzip.open(path, "rb") as file:
-        try:
-            return file.read(2) == b"P5"
-        except (OSError, EOFError) as error:
-            raise ValueError(f"{str(path)!r} is damaged or incomplete: {error}") from error
-
-
 def open_dataset(
-    path: Path, *, chunked: bool, engine: str | None = None, variable: str | None = None
+    path: Place, *, chunked: bool, engine: str | None = None, variable: str | None = None
 ) -> xr.Dataset:
     """Open one file as a Dataset without loading its fields.
 
@@ -112,13 +130,22 @@ def open_dataset(
     """
     kind = kind_of(path)
     options: dict[str, Any] = {"decode_coords": "all", "chunks": "auto" if chunked else None}
-    if kind == "grib":
+    target: Any = path
+    if isinstance(path, str):
+        need("zarr", "Zarr stores", "lazy")
+        options.update(engine="zarr")
+    elif kind == "grib":
         need("cfgrib", "GRIB files", "grib")
         headers = read_headers(path)
         options.update(engine="cfgrib", backend_kwargs=grib_options(path, headers))
     elif kind == "zarr":
         need("zarr", "Zarr stores", "lazy")
         options.update(engine="zarr")
+    elif kind in ("zip", "references"):
+        need("zarr", "Zarr stores", "lazy")
+        need("fsspec", "lists of references and folders in archives", "remote")
+        options.update(engine="zarr", consolidated=False)
+        target = open_store(path, kind)
     elif kind == "imerg":
         options.update(engine="netcdf4", group="Grid")
     elif kind in ("hdf5", "netcdf"):
@@ -130,12 +157,13 @@ def open_dataset(
     if engine is not None:
         options["engine"] = engine
     if kind == "netcdf":
-        _check_complete(path)
+        _check_complete(Path(path))
     try:
         with _chunk_size() if chunked else nullcontext():
-            dataset = xr.open_dataset(path, **options)
-            if "group" not in options and kind in ("hdf5", "zarr"):
-                dataset = in_group(path, dataset, variable, options)
+            dataset = xr.open_dataset(target, **options)
+            dataset.encoding["source"] = str(path)
+            if "group" not in options and kind in ("hdf5", "zarr", "zip", "references"):
+                dataset = in_group(target, dataset, variable, options)
         for coord in dataset.coords.values():
             # Files have bounds; an attribute that is left of them may hold no longer.
             coord.attrs.pop(BOUNDS_OFFSET, None)
@@ -145,7 +173,7 @@ def open_dataset(
         raise ValueError(
             f"{str(path)!r} cannot be opened; it may be damaged or incomplete: {error}"
         ) from error
-    return with_step_ranges(dataset, path, headers) if kind == "grib" else dataset
+    return with_step_ranges(dataset, Path(path), headers) if kind == "grib" else dataset
 
 
 def _check_complete(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,7 +58,15 @@ def sample(
         if share == stop - start:
             return draw_some(start, stop)
         parts = [(a + start, b + start) for a, b in spans(stop - start, share)]
-        return np.concatenate(Parallel(n_jobs)(delayed(draw_some)(*part) for part in parts))
+        try:
+            return np.concatenate(Parallel(n_jobs)(delayed(draw_some)(*part) for part in parts))
+        except Exception as error:
+            if not isinstance(error, BrokenExecutor) and type(error).__name__ != "KilledWorker":
+                raise
+            raise RuntimeError(
+                f"A process of n_jobs={n_jobs} ended while it drew, perhaps for want of memory; "
+                f"set n_jobs or batch_size lower. {error}"
+            ) from error
 
     def dressed(values: np.ndarray) -> ArrayOrDataArray:
         history = history_of("sample")

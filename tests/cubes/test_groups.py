@@ -84,3 +84,20 @@ def test_zarr_groups(folder):
     xr.Dataset(attrs={"title": "empty"}).to_zarr(folder / "a.zarr", zarr_format=2)
     data.to_zarr(folder / "a.zarr", group="science/radar", mode="a", zarr_format=2)
     np.testing.assert_array_equal(open_cube(folder / "a.zarr"), RAIN)
+
+
+@pytest.mark.parametrize("node", ["/", "/science"])
+def test_a_data_tree(folder, node):
+    """Opened by xarray, whole or a part of it, with the coordinates of the nodes around."""
+    tree = xr.open_datatree(grouped(folder / "a.nc"), decode_coords="all")
+    cube = open_cube(tree[node])
+    np.testing.assert_array_equal(cube, RAIN)
+    assert (cube.lat == 50).all()
+    assert cube.time.values[1] == np.datetime64("2000-01-01T01")
+
+
+def test_a_data_tree_with_several_fields(folder):
+    tree = xr.open_datatree(grouped(folder / "a.nc", fields=("/early/rain", "/late/rain")))
+    with pytest.raises(ValueError, match=r"variable= one of \['/early/rain', '/late/rain'\]"):
+        open_cube(tree)
+    np.testing.assert_array_equal(open_cube(tree, variable="/late/rain"), RAIN + 100)
