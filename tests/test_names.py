@@ -177,8 +177,8 @@ OTHERS = {
               "ordered", "write_cube"},
     "datasets": {"made_up_ukcp18", "make_precipitation", "open_cube", "prepare_ukcp18"},
     "model_selection": {"check_leakage"},
-    "skdiffuse": {"denoising_report", "dissertation_model", "make_precipitation", "open_cube",
-                  "write_cube"},
+    "skdiffuse": {"denoising_report", "dissertation_model", "list_models", "make_precipitation",
+                  "open_cube", "write_cube"},
 }  # fmt: skip
 # Methods of two arrays; the rest of a model's verbs take one, which `validate_cube` checks.
 METHODS = {
