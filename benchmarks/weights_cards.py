@@ -2,8 +2,8 @@
 
     python benchmarks/weights_cards.py
 
-Writes ``skdiffuse/weights/NAME.card.json`` from the model itself, from what `weights.py` measured of
-it (``benchmarks/results/weights_NAME.json``), from the races of its nowcasts, where it ran one, and
+Writes ``skdiffuse/weights/NAME.card.json`` from the model itself, from what `weights.py` measured
+of it (``benchmarks/results/weights_NAME.json``), from the races of its nowcasts, where it ran one, and
 from the words below.
 """
 
@@ -57,8 +57,8 @@ SAID = {
         "from pysteps-data",
         "region": "Finland, 57.9 to 69.3 N, 15.1 to 34.9 E",
         "licence": "weights BSD-3-Clause; the source of the data, pysteps-data, states no licence",
-        "limits": "one episode of three hours in September: no climatology, no other season. Finest "
-        "waves are too weak (0.68); far nowcasts too dry (0.75 after half an hour).",
+        "limits": "one episode of three hours in September: no climatology, no other season. "
+        "Finest waves are too weak (0.68); far nowcasts too dry (0.75 after half an hour).",
     },
 }
 RACES = {"hourly_4km": "hourly", "five_minutes_2km": "five_minutes"}

@@ -139,7 +139,9 @@ class ModelCard:
         for name, (fits, wanted) in _FORMS.items():
             if name in content and not fits(content[name]):
                 raise ValueError(f"{where} has {name}={content[name]!r}, which must be {wanted}.")
-        plain = {k: tuple(v) if k in ("window", "cell") and v else v for k, v in content.items()}
+        plain: dict[str, Any] = {
+            k: tuple(v) if k in ("window", "cell") and v else v for k, v in content.items()
+        }
         try:
             json.dumps(plain)
         except TypeError as error:
