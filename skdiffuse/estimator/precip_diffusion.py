@@ -54,6 +54,7 @@ from skdiffuse.estimator.settings import (
 from skdiffuse.preprocessing import ElementwiseTransformer
 from skdiffuse.runtime.array_types import ArrayOrDataArray, RandomStateLike
 from skdiffuse.runtime.default_dtype import single_precision
+from skdiffuse.runtime.double import home_of_double
 from skdiffuse.runtime.seeds import integer_seed
 from skdiffuse.training import companions_of
 
@@ -116,8 +117,9 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         Go on with the training of the last call of `fit` or, in a new process, of the newest
         checkpoint in `checkpoint_dir`, until the budget is spent in all.
     device : str or torch.device, default="auto"
-        A torch device that computes in double precision, which Apple's "mps" does not; "auto" takes
-        a CUDA GPU if there is one. Of several processes started by ``torchrun`` each takes its own.
+        A torch device; "auto" takes a CUDA GPU if there is one. What needs double precision, which
+        Apple's "mps" does not have, is then computed on the CPU, and scores as a whole. Of several
+        processes started by ``torchrun`` each takes its own.
     n_jobs : int or None, default=None
         Processes that read the blocks of a lazy cube larger than memory, as joblib counts them: -1
         is one for each core; each process of ``torchrun``, and each cube of a list, has as many.
@@ -924,7 +926,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             self.model_,
             self._windows(X),
             batch_size=parameters.batch_size,
-            device=usable_device(parameters.device),
+            device=home_of_double(usable_device(parameters.device)),
             verbose=parameters.verbose,
         )
 

@@ -57,11 +57,11 @@ def test_threads_in_double_precision(least_network, double_precision):
     torch.set_default_dtype(torch.float32)
     expected = cross_val_score(model(), RAIN, cv=KFold(4), error_score="raise")
     torch.set_default_dtype(torch.float64)
-    for _ in range(3):
-        with parallel_config("threading"):
-            scores = cross_val_score(model(), RAIN, cv=KFold(4), n_jobs=4, error_score="raise")
-        np.testing.assert_allclose(scores, expected, rtol=1e-5)
-        assert torch.get_default_dtype() == torch.float64
+    with parallel_config("threading"):
+        scores = cross_val_score(model(), RAIN, cv=KFold(4), n_jobs=4, error_score="raise")
+    # Also the first weights, which layers draw from one stream of all threads.
+    np.testing.assert_allclose(scores, expected, rtol=1e-7)
+    assert torch.get_default_dtype() == torch.float64
 
 
 def test_threads_that_overlap_leave_double_precision(double_precision):
@@ -117,8 +117,7 @@ def test_a_callback_of_the_model_inside_a_search(least_network):
     search = GridSearchCV(candidate, GRID, cv=KFold(2), error_score="raise").fit(RAIN)
     # Two candidates on two folds, and the best one on all: each is told of, and ended.
     epochs = [rate for name, rate in watching.ended if name == "epoch"]
-    assert sorted(epochs)[:4] == [1e-4, 1e-4, 1e-3, 1e-3][:4] or len(epochs) == 5
     assert len(epochs) == 5
-    assert {1e-3, 1e-4} == set(epochs)
+    assert set(epochs) == {1e-3, 1e-4}
     assert search.best_estimator_.n_iter_ < 50
     assert watching.begun.count("fit") == 5
