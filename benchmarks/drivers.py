@@ -4,11 +4,11 @@
 
 Two cases in which the driver is known to carry information:
 
-- ``forecast``: hourly AROME rain. Told is what the numerical forecast had an hour before each frame,
-  also of frames that are to come: a forecast that is an hour late. Two frames from the two before;
-  learnt on the south-east of France, asked about the north-west, of the same day.
-- ``downscale``: made-up rain, multiplied by ``exp(0.7 h)`` of a made-up height h of no unit and cells
-  of its own, and told that height. Four times finer; asked about land that was not learnt.
+- ``forecast``: hourly AROME rain. Told is what it had an hour before each frame, also of frames
+  that are to come: a numerical forecast that is an hour late. Two frames from the two before; learnt
+  on the south-east of France, asked about the north-west, of the same day.
+- ``downscale``: made-up rain, multiplied by ``exp(0.7 h)`` of a made-up height h, and told that
+  height. Four times finer; asked about land that was not learnt.
 
 Models are alike in all but the driver: same seed, steps and windows. Scores are the fair CRPS in
 mm/h, over cases that no model saw, with intervals of their differences by the bootstrap of cases.

@@ -3,8 +3,8 @@
     python benchmarks/weights_cards.py
 
 Writes ``skdiffuse/weights/NAME.card.json`` from the model itself, from what `weights.py` measured
-of it (``benchmarks/results/weights_NAME.json``), from the races of its nowcasts, where it ran one, and
-from the words below.
+of it (``benchmarks/results/weights_NAME.json``), from the race of its nowcasts, where it ran one,
+and from the words below.
 """
 
 import json
