@@ -43,7 +43,8 @@ class Mesh:
     @classmethod
     def of_positions(cls, y: np.ndarray, x: np.ndarray) -> Self:
         """From positions of rows and columns."""
-        return cls(*(_corners(each) for each in np.meshgrid(y, x, indexing="ij")), None)
+        north, east = np.meshgrid(y, x, indexing="ij")
+        return cls(_corners(north), _corners(east), None)
 
     def areas(self) -> np.ndarray:
         """Areas of the cells, relative to each other; shape (rows, columns).
@@ -56,7 +57,7 @@ class Mesh:
         """Share of each cell that lies within a polygon, to about a hundredth."""
         paths = [Path(self._placed(ring)) for ring in polygon]
         found = np.zeros((self.north.shape[0] - 1, self.north.shape[1] - 1))
-        rows, columns = self._near(paths[0].vertices)
+        rows, columns = self._near(np.asarray(paths[0].vertices))
         if rows.stop <= rows.start or columns.stop <= columns.start:
             return found
         u = (np.arange(_POINTS) + 0.5) / _POINTS

@@ -77,10 +77,9 @@ def point_forecast(
         row, column = _nearest(ensemble, float(lat), float(lon))
         said = f"{lat:g} N, {lon:g} E"
     else:
-        dims = ensemble.dims[-2:]
-        row, column = (
-            _along(ensemble, str(d), float(v)) for d, v in zip(dims, (y, x), strict=True)
-        )
+        assert y is not None and x is not None
+        dims = [str(dim) for dim in ensemble.dims[-2:]]
+        row, column = _along(ensemble, dims[0], float(y)), _along(ensemble, dims[1], float(x))
         said = f"{dims[0]} {y:g}, {dims[1]} {x:g}"
     series = ensemble.isel({ensemble.dims[-2]: row, ensemble.dims[-1]: column}).load()
     return PlaceForecast(series, step_of(series, step), said if name is None else name)

@@ -99,13 +99,14 @@ class LabelledOutput:
             extra = tuple(f"dim_{k}" for k in range(values.ndim - len(_NAMES)))
         else:
             extra = ()
-        dims, coords = (*extra, *_NAMES[-values.ndim :]), {}
+        dims: tuple[str, ...] = (*extra, *_NAMES[-values.ndim :])
+        coords: dict[str, xr.Variable] = {}
         if self._fitted_names is not None and len(self._fitted_names[0]) == values.ndim:
             dims, along = self._fitted_names
             sizes = dict(zip(dims, values.shape, strict=True))
             coords = {
                 name: variable
                 for name, variable in along.items()
-                if all(sizes[dim] == size for dim, size in variable.sizes.items())
+                if all(sizes[str(dim)] == size for dim, size in variable.sizes.items())
             }
         return xr.DataArray(values, coords, dims)

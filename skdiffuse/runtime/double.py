@@ -8,7 +8,7 @@ from torch import Tensor
 __all__ = ["has_double", "home_of_double", "in_double"]
 
 
-def has_double(device: torch.device) -> bool:
+def has_double(device: torch.device | str) -> bool:
     """Whether a device computes in float64, which Apple's GPUs do not.
 
     Examples
@@ -16,10 +16,10 @@ def has_double(device: torch.device) -> bool:
     >>> has_double(torch.device("cpu")), has_double(torch.device("mps"))
     (True, False)
     """
-    return device.type != "mps"
+    return torch.device(device).type != "mps"
 
 
-def home_of_double(device: torch.device) -> torch.device:
+def home_of_double(device: torch.device | str) -> torch.device:
     """Where float64 that belongs to a device is kept.
 
     Examples
@@ -27,7 +27,7 @@ def home_of_double(device: torch.device) -> torch.device:
     >>> home_of_double(torch.device("mps"))
     device(type='cpu')
     """
-    return device if has_double(device) else torch.device("cpu")
+    return torch.device(device if has_double(device) else "cpu")
 
 
 def in_double(x: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import estimator_checks
 
 from skdiffuse import DiffusionPipeline, PrecipDiffusion
 from skdiffuse.preprocessing import (
@@ -78,17 +77,6 @@ class TestEveryTransform:
         with config_context(transform_output="pandas"):
             assert isinstance(clone(transform).fit_transform(RAIN[0]), pd.DataFrame)
             assert isinstance(clone(transform).fit_transform(RAIN), np.ndarray)
-
-
-@pytest.mark.parametrize(
-    "check",
-    [name for name in dir(estimator_checks) if "output_transform" in name and name[:6] == "check_"],
-)
-def test_scikit_learns_own_checks(check):
-    try:
-        getattr(estimator_checks, check)("SqrtTransform", SqrtTransform())
-    except ImportError:
-        pytest.skip("polars is not installed")
 
 
 def test_what_is_refused():
