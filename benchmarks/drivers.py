@@ -5,8 +5,8 @@
 Two cases in which the driver is known to carry information:
 
 - ``forecast``: hourly AROME rain. Told is what it had an hour before each frame, also of frames
-  that are to come: a numerical forecast that is an hour late. Two frames from the two before; learnt
-  on the south-east of France, asked about the north-west, of the same day.
+  that are to come: a numerical forecast that is an hour late. Two frames from the two before;
+  learnt on the south-east of France, asked about the north-west, of the same day.
 - ``downscale``: made-up rain, multiplied by ``exp(0.7 h)`` of a made-up height h, and told that
   height. Four times finer; asked about land that was not learnt.
 
