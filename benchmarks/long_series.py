@@ -1,6 +1,6 @@
 """Long free series of a stored model: as much rain as it learnt, and no seams?
 
-    python benchmarks/long_series.py benchmarks/weights/hourly_4km_small.safetensors --data mrms
+    python benchmarks/long_series.py skdiffuse/hourly_4km_small --data mrms
 
 `simulate` in each of its modes beside the learnt rain: ratios of the mean and the wet share, with
 intervals from resampled stretches of 50 frames, and the mean absolute change from one frame to the
@@ -70,7 +70,7 @@ def seam(rain: np.ndarray, n_frames: int, overlap: int, seed: int = 0) -> list[f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("model", type=Path)
+    parser.add_argument("model", help="a file or a name")
     parser.add_argument("--data", default="mrms", help="as of fidelity.py: what it learnt")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--frames", type=int, default=500)
@@ -83,7 +83,7 @@ def main() -> None:
     trial = Trial(learnt, learnt, model.field_shape_[0], 0, n_frames=model.n_frames)
     windows = np.concatenate([w for w, _ in windows_of(learnt, trial, 4096, n_candidates=1)])
     real = np.stack([windows.mean((1, 2, 3)), (windows > WET).mean((1, 2, 3))], 1)
-    path = HERE / "results" / f"long_series_{arguments.model.stem}.json"
+    path = HERE / "results" / f"long_series_{Path(arguments.model).stem}.json"
     found = {"frames": arguments.frames, "sampler_steps": arguments.steps, "modes": {}}
     for asked in arguments.modes:
         mode, n = asked.split(":")

@@ -66,7 +66,7 @@ def main() -> None:
     )  # fmt: skip
     norm = LogNorm(0.1, 50)
     for row, name in zip(axes, kinds, strict=True):
-        model = PrecipDiffusion.load(HERE / "weights" / f"{name}.safetensors")
+        model = PrecipDiffusion.load(f"skdiffuse/{name}")
         model.set_params(device="cpu", verbose=False)
         real = real_ones(name, arguments.folder, model.model_.weathers, arguments.seed)
         made = np.asarray(model.sample(18, rare=0.8, random_state=arguments.seed, batch_size=6))

@@ -19,6 +19,7 @@ _HOMES = {
     "LogTransform": "skdiffuse.preprocessing",
     "NormalScoreTransform": "skdiffuse.preprocessing",
     "KeepingSettings": "skdiffuse.estimator.settings",
+    "ModelCard": "skdiffuse.estimator.model_card",
     "NetworkSettings": "skdiffuse.estimator.settings",
     "SamplerSettings": "skdiffuse.estimator.settings",
     "TrainingSettings": "skdiffuse.estimator.settings",
@@ -27,6 +28,7 @@ _HOMES = {
     "SqrtTransform": "skdiffuse.preprocessing",
     "denoising_report": "skdiffuse.estimator.diagnosis",
     "dissertation_model": "skdiffuse.presets",
+    "list_models": "skdiffuse.estimator.named_models",
     "make_precipitation": "skdiffuse.datasets",
     "open_cube": "skdiffuse.cubes",
     "write_cube": "skdiffuse.cubes",
@@ -41,6 +43,7 @@ __all__ = [
     "KeepingSettings",
     "LearntMonotoneTransform",
     "LogTransform",
+    "ModelCard",
     "NetworkSettings",
     "NormalScoreTransform",
     "PrecipDiffusion",
@@ -51,6 +54,7 @@ __all__ = [
     "__version__",
     "denoising_report",
     "dissertation_model",
+    "list_models",
     "make_precipitation",
     "open_cube",
     "write_cube",
@@ -65,6 +69,8 @@ if TYPE_CHECKING:
     )
     from skdiffuse.datasets import make_precipitation
     from skdiffuse.estimator.diagnosis import denoising_report
+    from skdiffuse.estimator.model_card import ModelCard
+    from skdiffuse.estimator.named_models import list_models
     from skdiffuse.estimator.precip_diffusion import PrecipDiffusion
     from skdiffuse.estimator.settings import (
         KeepingSettings,

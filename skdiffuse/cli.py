@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ __all__ = ["main"]
 
 # What is wrong with what was asked for, or with the machine; anything else is a fault of ours.
 _OF_USE = (ValueError, TypeError, OSError, ImportError, MemoryError, FloatingPointError)
+_MODEL = "file that fit wrote, or a name that `skdiffuse models` lists"
 # Options of the command line by the names of parameters that errors speak of.
 _OPTIONS = {
     "random_state": "--seed",
@@ -36,6 +39,7 @@ _OPTIONS = {
     "network": "--network",
     "checkpoint_dir": "--checkpoints",
     "horizon": "--horizon",
+    "folder": "--folder",
     "variable": "--variable",
     "units": "--units",
     "interval": "--interval",
@@ -108,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
     fit.set_defaults(run=_fit)
 
     sample = commands.add_parser("sample", help="generate rain with a model")
-    sample.add_argument("model", metavar="MODEL", help="file that fit wrote")
+    sample.add_argument("model", metavar="MODEL", help=_MODEL)
     sample.add_argument("-n", type=int, default=1, help="sequences (default: %(default)s)")
     sample.add_argument("--frames", type=int, help="length (default: that of training)")
     sample.add_argument("--size", type=int, nargs=2, metavar=("ROWS", "COLUMNS"))
@@ -116,14 +120,14 @@ def main(arguments: list[str] | None = None) -> int:
     sample.set_defaults(run=_sample)
 
     impute = commands.add_parser("impute", help="fill in what is missing in a file")
-    impute.add_argument("model", metavar="MODEL", help="file that fit wrote")
+    impute.add_argument("model", metavar="MODEL", help=_MODEL)
     _add_rain(impute, "precipitation file with missing values")
     impute.add_argument("-n", type=int, default=1, help="realizations (default: %(default)s)")
     _add_sampling(impute)
     impute.set_defaults(run=_impute)
 
     forecast = commands.add_parser("forecast", help="continue the rain of a file")
-    forecast.add_argument("model", metavar="MODEL", help="file that fit wrote")
+    forecast.add_argument("model", metavar="MODEL", help=_MODEL)
     _add_rain(forecast, "precipitation file of the past")
     forecast.add_argument("--horizon", type=int, required=True, help="frames to forecast")
     forecast.add_argument("-n", type=int, default=1, help="members (default: %(default)s)")
@@ -138,6 +142,12 @@ def main(arguments: list[str] | None = None) -> int:
 
     doctor = commands.add_parser("doctor", help="say what is installed, and whether it works")
     doctor.set_defaults(run=_doctor)
+    models = commands.add_parser(
+        "models", help="list the models that go by a name, such as skdiffuse/era5, with their cards"
+    )
+    models.add_argument("name", metavar="NAME", nargs="?", help="of one, for its whole card")
+    models.add_argument("--folder", metavar="DIR", help="of weights of your own")
+    models.set_defaults(run=_models)
 
     options = parser.parse_args(arguments)
     try:
@@ -263,6 +273,25 @@ def _forecast(options: argparse.Namespace) -> None:
     settings = {"n_members": options.n, "out": options.out, **_sampling(options)}
     model.forecast(_rain(options, options.data), options.horizon, **settings)
     print(f"{options.n} members of {options.horizon} frames are in {options.out}.")
+
+
+def _models(options: argparse.Namespace) -> None:
+    from skdiffuse.estimator.named_models import find_model, list_models
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = list_models(options.folder)
+    if options.name is not None:
+        name = options.name.removeprefix("skdiffuse/")
+        find_model(f"skdiffuse/{name}", options.folder)
+        print(f"skdiffuse/{name}\n{found[name] or 'no card'}")
+    else:
+        for name, card in found.items():
+            said = "no card" if card is None else replace(card, scores={}, training={})
+            print(f"skdiffuse/{name}\n{said}\n")
+        print("PrecipDiffusion.load('skdiffuse/NAME') reads one; skdiffuse models NAME says more.")
+    for warning in caught:
+        print(f"skdiffuse models: {warning.message}", file=sys.stderr)
 
 
 def _rain(options: argparse.Namespace, data: str) -> xr.DataArray:

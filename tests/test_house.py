@@ -26,7 +26,8 @@ MAY_IMPORT = {
     # Arrays of two cubes are brought to one order in one place.
     "metrics": {"runtime", "cubes"},
     # Pages read files, and a transform is drawn as well.
-    "plotting": {"runtime", "metrics", "cubes", "preprocessing"},
+    "answers": {"runtime", "metrics", "cubes"},
+    "plotting": {"runtime", "metrics", "cubes", "preprocessing", "answers"},
     "datasets": {"runtime", "cubes"},
     "model_selection": {"runtime", "cubes"},
     "baselines": {"runtime", "cubes"},

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+import skdiffuse
 from skdiffuse import PrecipDiffusion
 from skdiffuse.training import read_tensors
 
-FILES = sorted((Path(__file__).parents[1] / "benchmarks/weights").glob("*.safetensors"))
+FILES = sorted((Path(skdiffuse.__file__).parent / "weights").glob("*.safetensors"))
 
 
 def test_there_are_some():

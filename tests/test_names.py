@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator
 import skdiffuse
 from skdiffuse import (
     PrecipDiffusion,
+    answers,
     baselines,
     cubes,
     datasets,
@@ -45,6 +46,10 @@ def _geographic(X):
     X = X.rename(y="lat", x="lon").assign_coords(degrees)
     X.lat.attrs["units"], X.lon.attrs["units"] = "degrees_north", "degrees_east"
     return X
+
+
+def _series(place):
+    return place.series.rename(realization="n")
 
 
 # Samples (n, time, y, x) that belong to no common cases.
@@ -153,6 +158,10 @@ ENSEMBLES = {
 # One array.
 OF_ONE = {
     "anisotropy": metrics.anisotropy,
+    "basin_forecast": lambda X: _series(
+        answers.basin_forecast(_geographic(X), [(20, 25), (45, 22), (40, 48)])
+    ),
+    "point_forecast": lambda X: _series(answers.point_forecast(X, y=40.0, x=20.0)),
     "areal_reduction_factor": lambda X: metrics.areal_reduction_factor(X, 2, level=0.9),
     "autocorrelation": lambda X: metrics.autocorrelation(X, 2),
     "coarsen": lambda X: cubes.coarsen(X, 2),
@@ -186,15 +195,16 @@ OTHERS = {
         "get_scorer_names", "get_scores", "intensity_edges", "make_forecast_scorer",
         "make_interpolation_scorer", "make_sample_scorer",
     },
+    "answers": {"depth_duration_frequency"},
     "plotting": {"rain_colormap", "rain_norm", "DenoisingDisplay", "HtmlReport", "TransformDisplay",
-                 "Evaluation"},
+                 "Evaluation", "PlaceForecastDisplay"},
     "cubes": {"align_cases", "align_grid", "align_like", "are_several", "cordex_prediction",
               "dress", "open_cube",
               "ordered", "write_cube"},
     "datasets": {"made_up_ukcp18", "make_precipitation", "open_cube", "prepare_ukcp18"},
     "model_selection": {"check_leakage"},
-    "skdiffuse": {"denoising_report", "dissertation_model", "make_precipitation", "open_cube",
-                  "write_cube"},
+    "skdiffuse": {"denoising_report", "dissertation_model", "list_models", "make_precipitation",
+                  "open_cube", "write_cube"},
 }  # fmt: skip
 # Methods of two arrays; the rest of a model's verbs take one, which `validate_cube` checks.
 METHODS = {
@@ -215,7 +225,7 @@ def _public(module):
 
 @pytest.mark.parametrize(
     "module",
-    [metrics, plotting, cubes, datasets, model_selection, skdiffuse],
+    [answers, metrics, plotting, cubes, datasets, model_selection, skdiffuse],
     ids=lambda m: m.__name__,
 )
 def test_no_public_function_is_forgotten(module):

@@ -19,6 +19,7 @@ from skdiffuse.cubes.joining import join_cubes
 from skdiffuse.cubes.metadata import descriptive, given_name
 from skdiffuse.cubes.missing import mask_not_data
 from skdiffuse.cubes.own_files import own_dimensions
+from skdiffuse.cubes.quantities import rate_name
 from skdiffuse.cubes.rates import to_rate
 from skdiffuse.cubes.series import join_netcdf
 from skdiffuse.cubes.sources import Paths, has_dask, kind_of, open_dataset, resolve
@@ -30,7 +31,6 @@ from skdiffuse.cubes.wrf import from_wrf
 Source: TypeAlias = Paths | xr.DataTree | xr.Dataset | xr.DataArray
 
 _NETCDF = ("netcdf", "hdf5")
-_RATE_NAME = "lwe_precipitation_rate"
 
 
 def open_cube(
@@ -251,7 +251,7 @@ def _labelled(
     if is_reflectivity(units) or is_amount(units) or mm_per_hour(units) != 1.0:
         note = f"units converted from {units!r} to mm h-1"
         attrs["history"] = "\n".join([note, *filter(None, [attrs.get("history")])])
-    attrs.update(units="mm h-1", standard_name=_RATE_NAME)
+    attrs.update(units="mm h-1", standard_name=rate_name(attrs.get("standard_name")))
     rate.attrs = attrs
     rate.encoding = {}
     for coord in rate.coords.values():

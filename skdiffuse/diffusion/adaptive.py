@@ -8,6 +8,7 @@ from torch import Tensor
 from skdiffuse.diffusion.coordinates import Coordinate, TaperedLogSNR
 from skdiffuse.diffusion.denoisers import Denoiser
 from skdiffuse.diffusion.parameterizations import convert, like
+from skdiffuse.runtime.double import home_of_double
 
 __all__ = ["integrate_adaptive"]
 
@@ -86,7 +87,7 @@ def integrate_adaptive(
     def slope(z: Tensor, q: Tensor) -> Tensor:
         """dz/dq = v dpsi/dq, with dpsi = -alpha sigma / 2 dlog_snr."""
         log_snr = coordinate.inverse(q.clamp(low, high)).clamp(ends.min(), ends.max())
-        on_device = log_snr.to(z.device)
+        on_device = log_snr.to(home_of_double(z.device))
         x_hat = denoiser(z, on_device)
         v = convert(x_hat, z, on_device, source="x", target="v")
         return like(_dangle_dq(coordinate, log_snr), z) * v

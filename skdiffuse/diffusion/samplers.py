@@ -12,6 +12,7 @@ from torch import Tensor
 
 from skdiffuse.diffusion.denoisers import Denoiser
 from skdiffuse.diffusion.random import RandomStreams
+from skdiffuse.runtime.double import home_of_double
 
 __all__ = ["Step", "Trajectory", "integrate", "run_sampler"]
 
@@ -101,7 +102,7 @@ def run_sampler(
         denoiser, z, grid, step, streams=streams, callback=callback, after_step=after_step
     )
     with torch.no_grad():
-        x_hat = denoiser(z, grid[-1].to(z.device))
+        x_hat = denoiser(z, grid[-1].to(home_of_double(z.device)))
     if callback is not None:
         callback(len(grid) - 1, len(grid), z, x_hat)
     return x_hat
@@ -138,7 +139,7 @@ def integrate(
         _check_streams(streams, z, step)
 
     def evaluate(z: Tensor, log_snr: Tensor) -> Tensor:
-        return denoiser(z, log_snr.to(z.device))
+        return denoiser(z, log_snr.to(home_of_double(z.device)))
 
     memory = None
     for i in range(len(grid) - 1):

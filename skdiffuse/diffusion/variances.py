@@ -16,6 +16,7 @@ from torch import Tensor
 from skdiffuse.diffusion.denoisers import Denoiser
 from skdiffuse.diffusion.parameterizations import NoiseLevel, convert, diffuse
 from skdiffuse.diffusion.random import RandomStreams
+from skdiffuse.runtime.double import home_of_double
 
 __all__ = [
     "AnalyticVariance",
@@ -115,7 +116,8 @@ class InterpolatedVariance(ReverseVariance):
     def __call__(self, z: Tensor, x_hat: Tensor, log_snr: Tensor, log_snr_next: Tensor) -> Tensor:
         lower = math.log(LowerVariance()(z, x_hat, log_snr, log_snr_next))
         upper = math.log(UpperVariance()(z, x_hat, log_snr, log_snr_next))
-        return torch.exp(lower + (upper - lower) * self.fraction(z, log_snr.to(z.device)))
+        fraction = self.fraction(z, log_snr.to(home_of_double(z.device)))
+        return torch.exp(lower + (upper - lower) * fraction)
 
 
 class PosteriorVariance(ReverseVariance):
@@ -137,7 +139,7 @@ class PosteriorVariance(ReverseVariance):
         self, z: Tensor, x_hat: Tensor, log_snr: Tensor, log_snr_next: Tensor
     ) -> Tensor | float:
         _, c_x, std = posterior_coefficients(log_snr, log_snr_next)
-        return std**2 + c_x**2 * self.error_variance(z, log_snr.to(z.device))
+        return std**2 + c_x**2 * self.error_variance(z, log_snr.to(home_of_double(z.device)))
 
 
 class LearntVariance(ReverseVariance):
@@ -160,7 +162,7 @@ class LearntVariance(ReverseVariance):
         self.kind = kind
 
     def __call__(self, z: Tensor, x_hat: Tensor, log_snr: Tensor, log_snr_next: Tensor) -> Tensor:
-        expected = self.network(z, log_snr.to(z.device))
+        expected = self.network(z, log_snr.to(home_of_double(z.device)))
         if self.kind == "sn":
             eps_hat = convert(x_hat, z, log_snr, source="x", target="eps")
             expected = expected - eps_hat**2
@@ -232,7 +234,7 @@ class AnalyticVariance(PosteriorVariance):
             eps = streams.normal(x.shape[1:], dtype=x.dtype).to(x.device)
             z = diffuse(x, eps, log_snr)
             with torch.no_grad():
-                x_hat = denoiser(z, log_snr.to(z.device))
+                x_hat = denoiser(z, log_snr.to(home_of_double(z.device)))
             mean = (lambda field: field.double().mean(0)) if per_cell else _mean
             match estimator:
                 case "residual":

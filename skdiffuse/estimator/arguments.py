@@ -66,6 +66,7 @@ ARGUMENTS: dict[str, Constraint] = {
     "n_jobs": jobs,
     "out": path(optional=True),
     "path": path(optional=False),
+    "folder": path(optional=True),
     "n_steps": _a_count,
     "batch_size": _a_count,
     "tile_size": whole_number(8, optional=True),

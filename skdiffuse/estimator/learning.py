@@ -17,6 +17,7 @@ from skdiffuse.cubes.cube import missing_everywhere
 from skdiffuse.estimator.finiteness import refuse_broken_model, refuse_broken_weights
 from skdiffuse.estimator.fitting import Preparation
 from skdiffuse.estimator.rain_model import RainModel
+from skdiffuse.runtime.double import home_of_double
 from skdiffuse.training import Budget, masked_v_loss, reconstruct_average
 from skdiffuse.training.checkpoints import unflatten
 
@@ -174,7 +175,7 @@ def denoising_loss(
             losses = masked_v_loss(
                 network,
                 latent.to(device),
-                log_snr[first : first + len(batch)].to(device),
+                log_snr[first : first + len(batch)].to(home_of_double(device)),
                 noise.to(device),
             )
         total += float((losses.cpu() * known).sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,9 @@ from torch import Tensor, nn
 from skdiffuse.networks import MixturePrior, build_network
 
 __all__ = ["NetworkPlan"]
+
+# Layers draw their first weights from torch's one global stream, which threads share.
+_global_stream = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class NetworkPlan:
         else:
             make = partial(self.architecture, n_frames=self.n_frames)
         # fork_rng puts the global stream back.
-        with torch.random.fork_rng(devices=[]):
+        with _global_stream, torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = make(
                 n_covariates=self.n_covariates,

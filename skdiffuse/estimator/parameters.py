@@ -285,18 +285,17 @@ def usable_device(name: str | torch.device) -> torch.device:
     Raises
     ------
     ValueError
-        If this machine has no such device, or it cannot compute in double precision, as
-        coefficients and noise levels are.
+        If this machine has no such device, or nothing can be read back from it.
     """
     device = device_of(name)
     try:
-        # Nothing can be read back from "meta", and Apple's GPUs have no double precision.
-        torch.zeros(1, dtype=torch.float64, device=device).item()
+        # Nothing can be read back from "meta".
+        torch.zeros(1, device=device).item()
     except Exception as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise ValueError(
-            f"device={str(name)!r} cannot be used here ({reason}): it must be there and compute "
-            "in double precision; use device='auto', a CUDA GPU if there is one, or device='cpu'."
+            f"device={str(name)!r} cannot be used here ({reason}): it must be there and give "
+            "numbers back; use device='auto', a CUDA GPU if there is one, or device='cpu'."
         ) from error
     return device
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from skdiffuse.estimator.file_forms import from_json, to_json
 from skdiffuse.estimator.finiteness import refuse_broken_weights
 from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.learning import Learnt
+from skdiffuse.estimator.model_card import ModelCard, card_path
+from skdiffuse.estimator.named_models import read_card
 from skdiffuse.estimator.network_plan import NetworkPlan
 from skdiffuse.estimator.parameters import SHORTCUTS, network_settings
 from skdiffuse.estimator.rain_model import RainModel
@@ -25,7 +28,7 @@ from skdiffuse.networks import MixturePrior, Told, periodic_axes
 from skdiffuse.preprocessing import transformer_from_arrays, transformer_to_arrays
 from skdiffuse.training.checkpoints import flatten, read_tensors, unflatten, write_tensors
 
-__all__ = ["read_model", "write_model"]
+__all__ = ["load", "read_model", "save", "write_model"]
 
 # Increased when a file of an earlier version can no longer be read.
 FORMAT = 2
@@ -35,6 +38,40 @@ _NOT_KEPT = {"transformer": None, "checkpoint_dir": None, "keeping": None, "devi
 
 # The part of some settings for which an object of a user's own may stand.
 _OWN_PART = {"network": "architecture", "sampler": "step"}
+
+
+def save(
+    learnt: Learnt, params: Mapping[str, Any], path: str | Path, said: Mapping[str, Any] | None
+) -> None:
+    """Write what was learnt and, where there is one, its card; see `PrecipDiffusion.save`."""
+    model = learnt.model
+    card = model.card
+    if said is not None:
+        training = {"version": __version__, "steps": learnt.n_iter}
+        card = ModelCard.of(model.window, model.template, training, said)
+    write_model(learnt, params, path)
+    if card is not None:
+        card_path(Path(path)).write_text(card.to_json(), encoding="utf-8")
+
+
+def load(path: Path, named: bool, **own: Any) -> tuple[Learnt, dict[str, Any]]:
+    """Read what `save` wrote, with the card of a model that was found by its name."""
+    learnt, params = read_model(path, **own)
+    if not named:
+        return learnt, params
+    card = read_card(path)
+    if card is None:
+        # Past this and the verb, which is a context of its own, to whoever called it.
+        warnings.warn(
+            f"{path} has no card, so that nothing is known of its data, region and licence: write "
+            "one with save(path, card={...}).",
+            UserWarning,
+            stacklevel=4,
+        )
+        return learnt, params
+    model = learnt.model
+    card.check(model.window, model.template, str(card_path(path)))
+    return replace(learnt, model=replace(model, card=card)), params
 
 
 def write_model(learnt: Learnt, params: Mapping[str, Any], path: str | Path) -> None:

@@ -34,6 +34,8 @@ from skdiffuse.estimator.fitting import prepare
 from skdiffuse.estimator.folders import in_own_folders, try_folders
 from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.learning import Learnt
+from skdiffuse.estimator.model_card import ModelCard
+from skdiffuse.estimator.named_models import find_model
 from skdiffuse.estimator.parameters import (
     SHORTCUTS,
     check_own_objects,
@@ -52,6 +54,7 @@ from skdiffuse.estimator.settings import (
 from skdiffuse.preprocessing import ElementwiseTransformer
 from skdiffuse.runtime.array_types import ArrayOrDataArray, RandomStateLike
 from skdiffuse.runtime.default_dtype import single_precision
+from skdiffuse.runtime.double import home_of_double
 from skdiffuse.runtime.seeds import integer_seed
 from skdiffuse.training import companions_of
 
@@ -114,8 +117,9 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         Go on with the training of the last call of `fit` or, in a new process, of the newest
         checkpoint in `checkpoint_dir`, until the budget is spent in all.
     device : str or torch.device, default="auto"
-        A torch device that computes in double precision, which Apple's "mps" does not; "auto" takes
-        a CUDA GPU if there is one. Of several processes started by ``torchrun`` each takes its own.
+        A torch device; "auto" takes a CUDA GPU if there is one. What needs double precision, which
+        Apple's "mps" does not have, is then computed on the CPU, and scores as a whole. Of several
+        processes started by ``torchrun`` each takes its own.
     n_jobs : int or None, default=None
         Processes that read the blocks of a lazy cube larger than memory, as joblib counts them: -1
         is one for each core; each process of ``torchrun``, and each cube of a list, has as many.
@@ -128,7 +132,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
     Attributes
     ----------
     model_ : RainModel
-        What was learnt, in one piece; the next six are parts of it.
+        What was learnt, in one piece; the next seven are parts of it.
     transformer_ : transformer
         The fitted transform; a trained one frozen as training left it, averaged as the network is.
     latent_ : LatentSpace
@@ -140,6 +144,8 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         Rows and columns of generated fields, if not asked otherwise.
     template_ : GridMetadata or None
         Names and coordinates of the training cube, or what several share; None for numpy.
+    card_ : ModelCard or None
+        What is said of a model that `load` found by its name.
     history_ : list of dict
         Loss along the training; see `skdiffuse.training.Trainer`.
     n_iter_ : int
@@ -920,7 +926,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             self.model_,
             self._windows(X),
             batch_size=parameters.batch_size,
-            device=usable_device(parameters.device),
+            device=home_of_double(usable_device(parameters.device)),
             verbose=parameters.verbose,
         )
 
@@ -942,23 +948,30 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
 
     # Keeping
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, *, card: Mapping[str, Any] | None = None) -> None:
         """Write the fitted model to one safetensors file, with no pickle inside.
 
         Parameters
         ----------
         path : str or Path
+        card : dict or None, default=None
+            What whoever loads the model should know: ``title``, ``data``, ``region``, ``licence``,
+            and ``scores``, ``training``, ``limits`` if you like. Window, time step and spacing are
+            added; see `ModelCard`. It is written beside the model, as ``<name>.card.json``, and so
+            is the card of a model that was loaded with one, where None is given.
 
         Raises
         ------
         TypeError
             If the transformer is of your own class, which has no form in a file. Of a network,
             sampler or schedule of your own the name is kept, and `load` asks for it.
+        ValueError
+            If the card lacks something, or says what no card says.
         """
         check_is_fitted(self)
         check_arguments(path=path)
         learnt = Learnt(self.model_, self.history_, self.n_iter_, self.n_skipped_)
-        persistence.write_model(learnt, self.get_params(deep=False), path)
+        persistence.save(learnt, self.get_params(deep=False), path, card)
 
     @classmethod
     @single_precision()
@@ -966,6 +979,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         cls,
         path: str | Path,
         *,
+        folder: str | Path | None = None,
         network: NetworkLike | None = None,
         sampler: SamplerLike | None = None,
         schedule: NoiseSchedule | None = None,
@@ -975,6 +989,11 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         path : str or Path
+            A file, or ``"skdiffuse/<name>"``: weights of the package or of your own folder, with a
+            card, `card_`, that says what they know. `list_models` lists them. Nothing is fetched.
+        folder : str, Path or None, default=None
+            Where names are looked for before the package's; None: the environment variable
+            ``SKDIFFUSE_WEIGHTS``.
         network, sampler, schedule : object, default=None
             Taken instead of those in the file; needed where the model was made with ones of your
             own, which a file cannot hold.
@@ -982,13 +1001,26 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         Raises
         ------
         FileNotFoundError, ValueError
-            If there is no such file, or it is damaged or not a model, or was made with objects that
-            are not given.
+            If there is no such file or name, or it is damaged or not a model, or was made with
+            objects that are not given, or its card cannot be read or is that of another model.
+
+        Warns
+        -----
+        UserWarning
+            If a model found by name has no card.
+
+        Examples
+        --------
+        >>> from skdiffuse import PrecipDiffusion
+        >>> model = PrecipDiffusion.load("skdiffuse/synthetic")
+        >>> model.card_.window
+        (10, 64, 64)
         """
-        check_all({"path": path}, ARGUMENTS)
+        check_all({"path": path, "folder": folder}, ARGUMENTS)
         own = {"network": network, "sampler": sampler, "schedule": schedule}
         check_own_objects(**own)
-        learnt, params = persistence.read_model(path, **own)
+        file, named = find_model(path, folder)
+        learnt, params = persistence.load(file, named, **own)
         model = cls(**params)
         model._take(learnt)
         return model
@@ -1024,6 +1056,11 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
     def template_(self) -> GridMetadata | None:
         """Names and coordinates of the training cube."""
         return self._learnt_part("template")
+
+    @property
+    def card_(self) -> ModelCard | None:
+        """What is said of a model that was found by its name; None of any other."""
+        return self._learnt_part("card")
 
     # Details
 

@@ -10,6 +10,7 @@ from skdiffuse.cubes import Cube, GridMetadata
 from skdiffuse.cubes.cube import Tile
 from skdiffuse.diffusion import NoiseSchedule
 from skdiffuse.estimator.latent import LatentSpace
+from skdiffuse.estimator.model_card import ModelCard
 from skdiffuse.estimator.network_plan import NetworkPlan
 from skdiffuse.estimator.weather import WeatherLaw
 from skdiffuse.networks import MixturePrior, Told
@@ -47,6 +48,8 @@ class RainModel:
         Classes of weather that the network can be told, and how often each is.
     prior : MixturePrior or None
         The closed form that the network starts from, if it is a mixture's.
+    card : ModelCard or None
+        What is said of it, if it was found by a name.
     """
 
     latent: LatentSpace
@@ -60,6 +63,12 @@ class RainModel:
     template: GridMetadata | None = None
     weathers: WeatherLaw | None = None
     prior: MixturePrior | None = None
+    card: ModelCard | None = None
+
+    @property
+    def window(self) -> tuple[int, int, int]:
+        """Frames, rows and columns of what it was trained on."""
+        return (self.n_frames, *self.field_shape)
 
     def tiles(self, cube: Cube) -> list[Tile]:
         """Places of windows of the model's size, side by side; smaller where the cube is."""

@@ -1,20 +1,23 @@
 """Whether rain that a model is asked about is of the kind that it was trained on.
 
 A model knows how rain moves from one of its frames to the next and from one of its cells to the
-next: frames or cells of another size are another kind of rain, of which it knows nothing. What
-says nothing of itself, such as a NumPy array, is taken as it is.
+next: frames or cells of another size are another kind of rain, of which it knows nothing, and so
+are snow alone, showers alone and the maxima of hours. What says nothing of itself, such as a NumPy
+array, is taken as it is.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 import numpy as np
 
 from skdiffuse.cubes import Cube, GridMetadata
+from skdiffuse.cubes.quantities import quantity
 from skdiffuse.cubes.spacing import (
     METRES_PER_DEGREE,
     Axis,
@@ -23,6 +26,7 @@ from skdiffuse.cubes.spacing import (
     projection,
     spacing_in_metres,
 )
+from skdiffuse.cubes.time_axis import BOUNDS_OFFSET
 from skdiffuse.estimator.rain_model import RainModel
 
 __all__ = ["RainKind"]
@@ -50,8 +54,20 @@ class RainKind:
 
     @classmethod
     def of(cls, model: RainModel) -> RainKind:
-        """What a model was trained on."""
-        return cls(model.template, model.plan.field_shape)
+        """What a model was trained on; where its rain did not tell, what its card says."""
+        ours, card = model.template, model.card
+        placed = model.plan.field_shape
+        if card is None:
+            return cls(ours, placed)
+        said = card.grid()
+        if ours is None:
+            # A card knows spacings, not places.
+            return cls(said)
+        tells = spacing_in_metres(ours) or any(axis_of(ours, dim) for dim in ours.dims[-2:])
+        step = card.time_step if ours.time_step is None else ours.time_step
+        if tells:
+            return cls(replace(ours, time_step=step), placed)
+        return cls(replace(said, time_step=step, attrs=said.attrs | ours.attrs))
 
     def check(self, cube: Cube, *, time_factor: int = 1, space_factor: int = 1) -> None:
         """Raise where a cube is of another kind.
@@ -65,8 +81,9 @@ class RainKind:
         Raises
         ------
         ValueError
-            If the time step, the spacing, the direction of an axis or, where the network has
-            learnt places, the place is another. The message says how to ask nevertheless.
+            If the quantity, the time step, the spacing, the direction of an axis or, where the
+            network has learnt places, the place is another. The message says how to ask
+            nevertheless.
 
         Warns
         -----
@@ -76,6 +93,7 @@ class RainKind:
         ours, theirs = self.template, cube.template
         if ours is None or theirs is None:
             return
+        self._check_quantity(cube, ours, theirs)
         finer = self._check_step(cube, ours, theirs, time_factor)
         finer += self._check_spacing(cube, ours, theirs, space_factor)
         if finer:
@@ -85,11 +103,32 @@ class RainKind:
         if self.placed is not None and shape == tuple(self.placed):
             self._check_place(cube, ours, theirs)
 
+    def _check_quantity(self, cube: Cube, ours: GridMetadata, theirs: GridMetadata) -> None:
+        known, got = (quantity(each.attrs.get("standard_name")) for each in (ours, theirs))
+        if known and got and known != got:
+            self._refuse_quantity(cube, got, known, "standard_name")
+        if (got := _extreme(theirs)) and got != _extreme(ours):
+            self._refuse_quantity(
+                cube, f"a {got} over time", _extreme(ours) or "means", "cell_methods"
+            )
+
+    def _refuse_quantity(self, cube: Cube, got: str, known: str, attr: str) -> NoReturn:
+        assert cube.template is not None
+        said = cube.template.attrs[attr]
+        raise ValueError(
+            f"{cube.name} holds {got} ({attr} {said!r}), and the model knows {known}, which it was "
+            f"trained on: give that, or fit a model to such values. If {attr} is wrong, or to ask "
+            f"nevertheless, {cube.name}.assign_attrs({attr}='')."
+        )
+
     def _check_step(
         self, cube: Cube, ours: GridMetadata, theirs: GridMetadata, factor: int
     ) -> list[str]:
         """What to warn of."""
         time = theirs.dims[-3]
+        if theirs.time_step is None and _interval(ours) in (None, ours.time_step):
+            # A single frame tells its step where it tells over which interval it is a mean.
+            theirs = replace(theirs, time_step=_interval(theirs))
         for name, unit in (("time_step", " s"), ("number_step", "")):
             known, got = getattr(ours, name), getattr(theirs, name)
             if known is None or got is None:
@@ -202,6 +241,19 @@ class RainKind:
             "network__geography=False, which learns no places. To ask nevertheless, leave out "
             f"what tells, {cube.name}.drop_vars({dims}), longitudes and latitudes and the map."
         )
+
+
+def _extreme(template: GridMetadata) -> str | None:
+    """The statistic over time that values are, where it is none of a mean, a sum and a sample."""
+    found = re.search(r"\btime:\s*(\w+)", str(template.attrs.get("cell_methods", "")))
+    return found[1] if found and found[1] not in ("mean", "sum", "point") else None
+
+
+def _interval(template: GridMetadata) -> float | None:
+    """Seconds over which each value is a mean, where bounds tell."""
+    time = template.coords.coords.get(template.dims[-3])
+    bounds = None if time is None else time.attrs.get(BOUNDS_OFFSET)
+    return None if bounds is None else round((bounds[1] - bounds[0]) * 3600, 3)
 
 
 def _is_same(a: object, b: object) -> bool:

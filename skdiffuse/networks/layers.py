@@ -64,7 +64,7 @@ class LogSNREmbedding(nn.Module):
         )
 
     def forward(self, log_snr: Tensor) -> Tensor:
-        angle = log_snr.to(self.frequencies.dtype)[:, None] * self.frequencies
+        angle = log_snr.to(self.frequencies)[:, None] * self.frequencies
         return self.perceptron(torch.cat([angle.sin(), angle.cos()], dim=1))
 
 

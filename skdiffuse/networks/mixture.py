@@ -110,16 +110,16 @@ class MixtureSkip(nn.Module):
         known = explained.square() / (explained.square() + residual.square())
         error_of_v = residual / sigma(log_snr).reshape(-1, 1, 1, 1)
         x, v = denoised.x, denoised.v
-        shown = (x - mean.to(z.dtype)) / (explained + LEAST_SPREAD).to(z.dtype)
+        shown = (x - mean.to(z)) / (explained + LEAST_SPREAD).to(z)
         addition, gain_z, gain_x, *gains = self.network(
             torch.stack([z, shown], dim=2), log_snr, covariates, labels, weather
         ).unbind(2)
-        scale = (known * error_of_v / math.sqrt(2)).to(z.dtype)
-        added = scale * (addition + gain_z * z) + known.to(z.dtype) * gain_x * x
+        scale = (known * error_of_v / math.sqrt(2)).to(z)
+        added = scale * (addition + gain_z * z) + known.to(z) * gain_x * x
         # The mean of a window and its longest waves are known best from z itself, to a precision
         # that a network reaches last.
         with torch.autocast(z.device.type, enabled=False):
-            unknown = self.prior.unknown(z.shape[1:], log_snr, weather).to(z.dtype)
+            unknown = self.prior.unknown(z.shape[1:], log_snr, weather).to(z)
             modes = unknown * spectral_transform(added.to(z.dtype), self.prior.periodic)
             v_hat = v + spectral_transform(modes, self.prior.periodic, inverse=True)
         if covariates is not None:

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from skdiffuse.diffusion import alpha, sigma
 from skdiffuse.diffusion.windows import pieces_along
 from skdiffuse.networks.classes import checked_classes
 from skdiffuse.networks.spectral import power_at, spectral_transform
+from skdiffuse.runtime.double import has_double
 
 __all__ = ["Denoised", "Linear", "MixturePrior"]
 
@@ -160,6 +161,9 @@ class MixturePrior(nn.Module):
         if weather is not None:
             made_with = f"the mixture has {self.n_classes} classes"
             checked_classes("weather", weather, len(z), self.n_classes, made_with)
+        if not has_double(z.device):
+            found = self._on_cpu().denoise(*_to_cpu(z, log_snr, weather))
+            return Denoised(*(each.to(z.device, z.dtype) for each in found))
         # Half precision cannot hold a log-density, and single not the constant mode of a dry field.
         with torch.autocast(z.device.type, enabled=False):
             level = torch.as_tensor(log_snr, device=z.device).double().reshape(-1)
@@ -203,6 +207,8 @@ class MixturePrior(nn.Module):
         -------
         Linear
         """
+        if not has_double(self.power.device):
+            return self._on_cpu().linear(*_to_cpu(log_snr, weather))
         mean, power = self._moments(weather)
         a2, s2 = (f(log_snr).square().reshape(-1, 1, 1, 1) for f in (alpha, sigma))
         share = power / (a2 * power + s2)
@@ -229,11 +235,17 @@ class MixturePrior(nn.Module):
         Tensor of float64, shape (n or 1, frames, y, x)
             ``sigma / sqrt(alpha^2 S_k + sigma^2)``, over the largest of them.
         """
+        if not has_double(self.power.device):
+            return self._on_cpu().unknown(shape, *_to_cpu(log_snr, weather))
         _, power = self._moments(weather)
         power = power_at(power, shape, self.periodic)
         a2, s2 = (f(log_snr).square().reshape(-1, 1, 1, 1) for f in (alpha, sigma))
         left = (s2 / (a2 * power + s2)).sqrt()
         return left / left.amax((1, 2, 3), keepdim=True)
+
+    def _on_cpu(self) -> "MixturePrior":
+        """The same where double precision is."""
+        return MixturePrior(self.weights.cpu(), self.mean.cpu(), self.power.cpu(), self.periodic)
 
     def _moments(self, weather: Tensor | None) -> tuple[Tensor, Tensor]:
         """Mean and power of a window of any class, or of the one that is told; float64."""
@@ -311,6 +323,10 @@ class MixturePrior(nn.Module):
         """Coefficients (n, modes), the first less offset (n,), as sequences."""
         v = torch.cat([v[:, :1] - offset[:, None], v[:, 1:]], dim=1)
         return spectral_transform(v.reshape(-1, *shape), self.periodic, inverse=True)
+
+
+def _to_cpu(*tensors: Tensor | None) -> list[Any]:
+    return [None if each is None else torch.as_tensor(each).cpu() for each in tensors]
 
 
 class _Filters(NamedTuple):

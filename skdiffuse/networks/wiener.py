@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from skdiffuse.diffusion import alpha, sigma
 from skdiffuse.networks.spectral import periodic_axes, power_at, spectral_transform
 from skdiffuse.networks.video_unet import VideoUNet
+from skdiffuse.runtime.double import in_double
 
 __all__ = ["WienerSkip"]
 
@@ -107,13 +108,13 @@ class WienerSkip(nn.Module):
     def _filtered(self, z: Tensor, log_snr: Tensor) -> tuple[Tensor, Tensor]:
         """x and v of the filter."""
         a, s = alpha(log_snr), sigma(log_snr)
-        power = self._power_at(z.shape[1:]).double()
+        power = in_double(self._power_at(z.shape[1:]))
         scale = a / (a**2 * power + s**2)
         # The filter is exact and cheap: half precision is for the network.
         with torch.autocast(z.device.type, enabled=False):
             coefficients = spectral_transform(z, self.periodic)
             x, v = (
-                spectral_transform(factor.to(z.dtype) * coefficients, self.periodic, inverse=True)
+                spectral_transform(factor.to(z) * coefficients, self.periodic, inverse=True)
                 for factor in (scale * power, scale * s * (1 - power))
             )
         return x, v

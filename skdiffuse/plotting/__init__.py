@@ -10,6 +10,7 @@ from skdiffuse.plotting.forecast_skill import FSSDisplay, LeadTimeDisplay
 from skdiffuse.plotting.frames import FramesDisplay, animate
 from skdiffuse.plotting.html_report import HtmlReport
 from skdiffuse.plotting.maps import BiasMapDisplay
+from skdiffuse.plotting.place_display import PlaceForecastDisplay
 from skdiffuse.plotting.power_spectrum import PowerSpectrumDisplay
 from skdiffuse.plotting.reliability import RankHistogramDisplay, ReliabilityDisplay
 from skdiffuse.plotting.return_levels import ReturnLevelDisplay
@@ -27,6 +28,7 @@ __all__ = [
     "HtmlReport",
     "IntensityHistogramDisplay",
     "LeadTimeDisplay",
+    "PlaceForecastDisplay",
     "PowerSpectrumDisplay",
     "QuantileQuantileDisplay",
     "RankHistogramDisplay",

@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skdiffuse.preprocessing._output import LabelledOutput
 from skdiffuse.runtime.array_types import RandomStateLike
 
 __all__ = ["PHYSICAL_LIMIT", "ElementwiseTransformer", "finite_values", "own_random_state"]
@@ -38,10 +39,7 @@ _FLOATS = [np.float64, np.float32, np.float16]
 Array = TypeVar("Array", np.ndarray, xr.DataArray, torch.Tensor)
 
 
-# scikit-learn has no types: mypy sees object's __init_subclass__, which takes no keywords.
-class ElementwiseTransformer(  # type: ignore[call-arg]
-    TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
-):
+class ElementwiseTransformer(LabelledOutput, TransformerMixin, BaseEstimator):
     r"""Base of the element-wise, strictly increasing transforms of precipitation.
 
     A subclass gives three functions of a floating tensor: ``_forward`` (:math:`z = h(x)`, rain in
@@ -107,6 +105,7 @@ class ElementwiseTransformer(  # type: ignore[call-arg]
                 # NumPy's types promise a tuple for a single operand too, which is wrong.
                 _check_rain(torch.from_numpy(chunk.copy()), self)  # type: ignore[attr-defined]
         self._fit(X)
+        self._remember_names(X)
         return self
 
     def transform(self, X: Array) -> Array:
@@ -120,9 +119,28 @@ class ElementwiseTransformer(  # type: ignore[call-arg]
         Returns
         -------
         Z : same type, shape and dtype as `X`
-            Unscaled latent.
+            Unscaled latent; of the type that `set_output` asks for, if it does.
         """
-        return _relabel(self._apply(X, "_forward", _check_rain), None)
+        latent = _relabel(self._apply(X, "_forward", _check_rain), None)
+        if isinstance(latent, torch.Tensor):
+            return latent
+        return self._labelled(latent, X, self.get_feature_names_out)
+
+    def fit_transform(self, X: Array, y: None = None) -> Array:
+        """`fit`, then `transform`.
+
+        Parameters
+        ----------
+        X : ndarray, DataArray or Tensor, at least 2-D
+            Rain in mm/h; NaN is missing.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        Z : as of `transform`
+        """
+        return self.fit(X).transform(X)
 
     def inverse_transform(self, X: Array) -> Array:
         """Latent to rain in mm/h, element by element; never negative.

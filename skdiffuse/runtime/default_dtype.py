@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,13 +10,19 @@ import torch
 
 __all__ = ["single_precision"]
 
+_lock = threading.Lock()
+# What the first of several threads found, and how many are within: torch has one default for all.
+_found: list[torch.dtype] = []
+_within = 0
+
 
 @contextmanager
 def single_precision() -> Iterator[None]:
     """New tensors are float32 in here, and afterwards what they were before.
 
     Networks are float32, and what is drawn and told along them has to be; a notebook that has
-    called ``torch.set_default_dtype(torch.float64)`` for work of its own gets the same rain.
+    called ``torch.set_default_dtype(torch.float64)`` for work of its own gets the same rain. Of
+    several threads the last one puts it back.
 
     Examples
     --------
@@ -24,9 +31,16 @@ def single_precision() -> Iterator[None]:
     ...     torch.get_default_dtype()
     torch.float32
     """
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
+    global _within
+    with _lock:
+        if not _within:
+            _found[:] = [torch.get_default_dtype()]
+            torch.set_default_dtype(torch.float32)
+        _within += 1
     try:
         yield
     finally:
-        torch.set_default_dtype(before)
+        with _lock:
+            _within -= 1
+            if not _within:
+                torch.set_default_dtype(_found[0])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
+from skdiffuse.runtime.double import home_of_double
 from skdiffuse.training.processes import Processes
 from skdiffuse.training.state import TrainingState
 from skdiffuse.training.steps import clip_gradients
@@ -97,7 +98,7 @@ def has_diverged(
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
     finite = state.is_finite()
     for level in log_snrs:
-        log_snr = torch.full((1,), level, dtype=torch.float64, device=device)
+        log_snr = torch.full((1,), level, dtype=torch.float64, device=home_of_double(device))
         with torch.no_grad():
             losses = state.average.network(torch.zeros_like(noise), log_snr, noise)
         finite = finite and all(bool(torch.isfinite(each)) for each in losses)

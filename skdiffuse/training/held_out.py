@@ -13,6 +13,7 @@ from torch import Tensor
 
 from skdiffuse.cubes import Cube, Cubes, SeveralCubes
 from skdiffuse.diffusion import NoiseSchedule
+from skdiffuse.runtime.double import home_of_double
 from skdiffuse.runtime.seeds import derived_seed
 from skdiffuse.training.objective import TrainingObjective
 
@@ -142,10 +143,10 @@ class HeldOut:
         for first in range(0, len(self._rain), self.batch_size):
             rain = self._rain[first : first + self.batch_size]
             noise = torch.stack([self._noise(first + i) for i in range(len(rain))])
-            log_snr = self._log_snr[first : first + self.batch_size]
+            log_snr = self._log_snr[first : first + self.batch_size].to(home_of_double(device))
             with torch.no_grad():
-                losses = objective(rain.to(device), log_snr.to(device), noise.to(device))
-            found.append([each.double().cpu() for each in losses])
+                losses = objective(rain.to(device), log_snr, noise.to(device))
+            found.append([each.cpu().double() for each in losses])
         v, stretch = (torch.cat(parts) for parts in zip(*found, strict=True))
         return v, stretch
 

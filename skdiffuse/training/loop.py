@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from skdiffuse.diffusion import NoiseSchedule, known_as_covariates
 from skdiffuse.networks import compile_network
+from skdiffuse.runtime.double import home_of_double
 from skdiffuse.training.batches import Prefetched, WindowBatches
 from skdiffuse.training.budget import Budget
 from skdiffuse.training.checkpoints import (
@@ -349,7 +350,7 @@ class Trainer:
         if self.amortised:
             nothing = torch.full_like(z, math.nan)
             told["covariates"] = known_as_covariates(nothing, told.get("covariates"))
-        log_snr = torch.zeros(len(rain), dtype=torch.float64, device=self.device)
+        log_snr = torch.zeros(len(rain), dtype=torch.float64, device=home_of_double(self.device))
         kind = self.state.objective.precision
         with torch.autocast(self.device.type, kind, enabled=kind is not None):
             compile_network(self.network, z, log_snr, **told)

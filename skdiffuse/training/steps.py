@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from skdiffuse.diffusion import NoiseSchedule
+from skdiffuse.runtime.double import home_of_double
 from skdiffuse.runtime.seeds import derived_seed
 from skdiffuse.training.known_cells import random_known_cells
 from skdiffuse.training.precision import LossScale
@@ -111,14 +112,17 @@ def add_gradients(
     n_parts = min(parts, len(batch["weights"]))
     pieces = zip(*(tensor.tensor_split(n_parts) for tensor in batch.values()), strict=True)
     for number, tensors in enumerate(pieces):
-        on_device = (tensor.to(device, non_blocking=True) for tensor in tensors)
-        given = dict(zip(batch, on_device, strict=True))
+        given = dict(zip(batch, tensors, strict=True))
+        # Log-SNRs are in double precision, wherever that is computed.
+        level = given.pop("log_snr").to(home_of_double(device), non_blocking=True)
+        given = {name: each.to(device, non_blocking=True) for name, each in given.items()}
+        given["log_snr"] = level
         weights = given.pop("weights")
         with processes.keep_gradients(module, number < n_parts - 1):
             weighted = [(weights * each).sum() for each in module(**given)]
             # Processes' gradients are averaged, and together they are to give the sum.
             (sum(weighted) / batch_size * (processes.count * scale)).backward()
-        losses += torch.stack([each.detach() for each in weighted]).double().cpu() / batch_size
+        losses += torch.stack([each.detach() for each in weighted]).cpu().double() / batch_size
     return losses
 
 

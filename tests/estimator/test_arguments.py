@@ -35,8 +35,8 @@ VERBS = {
     "score": "X",
     "denoising_loss": "X n_draws random_state",
     "reaverage": "relative_width",
-    "save": "path",
-    "load": "path network sampler schedule",
+    "save": "path card",
+    "load": "path folder network sampler schedule",
     "fit": "X y validation",
 }
 
@@ -72,6 +72,7 @@ def ask(model, rain, tmp_path_factory):
         "score_samples": {"X": rain[:2]},
         "score": {"X": rain[:2]},
         "denoising_loss": {"X": rain[:2]},
+        "save": {"path": file},
         "load": {"path": file},
         "fit": {"X": rain},
     }
