@@ -142,6 +142,7 @@ from skdiffuse.diffusion.weightings import (
 )
 from skdiffuse.diffusion.windows import (
     WindowedNetwork,
+    window_starts,
 )
 
 __all__ = [
@@ -212,6 +213,7 @@ __all__ = [
     "VarianceExplodingSchedule",
     "Weighting",
     "WindowedNetwork",
+    "window_starts",
     "alpha",
     "bits_per_dim",
     "condition",

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["WindowedNetwork"]
+__all__ = ["WindowedNetwork", "window_starts"]
 
 # (start, stop, weight of each place)
 Piece = tuple[int, int, Tensor]
@@ -85,12 +85,21 @@ class WindowedNetwork:
         log_snr: Tensor,
         covariates: Tensor | None = None,
         labels: Tensor | None = None,
+        weather: Tensor | None = None,
     ) -> Tensor:
         """Predict for z of shape (n, frames, y, x).
 
         `covariates` of shape (n, frames, c, y, x), where n, frames, y or x may be 1, are cut along
-        with z; `labels` of shape (n,) hold in all windows.
+        with z; `labels` of shape (n,) hold in all windows. `weather` of shape (n, W) is the class
+        of each of the W windows in time, and none of the overlaps'.
         """
+        if weather is not None:
+            n_windows = len(window_starts(z.shape[1], self.window[0], self.overlap[0]))
+            if weather.shape != (len(z), n_windows):
+                raise ValueError(
+                    f"weather must be of shape ({len(z)}, {n_windows}), a class for each sequence "
+                    f"of z and each window in time, got {tuple(weather.shape)}."
+                )
         pieces = itertools.product(
             *(
                 pieces_along(length, size, shared, self.compose)
@@ -114,11 +123,39 @@ class WindowedNetwork:
         result = torch.zeros_like(z)
         for jobs in chunks:
             cut, level, told = _inputs(jobs, z, log_snr, covariates, labels)
+            if weather is not None:
+                told["weather"] = self._weather_of(jobs, weather, z.shape[1])
             for (i, piece), predicted in zip(jobs, network(cut, level, **told), strict=True):
                 (_, _, frames), (_, _, rows), (_, _, columns) = piece
                 weight = frames[:, None, None] * rows[:, None] * columns
                 result[_place(i, piece)] += weight.to(z) * predicted
         return result
+
+    def _weather_of(
+        self, jobs: Sequence[tuple[int, Sequence[Piece]]], weather: Tensor, length: int
+    ) -> Tensor:
+        starts = window_starts(length, self.window[0], self.overlap[0])
+        size = length if self.window[0] is None else min(length, self.window[0])
+        ignorant = weather.new_tensor(-1)
+        return torch.stack(
+            [
+                weather[i, starts.index(start)] if stop - start == size else ignorant
+                for i, ((start, stop, _), *_) in jobs
+            ]
+        )
+
+
+def window_starts(length: int, size: int | None, overlap: int) -> list[int]:
+    """Where windows of a size begin that cover a length and share at least `overlap`.
+
+    Examples
+    --------
+    >>> window_starts(9, 4, 2)
+    [0, 2, 4, 5]
+    """
+    if size is None or length <= size:
+        return [0]
+    return [*range(0, length - size, size - overlap), length - size]
 
 
 def pieces_along(length: int, size: int | None, overlap: int, compose: bool) -> list[Piece]:
@@ -131,8 +168,8 @@ def pieces_along(length: int, size: int | None, overlap: int, compose: bool) -> 
     """
     if size is None or length <= size:
         return [(0, length, torch.ones(length, dtype=torch.float64))]
-    last = length - size
-    starts = [*range(0, last, size - overlap), last]
+    starts = window_starts(length, size, overlap)
+    last = starts[-1]
     if compose:
         ends = [(start, start + size, 1.0) for start in starts]
         shared = [(b, a + size, -1.0) for a, b in itertools.pairwise(starts) if b < a + size]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,12 @@ from torch import Tensor
 
 from skdiffuse._version import __version__
 from skdiffuse.cubes import dress, write_cube
-from skdiffuse.diffusion import Observation
+from skdiffuse.diffusion import Observation, window_starts
 from skdiffuse.estimator.completion import fill_window, told_from
-from skdiffuse.estimator.drawing import draw
+from skdiffuse.estimator.drawing import draw, speaks_of_windows
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import SamplingRequest
-from skdiffuse.estimator.weather import DrawnWeather, Storm
+from skdiffuse.estimator.weather import DrawnWeather, Storm, WeatherLaw
 from skdiffuse.runtime.array_types import ArrayOrDataArray
 from skdiffuse.runtime.seeds import derived_seed
 from skdiffuse.runtime.streaming import spans, streamed
@@ -137,12 +138,53 @@ def simulate(
     else:
         seeds = [derived_seed(request.seed, i) for i in range(n_samples)]
         whole = (max(n_frames, model.n_frames), *shape)
-        drawn = draw(model, request, whole, seeds, overlap=overlap, compose=mode == "composed")
+        classes = weather_along(model, request, whole, overlap, seeds)
+        compose = mode == "composed"
+        drawn = draw(
+            model, request, whole, seeds, classes=classes, overlap=overlap, compose=compose
+        )
         parts, lengths = iter([drawn[:, :n_frames].numpy()]), [n_frames]
     if out is None:
         return dressed(np.concatenate(list(parts), axis=1))
     shapes = [(n_samples, length, *shape) for length in lengths]
     return streamed(parts, shapes, 1, dressed, out, write_cube)
+
+
+def weather_along(
+    model: RainModel,
+    request: SamplingRequest,
+    shape: tuple[int, int, int],
+    overlap: int,
+    seeds: list[int],
+) -> Tensor | None:
+    """Class of each window along series that are denoised at once, drawn before they are.
+
+    Returns
+    -------
+    int64 Tensor of shape (len(seeds), W) or None
+        None where it is left to the network.
+    """
+    starts = window_starts(shape[0], model.n_frames, overlap)
+    law = _evolving(model, request, shape[1:], model.n_frames - overlap)
+    if law is None or len(starts) == 1:
+        return None
+    weathers = [law.of_seeds(seeds)]
+    for number, (start, stop) in enumerate(pairwise(starts), 1):
+        each = [derived_seed(seed, number) for seed in seeds]
+        weathers.append(law.of_seeds(each, weathers[-1], stop - start))
+    return torch.stack([weather.classes for weather in weathers], dim=1)
+
+
+def _evolving(
+    model: RainModel, request: SamplingRequest, field: tuple[int, int], lag: int
+) -> WeatherLaw | None:
+    """The law of weather where it is known how it goes on after some frames."""
+    law = model.weathers
+    if law is None or law.chain is None or len(law.chain.later) < lag:
+        return None
+    if request.changes_the_weather or not speaks_of_windows(model, request, field):
+        return None
+    return law
 
 
 def history_of(verb: str) -> str:
@@ -161,11 +203,15 @@ def _windows_in_turn(
     """Windows without end, each of which begins with the last frames of the one before."""
     past = torch.empty(n_samples, 0, *shape)
     number = 0
+    law = _evolving(model, request, shape, model.n_frames - overlap)
+    weather = None
     while True:
         future = past.new_full((n_samples, model.n_frames - past.shape[1], *shape), torch.nan)
         seeds = [derived_seed(request.seed, number, i) for i in range(n_samples)]
         told = told_from(model, request, number * (model.n_frames - overlap), n_frames, n_frames)
-        window = fill_window(model, told, torch.cat([past, future], dim=1), seeds)
+        if law is not None:
+            weather = law.of_seeds(seeds, weather, model.n_frames - overlap)
+        window = fill_window(model, told, torch.cat([past, future], dim=1), seeds, weather)
         yield window
         past = window[:, model.n_frames - overlap :]
         number += 1

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from skdiffuse.estimator.weather_chain import WeatherChain
 from skdiffuse.networks import MixturePrior, WeatherClasses
 from skdiffuse.runtime.seeds import derived_seed
 
@@ -63,6 +64,8 @@ class WeatherLaw:
         Tells the class of a window of rain in mm/h.
     frequencies : Tensor of float64, shape (J,)
         Of each class among training windows; their sum is 1.
+    chain : WeatherChain or None
+        How it goes on; None if no series was learnt that is longer than a window.
 
     References
     ----------
@@ -71,6 +74,7 @@ class WeatherLaw:
 
     classes: WeatherClasses
     frequencies: Tensor
+    chain: WeatherChain | None = None
 
     def draw(
         self, seed: int, first: int, n: int, rare: float = 0.0, storm: Storm | None = None
@@ -117,7 +121,7 @@ class WeatherLaw:
         number = torch.arange(first, first + n, dtype=torch.float64)
         place = (start + number * _GOLDEN) % 1
         if storm is None:
-            drawn, inside = _inverse(probabilities, place)
+            drawn, inside = _inverse(probabilities.expand(n, -1), place)
             return DrawnWeather(
                 drawn, self._means(drawn, inside), (frequencies / probabilities)[drawn]
             )
@@ -128,10 +132,24 @@ class WeatherLaw:
             return DrawnWeather(drawn, means, ones)
         return DrawnWeather(drawn, torch.full_like(means, storm.mean), ones, math.inf)
 
-    def of_seeds(self, seeds: Sequence[int]) -> DrawnWeather:
-        """Weather for each of some seeds, by chance and not stratified."""
+    def of_seeds(
+        self, seeds: Sequence[int], before: DrawnWeather | None = None, lag: int = 0
+    ) -> DrawnWeather:
+        """Weather for each of some seeds, by chance and not stratified.
+
+        Parameters
+        ----------
+        seeds : sequence of int
+        before : DrawnWeather, optional
+            That of the windows which begin `lag` frames earlier, after which it is drawn.
+        lag : int
+        """
         place = torch.tensor([derived_seed(seed, 0) / 2**63 for seed in seeds], dtype=torch.float64)
-        drawn, inside = _inverse(self.frequencies.double(), place)
+        probabilities = self.frequencies.double().expand(len(seeds), -1)
+        if before is not None:
+            assert self.chain is not None  # Whoever has no chain has nothing to go on from.
+            probabilities = self.chain.after(before.classes, lag)
+        drawn, inside = _inverse(probabilities, place)
         means = self._means(drawn, inside)
         return DrawnWeather(drawn, means, torch.ones_like(means))
 
@@ -167,13 +185,17 @@ class WeatherLaw:
             "numbers": self.classes.numbers,
             "means": self.classes.means,
             "frequencies": self.frequencies,
+            **({} if self.chain is None else self.chain.tensors()),
         }
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> WeatherLaw:
         """What `tensors` gave."""
         names = ("edges", "unevenness_edges", "numbers", "means")
-        return cls(WeatherClasses(*(tensors[name] for name in names)), tensors["frequencies"])
+        classes = WeatherClasses(*(tensors[name] for name in names))
+        # Files from before there were chains have none.
+        chain = WeatherChain.from_tensors(tensors) if "later" in tensors else None
+        return cls(classes, tensors["frequencies"], chain)
 
 
 def with_means(rain: Tensor, means: Tensor, most: float = MOST_SCALING) -> Tensor:
@@ -214,11 +236,12 @@ def with_means(rain: Tensor, means: Tensor, most: float = MOST_SCALING) -> Tenso
 
 
 def _inverse(probabilities: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-    """Classes at places in [0, 1) of the cumulative distribution, and where in each they lie."""
-    up_to = probabilities.cumsum(0)
-    found = torch.searchsorted(up_to, place, right=True).clamp(max=len(probabilities) - 1)
-    inside = 1 - (up_to[found] - place) / probabilities[found]
-    return found, inside.clamp(0, 1)
+    """Classes at places in [0, 1) of cumulative distributions, and where in each they lie."""
+    up_to = probabilities.cumsum(1)
+    found = torch.searchsorted(up_to, place[:, None], right=True)
+    found = found.clamp(max=probabilities.shape[1] - 1)
+    inside = 1 - (up_to.gather(1, found) - place[:, None]) / probabilities.gather(1, found)
+    return found[:, 0], inside[:, 0].clamp(0, 1)
 
 
 def prior_tensors(prior: MixturePrior) -> dict[str, Tensor]:
