@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from skdiffuse.estimator.completion import fill_window, told_from
 from skdiffuse.estimator.drawing import draw, speaks_of_windows
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import SamplingRequest
-from skdiffuse.estimator.weather import DrawnWeather, Storm, WeatherLaw
+from skdiffuse.estimator.weather import DrawnWeather, Storm
 from skdiffuse.runtime.array_types import ArrayOrDataArray
 from skdiffuse.runtime.seeds import derived_seed
 from skdiffuse.runtime.streaming import spans, streamed
@@ -126,22 +127,23 @@ def simulate(
         return dress(values, model.template, time="elapsed", history=history_of("simulate"))
 
     parts: Iterator[np.ndarray]
+    step = model.n_frames - overlap
     if mode == "autoregressive":
-        step = model.n_frames - overlap
-        lengths = [min(step, n_frames - start) for start in range(0, n_frames, step)]
-        windows = _windows_in_turn(model, request, n_frames, shape, n_samples, overlap)
+        starts = range(0, n_frames, step)
+        lengths = [min(step, n_frames - start) for start in starts]
+        weathers = weather_along(model, request, n_samples, shape, starts)
+        windows = _windows_in_turn(model, request, n_frames, shape, n_samples, overlap, weathers)
         parts = (
             # In this order no window is drawn that nobody asks for.
             window[:, :length].numpy()
-            for length, window in zip(lengths, windows, strict=False)
+            for length, window in zip(lengths, windows, strict=True)
         )
     else:
-        seeds = [derived_seed(request.seed, i) for i in range(n_samples)]
-        whole = (max(n_frames, model.n_frames), *shape)
-        classes = weather_along(model, request, whole, overlap, seeds)
-        compose = mode == "composed"
-        drawn = draw(
-            model, request, whole, seeds, classes=classes, overlap=overlap, compose=compose
+        length = max(n_frames, model.n_frames)
+        starts = window_starts(length, model.n_frames, overlap)
+        weathers = weather_along(model, request, n_samples, shape, starts)
+        drawn = _windows_at_once(
+            model, request, (length, *shape), n_samples, overlap, mode == "composed", weathers
         )
         parts, lengths = iter([drawn[:, :n_frames].numpy()]), [n_frames]
     if out is None:
@@ -153,43 +155,45 @@ def simulate(
 def weather_along(
     model: RainModel,
     request: SamplingRequest,
-    shape: tuple[int, int, int],
-    overlap: int,
-    seeds: list[int],
-) -> Tensor | None:
-    """Class of each window along series that are denoised at once, drawn before they are.
-
-    Returns
-    -------
-    int64 Tensor of shape (len(seeds), W) or None
-        None where it is left to the network.
-    """
-    starts = window_starts(shape[0], model.n_frames, overlap)
-    law = _evolving(model, request, shape[1:], model.n_frames - overlap)
-    if law is None or len(starts) == 1:
-        return None
-    weathers = [law.of_seeds(seeds)]
-    for number, (start, stop) in enumerate(pairwise(starts), 1):
-        each = [derived_seed(seed, number) for seed in seeds]
-        weathers.append(law.of_seeds(each, weathers[-1], stop - start))
-    return torch.stack([weather.classes for weather in weathers], dim=1)
-
-
-def _evolving(
-    model: RainModel, request: SamplingRequest, field: tuple[int, int], lag: int
-) -> WeatherLaw | None:
-    """The law of weather where it is known how it goes on after some frames."""
+    n_samples: int,
+    field: tuple[int, int],
+    starts: Sequence[int],
+) -> list[DrawnWeather] | None:
+    """Weather of windows of series, drawn before they are; None where the network decides."""
     law = model.weathers
-    if law is None or law.chain is None or len(law.chain.later) < lag:
+    if law is None or request.changes_the_weather or not speaks_of_windows(model, request, field):
         return None
-    if request.changes_the_weather or not speaks_of_windows(model, request, field):
+    if not law.follows([stop - start for start, stop in pairwise(starts)]):
         return None
-    return law
+    return law.along(request.seed, n_samples, starts)
 
 
 def history_of(verb: str) -> str:
     """What a file's history says of rain that a verb made."""
     return f"skdiffuse {__version__}: PrecipDiffusion.{verb}"
+
+
+def _windows_at_once(
+    model: RainModel,
+    request: SamplingRequest,
+    shape: tuple[int, int, int],
+    n_samples: int,
+    overlap: int,
+    compose: bool,
+    weathers: list[DrawnWeather] | None,
+) -> Tensor:
+    """Series of which all windows are denoised together, each told its class of weather.
+
+    A mean is kept where a window is all there is: that of a longer series would be changed in
+    steps.
+    """
+    seeds = [derived_seed(request.seed, i) for i in range(n_samples)]
+    told: dict[str, Any] = {}
+    if weathers is not None and len(weathers) == 1:
+        told["weather"] = weathers[0]
+    elif weathers is not None:
+        told["classes"] = torch.stack([weather.classes for weather in weathers], dim=1)
+    return draw(model, request, shape, seeds, overlap=overlap, compose=compose, **told)
 
 
 def _windows_in_turn(
@@ -199,19 +203,16 @@ def _windows_in_turn(
     shape: tuple[int, int],
     n_samples: int,
     overlap: int,
+    weathers: list[DrawnWeather] | None,
 ) -> Iterator[Tensor]:
-    """Windows without end, each of which begins with the last frames of the one before."""
+    """Windows in turn, each of which begins with the last frames of the one before."""
     past = torch.empty(n_samples, 0, *shape)
-    number = 0
-    law = _evolving(model, request, shape, model.n_frames - overlap)
-    weather = None
-    while True:
+    step = model.n_frames - overlap
+    for number, start in enumerate(range(0, n_frames, step)):
         future = past.new_full((n_samples, model.n_frames - past.shape[1], *shape), torch.nan)
         seeds = [derived_seed(request.seed, number, i) for i in range(n_samples)]
-        told = told_from(model, request, number * (model.n_frames - overlap), n_frames, n_frames)
-        if law is not None:
-            weather = law.of_seeds(seeds, weather, model.n_frames - overlap)
+        told = told_from(model, request, start, n_frames, n_frames)
+        weather = None if weathers is None else weathers[number]
         window = fill_window(model, told, torch.cat([past, future], dim=1), seeds, weather)
         yield window
-        past = window[:, model.n_frames - overlap :]
-        number += 1
+        past = window[:, step:]

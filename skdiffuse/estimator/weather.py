@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -132,23 +133,52 @@ class WeatherLaw:
             return DrawnWeather(drawn, means, ones)
         return DrawnWeather(drawn, torch.full_like(means, storm.mean), ones, math.inf)
 
-    def of_seeds(
-        self, seeds: Sequence[int], before: DrawnWeather | None = None, lag: int = 0
-    ) -> DrawnWeather:
-        """Weather for each of some seeds, by chance and not stratified.
+    def of_seeds(self, seeds: Sequence[int]) -> DrawnWeather:
+        """Weather for each of some seeds, by chance and not stratified."""
+        return self._drawn(self.frequencies.double().expand(len(seeds), -1), seeds)
+
+    def along(self, seed: int, n: int, starts: Sequence[int]) -> list[DrawnWeather]:
+        """Weather of windows that follow each other in some series, as a Markov chain.
+
+        Each class is as frequent as without a chain, in every window.
 
         Parameters
         ----------
-        seeds : sequence of int
-        before : DrawnWeather, optional
-            That of the windows which begin `lag` frames earlier, after which it is drawn.
-        lag : int
+        seed, n : int
+            For n series.
+        starts : sequence of int
+            Frames at which the windows begin, in order.
+
+        Returns
+        -------
+        list of DrawnWeather
+            Of each window, for all series.
+
+        Raises
+        ------
+        ValueError
+            If it is not known how weather goes on from one start to the next; see `follows`.
         """
+        lags = [stop - start for start, stop in pairwise(starts)]
+        if not self.follows(lags):
+            raise ValueError(
+                f"starts lie {sorted(set(lags))} frames apart, after which it is not known how "
+                "weather goes on: learn a chain from longer series, with fit_weather_chain."
+            )
+        found = [self.of_seeds([derived_seed(seed, 0, i) for i in range(n)])]
+        for number, lag in enumerate(lags, 1):
+            seeds = [derived_seed(seed, number, i) for i in range(n)]
+            assert self.chain is not None
+            found.append(self._drawn(self.chain.after(found[-1].classes, lag), seeds))
+        return found
+
+    def follows(self, lags: Sequence[int]) -> bool:
+        """Whether it is known how weather goes on after numbers of frames."""
+        known = 0 if self.chain is None else len(self.chain.later)
+        return max(lags, default=0) <= known
+
+    def _drawn(self, probabilities: Tensor, seeds: Sequence[int]) -> DrawnWeather:
         place = torch.tensor([derived_seed(seed, 0) / 2**63 for seed in seeds], dtype=torch.float64)
-        probabilities = self.frequencies.double().expand(len(seeds), -1)
-        if before is not None:
-            assert self.chain is not None  # Whoever has no chain has nothing to go on from.
-            probabilities = self.chain.after(before.classes, lag)
         drawn, inside = _inverse(probabilities, place)
         means = self._means(drawn, inside)
         return DrawnWeather(drawn, means, torch.ones_like(means))
