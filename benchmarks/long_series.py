@@ -4,7 +4,8 @@
 
 `simulate` in each of its modes beside the learnt rain: ratios of the mean and the wet share, with
 intervals from resampled stretches of 50 frames, and the mean absolute change from one frame to the
-next where windows meet over that elsewhere. Written as JSON after each mode.
+next where windows meet over that elsewhere. Written as JSON after each mode; modes that are not
+asked for stay in the file if they were of as many frames and steps.
 
 Some hundred hours of one place are too few to tell a mean by: with weather drawn by its exact law
 that of one series of 500 hours is still off by .85 of itself (``drawn_weather`` says by how much
@@ -136,7 +137,10 @@ def main() -> None:
     classes = model.model_.weathers.classes(torch.from_numpy(windows)).numpy()
     of_class = np.stack([real[classes == k].mean(0) for k in range(classes.max() + 1)])
     path = HERE / "results" / f"long_series_{arguments.model.stem}.json"
-    found = {"frames": arguments.frames, "sampler_steps": arguments.steps, "modes": {}}
+    facts = {"frames": arguments.frames, "sampler_steps": arguments.steps}
+    before = json.loads(path.read_text()) if path.exists() else {}
+    same = all(before.get(name) == value for name, value in facts.items())
+    found = facts | {"modes": before["modes"] if same else {}}
     for asked in arguments.modes:
         mode, n = asked.split(":")
         start = time.process_time()

@@ -25,6 +25,8 @@ __all__ = ["WindowedNetwork", "window_starts"]
 
 # (start, stop, weight of each place)
 Piece = tuple[int, int, Tensor]
+# Sequence, piece along each axis, and class of weather of each sequence, if one is told.
+Job = tuple[int, tuple[Piece, ...], Tensor | None]
 
 
 class WindowedNetwork:
@@ -91,25 +93,27 @@ class WindowedNetwork:
 
         `covariates` of shape (n, frames, c, y, x), where n, frames, y or x may be 1, are cut along
         with z; `labels` of shape (n,) hold in all windows. `weather` of shape (n, W) is the class
-        of each of the W windows in time, and none of the overlaps'.
+        of each of the W windows in time. An overlap is told that of either window, by half each: so
+        what is subtracted is never surer than what was added, as it could be of an overlap whose
+        class the network has to guess.
         """
+        starts = window_starts(z.shape[1], self.window[0], self.overlap[0])
         if weather is not None:
-            n_windows = len(window_starts(z.shape[1], self.window[0], self.overlap[0]))
-            if weather.shape != (len(z), n_windows):
+            if weather.shape != (len(z), len(starts)):
                 raise ValueError(
-                    f"weather must be of shape ({len(z)}, {n_windows}), a class for each sequence "
+                    f"weather must be of shape ({len(z)}, {len(starts)}), a class for each sequence "
                     f"of z and each window in time, got {tuple(weather.shape)}."
                 )
-        pieces = itertools.product(
-            *(
-                pieces_along(length, size, shared, self.compose)
-                for length, size, shared in zip(z.shape[1:], self.window, self.overlap, strict=True)
-            )
+        in_time, *in_space = (
+            pieces_along(length, size, shared, self.compose)
+            for length, size, shared in zip(z.shape[1:], self.window, self.overlap, strict=True)
         )
-        groups: dict[tuple[int, ...], list[tuple[int, tuple[Piece, ...]]]] = {}
-        for piece in pieces:
+        told_in_time = _told_in_time(in_time, starts, weather)
+        groups: dict[tuple[int, ...], list[Job]] = {}
+        for (part, classes), *others in itertools.product(told_in_time, *in_space):
+            piece = part, *others
             shape = tuple(stop - start for start, stop, _ in piece)
-            groups.setdefault(shape, []).extend((i, piece) for i in range(len(z)))
+            groups.setdefault(shape, []).extend((i, piece, classes) for i in range(len(z)))
         chunks = [
             jobs[first : first + (self.batch_size or len(jobs))]
             for jobs in groups.values()
@@ -123,26 +127,30 @@ class WindowedNetwork:
         result = torch.zeros_like(z)
         for jobs in chunks:
             cut, level, told = _inputs(jobs, z, log_snr, covariates, labels)
-            if weather is not None:
-                told["weather"] = self._weather_of(jobs, weather, z.shape[1])
-            for (i, piece), predicted in zip(jobs, network(cut, level, **told), strict=True):
+            for (i, piece, _), predicted in zip(jobs, network(cut, level, **told), strict=True):
                 (_, _, frames), (_, _, rows), (_, _, columns) = piece
                 weight = frames[:, None, None] * rows[:, None] * columns
                 result[_place(i, piece)] += weight.to(z) * predicted
         return result
 
-    def _weather_of(
-        self, jobs: Sequence[tuple[int, Sequence[Piece]]], weather: Tensor, length: int
-    ) -> Tensor:
-        starts = window_starts(length, self.window[0], self.overlap[0])
-        size = length if self.window[0] is None else min(length, self.window[0])
-        ignorant = weather.new_tensor(-1)
-        return torch.stack(
-            [
-                weather[i, starts.index(start)] if stop - start == size else ignorant
-                for i, ((start, stop, _), *_) in jobs
-            ]
-        )
+
+def _told_in_time(
+    pieces: Sequence[Piece], starts: Sequence[int], weather: Tensor | None
+) -> list[tuple[Piece, Tensor | None]]:
+    """Pieces in time, each with the classes of its window; overlaps twice, with half the weight."""
+    if weather is None:
+        return [(piece, None) for piece in pieces]
+    told: list[tuple[Piece, Tensor | None]] = []
+    for number, piece in enumerate(pieces):
+        start, stop, weight = piece
+        # Windows come first, and each overlap begins where the later one of its windows does.
+        later = starts.index(start)
+        if number < len(starts):
+            told.append((piece, weather[:, later]))
+        else:
+            half = start, stop, weight / 2
+            told.extend((half, weather[:, k]) for k in (later - 1, later))
+    return told
 
 
 def window_starts(length: int, size: int | None, overlap: int) -> list[int]:
@@ -197,21 +205,24 @@ def pieces_along(length: int, size: int | None, overlap: int, compose: bool) -> 
 
 
 def _inputs(
-    jobs: Sequence[tuple[int, Sequence[Piece]]],
+    jobs: Sequence[Job],
     z: Tensor,
     log_snr: Tensor,
     covariates: Tensor | None,
     labels: Tensor | None,
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """What the network is given of each sequence and window."""
-    samples = torch.tensor([i for i, _ in jobs], device=z.device)
-    cut = torch.stack([z[_place(i, piece)] for i, piece in jobs])
+    samples = torch.tensor([i for i, _, _ in jobs], device=z.device)
+    cut = torch.stack([z[_place(i, piece)] for i, piece, _ in jobs])
     level = log_snr if log_snr.ndim == 0 else log_snr[samples.to(log_snr.device)]
     told = {}
     if covariates is not None:
-        told["covariates"] = torch.stack([_cut(covariates, i, piece) for i, piece in jobs])
+        told["covariates"] = torch.stack([_cut(covariates, i, piece) for i, piece, _ in jobs])
     if labels is not None:
         told["labels"] = labels[samples]
+    weather = [classes[i] for i, _, classes in jobs if classes is not None]
+    if weather:
+        told["weather"] = torch.stack(weather)
     return cut, level, told
 
 

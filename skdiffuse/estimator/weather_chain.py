@@ -119,7 +119,9 @@ def fit_chain(
     of_parts = [c.sum(1) / c.sum() + PRIOR_WINDOWS / n_windows for c in begun]
     return WeatherChain(
         torch.stack(stationary),
-        torch.stack([smoothed(c, rows / rows.sum()) for c, rows in zip(begun, of_parts, strict=True)])
+        torch.stack(
+            [smoothed(c, rows / rows.sum()) for c, rows in zip(begun, of_parts, strict=True)]
+        )
         if n_frames > 1
         else begun,
     )
