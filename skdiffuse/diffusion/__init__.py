@@ -213,7 +213,6 @@ __all__ = [
     "VarianceExplodingSchedule",
     "Weighting",
     "WindowedNetwork",
-    "window_starts",
     "alpha",
     "bits_per_dim",
     "condition",
@@ -244,4 +243,5 @@ __all__ = [
     "v_loss",
     "v_weighting",
     "weighted_loss",
+    "window_starts",
 ]

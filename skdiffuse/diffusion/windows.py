@@ -98,12 +98,11 @@ class WindowedNetwork:
         class the network has to guess.
         """
         starts = window_starts(z.shape[1], self.window[0], self.overlap[0])
-        if weather is not None:
-            if weather.shape != (len(z), len(starts)):
-                raise ValueError(
-                    f"weather must be of shape ({len(z)}, {len(starts)}), a class for each sequence "
-                    f"of z and each window in time, got {tuple(weather.shape)}."
-                )
+        if weather is not None and weather.shape != (len(z), len(starts)):
+            raise ValueError(
+                f"weather must be of shape ({len(z)}, {len(starts)}), a class for each sequence "
+                f"of z and each window in time, got {tuple(weather.shape)}."
+            )
         in_time, *in_space = (
             pieces_along(length, size, shared, self.compose)
             for length, size, shared in zip(z.shape[1:], self.window, self.overlap, strict=True)
