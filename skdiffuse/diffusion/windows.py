@@ -107,10 +107,11 @@ class WindowedNetwork:
             pieces_along(length, size, shared, self.compose)
             for length, size, shared in zip(z.shape[1:], self.window, self.overlap, strict=True)
         )
-        told_in_time = _told_in_time(in_time, starts, weather)
         groups: dict[tuple[int, ...], list[Job]] = {}
-        for (part, classes), *others in itertools.product(told_in_time, *in_space):
-            piece = part, *others
+        for (part, classes), in_place in itertools.product(
+            _told_in_time(in_time, starts, weather), itertools.product(*in_space)
+        ):
+            piece = part, *in_place
             shape = tuple(stop - start for start, stop, _ in piece)
             groups.setdefault(shape, []).extend((i, piece, classes) for i in range(len(z)))
         chunks = [

@@ -137,8 +137,8 @@ def fill_window(
     _, frames, rows, columns = rain.shape
     shape = frames, rows, columns
     if known.any():
-        is_told = weather is not None and request.method != "amortised"
-        classes = weather.classes if is_told else None
+        is_told = request.method != "amortised"
+        classes = weather.classes if weather is not None and is_told else None
         drawn = draw(model, request, shape, seeds, KnownCells(rain), classes=classes)
         return torch.where(known, rain, drawn)
     # With nothing known this is sampling, whose weather is drawn first.

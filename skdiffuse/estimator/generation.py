@@ -129,7 +129,7 @@ def simulate(
     parts: Iterator[np.ndarray]
     step = model.n_frames - overlap
     if mode == "autoregressive":
-        starts = range(0, n_frames, step)
+        starts = list(range(0, n_frames, step))
         lengths = [min(step, n_frames - start) for start in starts]
         weathers = weather_along(model, request, n_samples, shape, starts)
         windows = _windows_in_turn(model, request, n_frames, shape, n_samples, overlap, weathers)

@@ -600,6 +600,13 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
     ) -> ArrayOrDataArray:
         """Generate series of any length.
 
+        The weather comes first: a Markov chain of the classes of overlapping windows, learnt from
+        the training series, each window being told its own. So a series is as often dry, drizzle or
+        storm as the training rain, and as long, however long it is. It is left to the network where
+        no chain is known (see `fit_weather_chain`), on other fields than those of the training
+        windows or in tiles, where something is asked for (`y`, `log_likelihood`), and by
+        ``method="amortised"``.
+
         Parameters
         ----------
         n_frames : int
