@@ -39,6 +39,6 @@ right.axhspan(*np.quantile(real, [0.05, 0.95]), color="0.9", label="90 % of the 
 right.plot(series.mean((1, 2)), label="frames of the series")
 windows = np.stack([series[start : start + 8].mean() for start in range(0, 73, 4)])
 right.step(np.arange(0, 73, 4) + 4, windows, where="mid", label="its windows")
-right.set(xlabel="hour", ylabel="mean rain (mm/h)", xlim=(0, 79), ylim=(0, None))
-right.legend(frameon=False)
+right.set(xlabel="hour", ylabel="mean rain (mm/h)", xlim=(0, 79), yscale="log", ylim=(3e-3, 3))
+right.legend(frameon=False, ncols=3, loc="upper center", fontsize="small")
 figure.savefig("weather_of_long_series.png", dpi=100)

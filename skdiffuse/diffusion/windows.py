@@ -93,9 +93,9 @@ class WindowedNetwork:
 
         `covariates` of shape (n, frames, c, y, x), where n, frames, y or x may be 1, are cut along
         with z; `labels` of shape (n,) hold in all windows. `weather` of shape (n, W) is the class
-        of each of the W windows in time. An overlap is told that of either window, by half each: so
-        what is subtracted is never surer than what was added, as it could be of an overlap whose
-        class the network has to guess.
+        of each of the W windows in time, and overlaps are told none: as a class follows from its
+        window, ``p(whole | classes)`` is in proportion to ``prod p(window | class) / prod
+        p(overlap)`` for the Markov process of above.
         """
         starts = window_starts(z.shape[1], self.window[0], self.overlap[0])
         if weather is not None and weather.shape != (len(z), len(starts)):
@@ -137,20 +137,14 @@ class WindowedNetwork:
 def _told_in_time(
     pieces: Sequence[Piece], starts: Sequence[int], weather: Tensor | None
 ) -> list[tuple[Piece, Tensor | None]]:
-    """Pieces in time, each with the classes of its window; overlaps twice, with half the weight."""
+    """Pieces in time, each with the classes of its window; -1 for overlaps, which come last."""
     if weather is None:
         return [(piece, None) for piece in pieces]
-    told: list[tuple[Piece, Tensor | None]] = []
-    for number, piece in enumerate(pieces):
-        start, stop, weight = piece
-        # Windows come first, and each overlap begins where the later one of its windows does.
-        later = starts.index(start)
-        if number < len(starts):
-            told.append((piece, weather[:, later]))
-        else:
-            half = start, stop, weight / 2
-            told.extend((half, weather[:, k]) for k in (later - 1, later))
-    return told
+    unknown = torch.full_like(weather[:, 0], -1)
+    return [
+        (piece, weather[:, number] if number < len(starts) else unknown)
+        for number, piece in enumerate(pieces)
+    ]
 
 
 def window_starts(length: int, size: int | None, overlap: int) -> list[int]:

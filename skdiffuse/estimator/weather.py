@@ -224,7 +224,7 @@ class WeatherLaw:
         names = ("edges", "unevenness_edges", "numbers", "means")
         classes = WeatherClasses(*(tensors[name] for name in names))
         # Files from before there were chains have none.
-        chain = WeatherChain.from_tensors(tensors) if "later" in tensors else None
+        chain = WeatherChain(tensors["later"]) if "later" in tensors else None
         return cls(classes, tensors["frequencies"], chain)
 
 

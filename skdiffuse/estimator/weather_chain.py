@@ -1,9 +1,10 @@
-"""How weather goes on: from one window to the next, and from the first frames to the rest."""
+"""How weather goes on from one window to the next."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 
 import torch
 from torch import Tensor
@@ -23,17 +24,14 @@ FITTING_STEPS = 200
 class WeatherChain:
     """A Markov chain of the classes of overlapping windows of a series.
 
-    All laws are joint and smoothed, and have the frequencies of the classes of windows on either
-    side: a chain drawn with them has these frequencies however long it is.
+    The laws are joint and smoothed, and have the frequencies of the classes on either side: a chain
+    drawn with them has these frequencies however long it is.
 
     Attributes
     ----------
     later : Tensor of float64, shape (n_lags, J, J)
         ``later[l - 1, i, j]``: probability that a window is of class i and the one that begins l
         frames later of class j.
-    begun : Tensor of float64, shape (n_frames - 1, J, J)
-        ``begun[k - 1, i, j]``: probability that the first k frames of a window, taken for a window,
-        are of class i, and the whole is of class j.
 
     References
     ----------
@@ -45,30 +43,21 @@ class WeatherChain:
     Weather that stays twice as often as it changes:
 
     >>> later = torch.tensor([[[2.0, 1.0], [1.0, 2.0]]]) / 6
-    >>> WeatherChain(later, torch.empty(0, 2, 2)).after(torch.tensor([0, 1]), lag=1)
+    >>> WeatherChain(later).after(torch.tensor([0, 1]), lag=1)
     tensor([[0.6667, 0.3333],
             [0.3333, 0.6667]], dtype=torch.float64)
     """
 
     later: Tensor
-    begun: Tensor
 
     def after(self, classes: Tensor, lag: int) -> Tensor:
         """Probabilities (n, J) for the windows that begin `lag` frames later than some classes'."""
-        return _rows(self.later[lag - 1], classes)
-
-    def given_beginning(self, classes: Tensor, n_frames: int) -> Tensor:
-        """Probabilities (n, J) of windows whose first `n_frames` frames are of some classes."""
-        return _rows(self.begun[n_frames - 1], classes)
+        rows = self.later[lag - 1].double()[classes]
+        return rows / rows.sum(1, keepdim=True)
 
     def tensors(self) -> dict[str, Tensor]:
         """For a file."""
-        return {"later": self.later, "begun": self.begun}
-
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> WeatherChain:
-        """What `tensors` gave."""
-        return cls(tensors["later"], tensors["begun"])
+        return {"later": self.later}
 
 
 def fit_chain(
@@ -91,76 +80,49 @@ def fit_chain(
     n_frames : int
         Of a window.
     """
-    later: dict[int, Tensor] = {}
-    begun = torch.zeros(n_frames - 1, len(frequencies), len(frequencies), dtype=torch.float64)
+    frequencies = frequencies.double()
+    counts = [torch.zeros_like(frequencies.outer(frequencies)) for _ in range(n_frames)]
     squares = total = torch.zeros((), dtype=torch.float64)
     for rain, weights in stretches:
         weights = weights.double()
         total, squares = total + weights.sum(), squares + weights.square().sum()
-        moments = _Moments(rain)
-        length = rain.shape[1]
-        member = [moments.classes(classes, s, s + n_frames) for s in range(length - n_frames + 1)]
-        for lag in range(1, min(n_frames, len(member) - 1) + 1):
-            found = later.setdefault(lag, torch.zeros_like(frequencies.double().outer(frequencies)))
+        member = _classes_along(classes, rain, n_frames)
+        for lag, found in enumerate(counts[: len(member) - 1], 1):
             for now, then in zip(member[:-lag], member[lag:], strict=True):
-                _count(found, now, then, weights / (len(member) - lag))
-        for k in range(1, n_frames):
-            for start, whole in enumerate(member):
-                part = moments.classes(classes, start, start + k)
-                _count(begun[k - 1], part, whole, weights / len(member))
-    n_windows = float(total.square() / squares)
+                known = (now >= 0) & (then >= 0)
+                found.index_put_(
+                    (now[known], then[known]),
+                    weights[known] / (len(member) - lag),
+                    accumulate=True,
+                )
+    little = PRIOR_WINDOWS * squares / total.square() * frequencies
+    counted = takewhile(lambda found: bool(found.sum() > 0), counts)
+    laws = [_with_margins(found / found.sum() + little, frequencies) for found in counted]
+    return WeatherChain(torch.stack(laws) if laws else torch.empty(0, *counts[0].shape))
 
-    def smoothed(counts: Tensor, rows: Tensor) -> Tensor:
-        share = counts / counts.sum()
-        share = share + PRIOR_WINDOWS / n_windows * frequencies.double()
-        return _with_margins(share, rows, frequencies.double())
 
-    stationary = [smoothed(later[lag], frequencies.double()) for lag in sorted(later)]
-    of_parts = [c.sum(1) / c.sum() + PRIOR_WINDOWS / n_windows for c in begun]
-    return WeatherChain(
-        torch.stack(stationary),
-        torch.stack(
-            [smoothed(c, rows / rows.sum()) for c, rows in zip(begun, of_parts, strict=True)]
-        )
-        if n_frames > 1
-        else begun,
+def _classes_along(classes: WeatherClasses, rain: Tensor, n_frames: int) -> list[Tensor]:
+    """Classes of the windows that begin at each frame; -1 where nothing is known.
+
+    Mean and mean square are had from sums over frames, each of which is taken once.
+    """
+    known = torch.isfinite(rain)
+    values = torch.where(known, rain, 0.0).double()
+    sums = torch.stack(
+        [each.flatten(2).sum(2) for each in (known.double(), values, values.square())]
     )
+    n, total, square = sums.unfold(2, n_frames, 1).sum(-1)
+    mean = total / n
+    unevenness = torch.where(mean == 0, 1.0, (square / n).sqrt() / mean).nan_to_num(1.0)
+    return [
+        torch.where(count > 0, classes.of(one.nan_to_num(), other), -1)
+        for count, one, other in zip(n.mT, mean.mT, unevenness.mT, strict=True)
+    ]
 
 
-class _Moments:
-    """Sums over frames, from which the class of any stretch of them follows at once."""
-
-    def __init__(self, rain: Tensor) -> None:
-        known = torch.isfinite(rain)
-        values = torch.where(known, rain, 0.0).double()
-        self.up_to = torch.stack(
-            [
-                torch.nn.functional.pad(each.flatten(2).sum(2).cumsum(1), (1, 0))
-                for each in (known.double(), values, values.square())
-            ]
-        )
-
-    def classes(self, classes: WeatherClasses, start: int, stop: int) -> Tensor:
-        """Of the frames from `start` to `stop`; -1 if nothing is known of them."""
-        n, total, square = self.up_to[..., stop] - self.up_to[..., start]
-        mean, rms = total / n, (square / n).sqrt()
-        unevenness = torch.where(mean == 0, 1.0, rms / mean).nan_to_num(1.0)
-        return torch.where(n > 0, classes.of(mean.nan_to_num(), unevenness), -1)
-
-
-def _count(counts: Tensor, now: Tensor, then: Tensor, weights: Tensor) -> None:
-    known = (now >= 0) & (then >= 0)
-    counts.index_put_((now[known], then[known]), weights[known], accumulate=True)
-
-
-def _with_margins(joint: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """A positive table scaled in rows and columns to given sums."""
+def _with_margins(joint: Tensor, margin: Tensor) -> Tensor:
+    """A positive table scaled until its rows and its columns have the same given sums."""
     for _ in range(FITTING_STEPS):
-        joint = joint * (columns / joint.sum(0))
-        joint = joint * (rows / joint.sum(1))[:, None]
+        joint = joint * (margin / joint.sum(0))
+        joint = joint * (margin / joint.sum(1))[:, None]
     return joint
-
-
-def _rows(joint: Tensor, classes: Tensor) -> Tensor:
-    rows = joint.double()[classes]
-    return rows / rows.sum(1, keepdim=True)

@@ -58,16 +58,12 @@ class TestFit:
         chain = fit_chain(
             classes, frequencies, [(part, torch.ones(500)) for part in rain.split(500)], 3
         )
-        assert chain.later.shape == (3, 3, 3) and chain.begun.shape == (2, 3, 3)
+        assert chain.later.shape == (3, 3, 3)
         for lag in (1, 3):
             counted = torch.zeros(3, 3)
             for now, then in zip(member[:-lag], member[lag:], strict=True):
                 counted += torch.bincount(3 * now + then, minlength=9).reshape(3, 3)
             np.testing.assert_allclose(chain.later[lag - 1], counted / counted.sum(), atol=8e-3)
-        for k in (1, 2):
-            part = torch.stack([classes(window[:, :k]) for window in windows])
-            counted = torch.bincount((3 * part + member).flatten(), minlength=9).reshape(3, 3)
-            np.testing.assert_allclose(chain.begun[k - 1], counted / counted.sum(), atol=1e-3)
 
     def test_every_law_has_the_frequencies(self, classes, stretches):
         """Whatever was counted: a chain that has them keeps them."""
@@ -75,7 +71,6 @@ class TestFit:
         chain = fit_chain(classes, frequencies, [stretches], 2)
         for joint in chain.later:
             np.testing.assert_allclose(joint.sum(1), frequencies, rtol=1e-6)
-        for joint in [*chain.later, *chain.begun]:
             np.testing.assert_allclose(joint.sum(0), frequencies, rtol=1e-6)
             assert (joint > 0).all()
 
@@ -131,8 +126,7 @@ class TestAlong:
     def test_file_form(self, law):
         back = WeatherLaw.from_tensors(law.tensors())
         assert torch.equal(back.chain.later, law.chain.later)
-        assert torch.equal(back.chain.begun, law.chain.begun)
-        older = {k: v for k, v in law.tensors().items() if k not in ("later", "begun")}
+        older = {k: v for k, v in law.tensors().items() if k != "later"}
         assert WeatherLaw.from_tensors(older).chain is None
 
 
