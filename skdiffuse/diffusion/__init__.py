@@ -142,6 +142,7 @@ from skdiffuse.diffusion.weightings import (
 )
 from skdiffuse.diffusion.windows import (
     WindowedNetwork,
+    window_starts,
 )
 
 __all__ = [
@@ -242,4 +243,5 @@ __all__ = [
     "v_loss",
     "v_weighting",
     "weighted_loss",
+    "window_starts",
 ]

@@ -21,10 +21,12 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["WindowedNetwork"]
+__all__ = ["WindowedNetwork", "window_starts"]
 
 # (start, stop, weight of each place)
 Piece = tuple[int, int, Tensor]
+# Sequence, piece along each axis, and class of weather of each sequence, if one is told.
+Job = tuple[int, tuple[Piece, ...], Tensor | None]
 
 
 class WindowedNetwork:
@@ -85,22 +87,33 @@ class WindowedNetwork:
         log_snr: Tensor,
         covariates: Tensor | None = None,
         labels: Tensor | None = None,
+        weather: Tensor | None = None,
     ) -> Tensor:
         """Predict for z of shape (n, frames, y, x).
 
         `covariates` of shape (n, frames, c, y, x), where n, frames, y or x may be 1, are cut along
-        with z; `labels` of shape (n,) hold in all windows.
+        with z; `labels` of shape (n,) hold in all windows. `weather` of shape (n, W) is the class
+        of each of the W windows in time, and overlaps are told none: as a class follows from its
+        window, ``p(whole | classes)`` is in proportion to ``prod p(window | class) / prod
+        p(overlap)`` for the Markov process of above.
         """
-        pieces = itertools.product(
-            *(
-                pieces_along(length, size, shared, self.compose)
-                for length, size, shared in zip(z.shape[1:], self.window, self.overlap, strict=True)
+        starts = window_starts(z.shape[1], self.window[0], self.overlap[0])
+        if weather is not None and weather.shape != (len(z), len(starts)):
+            raise ValueError(
+                f"weather must be of shape ({len(z)}, {len(starts)}), a class for each sequence "
+                f"of z and each window in time, got {tuple(weather.shape)}."
             )
+        in_time, *in_space = (
+            pieces_along(length, size, shared, self.compose)
+            for length, size, shared in zip(z.shape[1:], self.window, self.overlap, strict=True)
         )
-        groups: dict[tuple[int, ...], list[tuple[int, tuple[Piece, ...]]]] = {}
-        for piece in pieces:
+        groups: dict[tuple[int, ...], list[Job]] = {}
+        for (part, classes), in_place in itertools.product(
+            _told_in_time(in_time, starts, weather), itertools.product(*in_space)
+        ):
+            piece = part, *in_place
             shape = tuple(stop - start for start, stop, _ in piece)
-            groups.setdefault(shape, []).extend((i, piece) for i in range(len(z)))
+            groups.setdefault(shape, []).extend((i, piece, classes) for i in range(len(z)))
         chunks = [
             jobs[first : first + (self.batch_size or len(jobs))]
             for jobs in groups.values()
@@ -114,11 +127,37 @@ class WindowedNetwork:
         result = torch.zeros_like(z)
         for jobs in chunks:
             cut, level, told = _inputs(jobs, z, log_snr, covariates, labels)
-            for (i, piece), predicted in zip(jobs, network(cut, level, **told), strict=True):
+            for (i, piece, _), predicted in zip(jobs, network(cut, level, **told), strict=True):
                 (_, _, frames), (_, _, rows), (_, _, columns) = piece
                 weight = frames[:, None, None] * rows[:, None] * columns
                 result[_place(i, piece)] += weight.to(z) * predicted
         return result
+
+
+def _told_in_time(
+    pieces: Sequence[Piece], starts: Sequence[int], weather: Tensor | None
+) -> list[tuple[Piece, Tensor | None]]:
+    """Pieces in time, each with the classes of its window; -1 for overlaps, which come last."""
+    if weather is None:
+        return [(piece, None) for piece in pieces]
+    unknown = torch.full_like(weather[:, 0], -1)
+    return [
+        (piece, weather[:, number] if number < len(starts) else unknown)
+        for number, piece in enumerate(pieces)
+    ]
+
+
+def window_starts(length: int, size: int | None, overlap: int) -> list[int]:
+    """Where windows of a size begin that cover a length and share at least `overlap`.
+
+    Examples
+    --------
+    >>> window_starts(9, 4, 2)
+    [0, 2, 4, 5]
+    """
+    if size is None or length <= size:
+        return [0]
+    return [*range(0, length - size, size - overlap), length - size]
 
 
 def pieces_along(length: int, size: int | None, overlap: int, compose: bool) -> list[Piece]:
@@ -131,8 +170,8 @@ def pieces_along(length: int, size: int | None, overlap: int, compose: bool) -> 
     """
     if size is None or length <= size:
         return [(0, length, torch.ones(length, dtype=torch.float64))]
-    last = length - size
-    starts = [*range(0, last, size - overlap), last]
+    starts = window_starts(length, size, overlap)
+    last = starts[-1]
     if compose:
         ends = [(start, start + size, 1.0) for start in starts]
         shared = [(b, a + size, -1.0) for a, b in itertools.pairwise(starts) if b < a + size]
@@ -160,21 +199,24 @@ def pieces_along(length: int, size: int | None, overlap: int, compose: bool) -> 
 
 
 def _inputs(
-    jobs: Sequence[tuple[int, Sequence[Piece]]],
+    jobs: Sequence[Job],
     z: Tensor,
     log_snr: Tensor,
     covariates: Tensor | None,
     labels: Tensor | None,
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """What the network is given of each sequence and window."""
-    samples = torch.tensor([i for i, _ in jobs], device=z.device)
-    cut = torch.stack([z[_place(i, piece)] for i, piece in jobs])
+    samples = torch.tensor([i for i, _, _ in jobs], device=z.device)
+    cut = torch.stack([z[_place(i, piece)] for i, piece, _ in jobs])
     level = log_snr if log_snr.ndim == 0 else log_snr[samples.to(log_snr.device)]
     told = {}
     if covariates is not None:
-        told["covariates"] = torch.stack([_cut(covariates, i, piece) for i, piece in jobs])
+        told["covariates"] = torch.stack([_cut(covariates, i, piece) for i, piece, _ in jobs])
     if labels is not None:
         told["labels"] = labels[samples]
+    weather = [classes[i] for i, _, classes in jobs if classes is not None]
+    if weather:
+        told["weather"] = torch.stack(weather)
     return cut, level, told
 
 

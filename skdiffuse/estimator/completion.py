@@ -12,6 +12,7 @@ from skdiffuse.diffusion import KnownCells
 from skdiffuse.estimator.drawing import draw
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import SamplingRequest
+from skdiffuse.estimator.weather import DrawnWeather
 from skdiffuse.runtime.seeds import derived_seed
 
 __all__ = ["complete", "fill", "fill_window", "told_from"]
@@ -113,7 +114,11 @@ def told_from(
 
 
 def fill_window(
-    model: RainModel, request: SamplingRequest, rain: Tensor, seeds: list[int]
+    model: RainModel,
+    request: SamplingRequest,
+    rain: Tensor,
+    seeds: list[int],
+    weather: DrawnWeather | None = None,
 ) -> Tensor:
     """Draw what is NaN in windows of rain in mm/h, given the rest.
 
@@ -124,16 +129,22 @@ def fill_window(
     rain : Tensor of shape (n, frames, y, x)
     seeds : list of int
         One for each of the n windows.
+    weather : DrawnWeather, optional
+        Of each window, if it is known by which it was drawn. Where cells are known its classes are
+        told and its means are not kept, and a network that learnt to be told cells is told neither.
     """
     known = torch.isfinite(rain)
-    observation = KnownCells(rain) if known.any() else None
     _, frames, rows, columns = rain.shape
+    shape = frames, rows, columns
+    if known.any():
+        is_told = request.method != "amortised"
+        classes = weather.classes if weather is not None and is_told else None
+        drawn = draw(model, request, shape, seeds, KnownCells(rain), classes=classes)
+        return torch.where(known, rain, drawn)
     # With nothing known this is sampling, whose weather is drawn first.
-    is_sampling = observation is None and not request.changes_the_weather
-    law = model.weathers if is_sampling else None
-    weather = None if law is None else law.of_seeds(seeds)
-    drawn = draw(model, request, (frames, rows, columns), seeds, observation, weather=weather)
-    return torch.where(known, rain, drawn)
+    if weather is None and model.weathers is not None and not request.changes_the_weather:
+        weather = model.weathers.of_seeds(seeds)
+    return draw(model, request, shape, seeds, weather=weather)
 
 
 def fill(

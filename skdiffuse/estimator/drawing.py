@@ -32,7 +32,7 @@ from skdiffuse.estimator.request import SamplingRequest, is_told_in_full
 from skdiffuse.estimator.weather import DrawnWeather, with_means
 from skdiffuse.runtime.memory import in_batches
 
-__all__ = ["draw"]
+__all__ = ["draw", "speaks_of_windows"]
 
 Network = Callable[..., Tensor]
 
@@ -54,6 +54,7 @@ def draw(
     observation: Observation | None = None,
     *,
     weather: DrawnWeather | None = None,
+    classes: Tensor | None = None,
     overlap: int | None = None,
     compose: bool = False,
 ) -> Tensor:
@@ -71,6 +72,9 @@ def draw(
     weather : DrawnWeather, optional
         Of each sequence: its class is told and its mean kept where the shape is that of the
         training windows and the network sees it as a whole.
+    classes : int64 Tensor of shape (len(seeds),) or (len(seeds), W), optional
+        Class of weather of each sequence, or of each of the W windows along it, that is told and no
+        more; not where fields are not those of the training windows or are cut into tiles.
     overlap : int, optional
         Frames that windows share where sequences are longer than the network's; None: half.
     compose : bool
@@ -89,11 +93,12 @@ def draw(
     if observation is not None:
         observation = observation.through(latent.decode_smoothly, latent.encode)
     told = {} if request.y is None else model.told.asked(request.y, len(seeds), shape)
-    is_window = shape == (model.n_frames, *model.field_shape)
-    if not (is_window and network is model.network):
+    if not speaks_of_windows(model, request, shape[1:]) or shape[0] != model.n_frames:
         weather = None
     if weather is not None:
-        told["weather"] = weather.classes
+        classes = weather.classes
+    if classes is not None and speaks_of_windows(model, request, shape[1:]):
+        told["weather"] = classes
     evaluations = request.n_steps * step.evaluations + 1
     total = len(seeds) * evaluations
     with tqdm(total=total, desc="sampling", disable=not request.verbose) as bar:
@@ -123,6 +128,12 @@ def draw(
             return latent.without_traces(rain)
 
         return in_batches(draw_batch, len(seeds), request.batch_size)
+
+
+def speaks_of_windows(model: RainModel, request: SamplingRequest, field: tuple[int, ...]) -> bool:
+    """Whether fields are seen as in training, so that a class of weather says something of them."""
+    is_whole = request.tile_size is None or max(field) <= request.tile_size
+    return field == model.field_shape and is_whole
 
 
 def _denoiser(

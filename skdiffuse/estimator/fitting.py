@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from skdiffuse.estimator.network_plan import NetworkPlan
 from skdiffuse.estimator.parameters import Parameters, device_of
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.weather import WeatherLaw, prior_of, prior_tensors
+from skdiffuse.estimator.weather_fitting import batch_numbers, with_chain
 from skdiffuse.networks import (
     MixturePrior,
     Told,
@@ -51,9 +51,6 @@ from skdiffuse.training.processes import Processes
 __all__ = ["Preparation", "fingerprint", "prepare"]
 
 CELLS_FOR_STATISTICS = 10_000_000
-# For the spectrum: enough for a class of one window in a thousand, where there are as many.
-MOST_WINDOWS, MOST_CELLS = 4096, 2**27
-REPEATS = 4
 # What a training must agree in with the one that goes on with it, by name, as JSON has it.
 Description: TypeAlias = dict[str, Any]
 # Tensors and what JSON holds beside them.
@@ -398,7 +395,7 @@ def _start(
 ) -> tuple[MixturePrior | Tensor | None, WeatherLaw | None]:
     """What the network's skip knows of the windows, and the law of their weather.
 
-    From batches of numbers that no training reaches, or of a checkpoint.
+    From batches that no training uses, or of a checkpoint.
     """
     if plan.skip is None:
         return None, None
@@ -410,8 +407,7 @@ def _start(
         law = WeatherLaw.from_tensors(unflatten("weathers", setup)) if plan.tells_weather else None
         return prior_of(unflatten("prior", setup), periodic), law
     # The first group of blocks: it is needed next.
-    numbers = range(_batches_for_spectrum(windows))
-    batches = (windows.batch(2**40 + k, group=0)[:2] for k in numbers)
+    batches = (windows.batch(k, group=0)[:2] for k in batch_numbers(windows))
     # Read in step with each other, so that no more than a batch is held; one that was left unread
     # would hold them all.
     for_latents, for_weights, *rest = tee(batches, 2 if plan.skip == "wiener" else 3)
@@ -422,20 +418,18 @@ def _start(
     n_classes, n_parts = parameters.network.weathers
     rates = (rain for rain, _ in rest[0])
     prior, classes = fit_mixture(latents, weights, n_classes, periodic, rates, n_parts)
-    law = WeatherLaw(classes, prior.weights.double())
-    return prior, law if plan.tells_weather else None
-
-
-def _batches_for_spectrum(windows: WindowBatches) -> int:
-    crop = windows.crop_shape
-    there_are = sum(
-        len(part.window_starts(windows.n_frames))
-        * math.prod(n - c + 1 for n, c in zip(part.field_shape, crop, strict=True))
-        for part in windows.reader.cube.parts
+    if not plan.tells_weather:
+        return prior, None
+    law = with_chain(
+        WeatherLaw(classes, prior.weights.double()),
+        windows.reader.cube,
+        windows.n_frames,
+        windows.crop_shape,
+        batch_size=windows.batch_size,
+        seed=windows.seed,
+        n_jobs=parameters.n_jobs,
     )
-    cells = windows.n_frames * math.prod(crop)
-    n = min(MOST_WINDOWS, MOST_CELLS // cells, REPEATS * there_are)
-    return max(1, -(-n // windows.batch_size))
+    return prior, law
 
 
 def _start_tensors(model: RainModel) -> dict[str, Tensor]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +16,9 @@ from torch import Tensor
 
 from skdiffuse._version import __version__
 from skdiffuse.cubes import dress, write_cube
-from skdiffuse.diffusion import Observation
+from skdiffuse.diffusion import Observation, window_starts
 from skdiffuse.estimator.completion import fill_window, told_from
-from skdiffuse.estimator.drawing import draw
+from skdiffuse.estimator.drawing import draw, speaks_of_windows
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import SamplingRequest
 from skdiffuse.estimator.weather import DrawnWeather, Storm
@@ -134,19 +136,24 @@ def simulate(
         return dress(values, model.template, time="elapsed", history=history_of("simulate"))
 
     parts: Iterator[np.ndarray]
+    step = model.n_frames - overlap
     if mode == "autoregressive":
-        step = model.n_frames - overlap
-        lengths = [min(step, n_frames - start) for start in range(0, n_frames, step)]
-        windows = _windows_in_turn(model, request, n_frames, shape, n_samples, overlap)
+        starts = list(range(0, n_frames, step))
+        lengths = [min(step, n_frames - start) for start in starts]
+        weathers = weather_along(model, request, n_samples, shape, starts)
+        windows = _windows_in_turn(model, request, n_frames, shape, n_samples, overlap, weathers)
         parts = (
             # In this order no window is drawn that nobody asks for.
             window[:, :length].numpy()
-            for length, window in zip(lengths, windows, strict=False)
+            for length, window in zip(lengths, windows, strict=True)
         )
     else:
-        seeds = [derived_seed(request.seed, i) for i in range(n_samples)]
-        whole = (max(n_frames, model.n_frames), *shape)
-        drawn = draw(model, request, whole, seeds, overlap=overlap, compose=mode == "composed")
+        length = max(n_frames, model.n_frames)
+        starts = window_starts(length, model.n_frames, overlap)
+        weathers = weather_along(model, request, n_samples, shape, starts)
+        drawn = _windows_at_once(
+            model, request, (length, *shape), n_samples, overlap, mode == "composed", weathers
+        )
         parts, lengths = iter([drawn[:, :n_frames].numpy()]), [n_frames]
     if out is None:
         return dressed(np.concatenate(list(parts), axis=1))
@@ -154,9 +161,48 @@ def simulate(
     return streamed(parts, shapes, 1, dressed, out, write_cube)
 
 
+def weather_along(
+    model: RainModel,
+    request: SamplingRequest,
+    n_samples: int,
+    field: tuple[int, int],
+    starts: Sequence[int],
+) -> list[DrawnWeather] | None:
+    """Weather of windows of series, drawn before they are; None where the network decides."""
+    law = model.weathers
+    if law is None or request.changes_the_weather or not speaks_of_windows(model, request, field):
+        return None
+    if not law.follows([stop - start for start, stop in pairwise(starts)]):
+        return None
+    return law.along(request.seed, n_samples, starts)
+
+
 def history_of(verb: str) -> str:
     """What a file's history says of rain that a verb made."""
     return f"skdiffuse {__version__}: PrecipDiffusion.{verb}"
+
+
+def _windows_at_once(
+    model: RainModel,
+    request: SamplingRequest,
+    shape: tuple[int, int, int],
+    n_samples: int,
+    overlap: int,
+    compose: bool,
+    weathers: list[DrawnWeather] | None,
+) -> Tensor:
+    """Series of which all windows are denoised together, each told its class of weather.
+
+    A mean is kept where a window is all there is: that of a longer series would be changed in
+    steps.
+    """
+    seeds = [derived_seed(request.seed, i) for i in range(n_samples)]
+    told: dict[str, Any] = {}
+    if weathers is not None and len(weathers) == 1:
+        told["weather"] = weathers[0]
+    elif weathers is not None:
+        told["classes"] = torch.stack([weather.classes for weather in weathers], dim=1)
+    return draw(model, request, shape, seeds, overlap=overlap, compose=compose, **told)
 
 
 def _windows_in_turn(
@@ -166,15 +212,16 @@ def _windows_in_turn(
     shape: tuple[int, int],
     n_samples: int,
     overlap: int,
+    weathers: list[DrawnWeather] | None,
 ) -> Iterator[Tensor]:
-    """Windows without end, each of which begins with the last frames of the one before."""
+    """Windows in turn, each of which begins with the last frames of the one before."""
     past = torch.empty(n_samples, 0, *shape)
-    number = 0
-    while True:
+    step = model.n_frames - overlap
+    for number, start in enumerate(range(0, n_frames, step)):
         future = past.new_full((n_samples, model.n_frames - past.shape[1], *shape), torch.nan)
         seeds = [derived_seed(request.seed, number, i) for i in range(n_samples)]
-        told = told_from(model, request, number * (model.n_frames - overlap), n_frames, n_frames)
-        window = fill_window(model, told, torch.cat([past, future], dim=1), seeds)
+        told = told_from(model, request, start, n_frames, n_frames)
+        weather = None if weathers is None else weathers[number]
+        window = fill_window(model, told, torch.cat([past, future], dim=1), seeds, weather)
         yield window
-        past = window[:, model.n_frames - overlap :]
-        number += 1
+        past = window[:, step:]

@@ -51,6 +51,7 @@ from skdiffuse.estimator.settings import (
     SamplerSettings,
     TrainingSettings,
 )
+from skdiffuse.estimator.weather_fitting import with_chain
 from skdiffuse.preprocessing import ElementwiseTransformer
 from skdiffuse.runtime.array_types import ArrayOrDataArray, RandomStateLike
 from skdiffuse.runtime.default_dtype import single_precision
@@ -359,6 +360,58 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         )
         return self
 
+    def fit_weather_chain(self, X: ArrayOrDataArray) -> Self:
+        """Learn anew how weather goes on from window to window, and nothing else.
+
+        `fit` does it. A model that was kept before there were chains, or was fitted to sequences as
+        short as its windows, so learns from a series with which weather `simulate` goes on.
+
+        Parameters
+        ----------
+        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
+            Rain in mm/h, such as was learnt.
+
+        Returns
+        -------
+        self : object
+
+        Examples
+        --------
+        >>> from skdiffuse import PrecipDiffusion
+        >>> from skdiffuse.datasets import make_precipitation
+        >>> series = make_precipitation(n_frames=24, shape=(8, 8), random_state=0).values
+        >>> options = {"n_frames": 2, "max_steps": 1, "random_state": 0, "verbose": False}
+        >>> model = PrecipDiffusion(**options).fit(series.reshape(12, 2, 8, 8))
+        >>> model.model_.weathers.chain is None
+        True
+        >>> model.fit_weather_chain(series).model_.weathers.chain.later.shape[0]  # lags
+        2
+        """
+        cube = self._windows(X)
+        law = self.model_.weathers
+        if law is None:
+            raise ValueError(
+                "fit_weather_chain needs a model that knows the weather of its windows: fit with "
+                'network="tiny" or NetworkSettings(skip="mixture").'
+            )
+        if any(n < m for n, m in zip(cube.field_shape, self.model_.field_shape, strict=True)):
+            raise ValueError(
+                f"X has fields of {cube.field_shape}, and the windows whose weather is to be "
+                f"followed are of {self.model_.field_shape} cells: give fields at least as large."
+            )
+        parameters = check_parameters(self)
+        law = with_chain(
+            law,
+            cube,
+            self.model_.n_frames,
+            self.model_.field_shape,
+            batch_size=parameters.batch_size,
+            seed=integer_seed(parameters.random_state),
+            n_jobs=parameters.n_jobs,
+        )
+        self.model_ = replace(self.model_, weathers=law)
+        return self
+
     @single_precision()
     def denoising_loss(
         self, X: ArrayOrDataArray, *, n_draws: int = 1, random_state: RandomStateLike = 0
@@ -552,6 +605,13 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         **options: Any,
     ) -> ArrayOrDataArray:
         """Generate series of any length.
+
+        The weather comes first: a Markov chain of the classes of overlapping windows, learnt from
+        the training series, each window being told its own. So a series is as often dry, drizzle or
+        storm as the training rain, and as long, however long it is. It is left to the network where
+        no chain is known (see `fit_weather_chain`), on other fields than those of the training
+        windows or in tiles, where something is asked for (`y`, `log_likelihood`), and by
+        ``method="amortised"``.
 
         Parameters
         ----------

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from skdiffuse.estimator.weather_chain import WeatherChain
 from skdiffuse.networks import MixturePrior, WeatherClasses
 from skdiffuse.runtime.seeds import derived_seed
 
@@ -63,6 +65,8 @@ class WeatherLaw:
         Tells the class of a window of rain in mm/h.
     frequencies : Tensor of float64, shape (J,)
         Of each class among training windows; their sum is 1.
+    chain : WeatherChain or None
+        How it goes on; None if no series was learnt that is longer than a window.
 
     References
     ----------
@@ -71,6 +75,7 @@ class WeatherLaw:
 
     classes: WeatherClasses
     frequencies: Tensor
+    chain: WeatherChain | None = None
 
     def draw(
         self, seed: int, first: int, n: int, rare: float = 0.0, storm: Storm | None = None
@@ -117,7 +122,7 @@ class WeatherLaw:
         number = torch.arange(first, first + n, dtype=torch.float64)
         place = (start + number * _GOLDEN) % 1
         if storm is None:
-            drawn, inside = _inverse(probabilities, place)
+            drawn, inside = _inverse(probabilities.expand(n, -1), place)
             return DrawnWeather(
                 drawn, self._means(drawn, inside), (frequencies / probabilities)[drawn]
             )
@@ -130,8 +135,51 @@ class WeatherLaw:
 
     def of_seeds(self, seeds: Sequence[int]) -> DrawnWeather:
         """Weather for each of some seeds, by chance and not stratified."""
+        return self._drawn(self.frequencies.double().expand(len(seeds), -1), seeds)
+
+    def along(self, seed: int, n: int, starts: Sequence[int]) -> list[DrawnWeather]:
+        """Weather of windows that follow each other in some series, as a Markov chain.
+
+        Each class is as frequent as without a chain, in every window.
+
+        Parameters
+        ----------
+        seed, n : int
+            For n series.
+        starts : sequence of int
+            Frames at which the windows begin, in order.
+
+        Returns
+        -------
+        list of DrawnWeather
+            Of each window, for all series.
+
+        Raises
+        ------
+        ValueError
+            If it is not known how weather goes on from one start to the next; see `follows`.
+        """
+        lags = [stop - start for start, stop in pairwise(starts)]
+        if not self.follows(lags):
+            raise ValueError(
+                f"starts lie {sorted(set(lags))} frames apart, after which it is not known how "
+                "weather goes on: learn a chain from longer series, with fit_weather_chain."
+            )
+        found = [self.of_seeds([derived_seed(seed, 0, i) for i in range(n)])]
+        for number, lag in enumerate(lags, 1):
+            seeds = [derived_seed(seed, number, i) for i in range(n)]
+            assert self.chain is not None
+            found.append(self._drawn(self.chain.after(found[-1].classes, lag), seeds))
+        return found
+
+    def follows(self, lags: Sequence[int]) -> bool:
+        """Whether it is known how weather goes on after numbers of frames."""
+        known = 0 if self.chain is None else len(self.chain.later)
+        return max(lags, default=0) <= known
+
+    def _drawn(self, probabilities: Tensor, seeds: Sequence[int]) -> DrawnWeather:
         place = torch.tensor([derived_seed(seed, 0) / 2**63 for seed in seeds], dtype=torch.float64)
-        drawn, inside = _inverse(self.frequencies.double(), place)
+        drawn, inside = _inverse(probabilities, place)
         means = self._means(drawn, inside)
         return DrawnWeather(drawn, means, torch.ones_like(means))
 
@@ -167,13 +215,17 @@ class WeatherLaw:
             "numbers": self.classes.numbers,
             "means": self.classes.means,
             "frequencies": self.frequencies,
+            **({} if self.chain is None else self.chain.tensors()),
         }
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> WeatherLaw:
         """What `tensors` gave."""
         names = ("edges", "unevenness_edges", "numbers", "means")
-        return cls(WeatherClasses(*(tensors[name] for name in names)), tensors["frequencies"])
+        classes = WeatherClasses(*(tensors[name] for name in names))
+        # Files from before there were chains have none.
+        chain = WeatherChain(tensors["later"]) if "later" in tensors else None
+        return cls(classes, tensors["frequencies"], chain)
 
 
 def with_means(rain: Tensor, means: Tensor, most: float = MOST_SCALING) -> Tensor:
@@ -214,11 +266,12 @@ def with_means(rain: Tensor, means: Tensor, most: float = MOST_SCALING) -> Tenso
 
 
 def _inverse(probabilities: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-    """Classes at places in [0, 1) of the cumulative distribution, and where in each they lie."""
-    up_to = probabilities.cumsum(0)
-    found = torch.searchsorted(up_to, place, right=True).clamp(max=len(probabilities) - 1)
-    inside = 1 - (up_to[found] - place) / probabilities[found]
-    return found, inside.clamp(0, 1)
+    """Classes at places in [0, 1) of cumulative distributions, and where in each they lie."""
+    up_to = probabilities.cumsum(1)
+    found = torch.searchsorted(up_to, place[:, None], right=True)
+    found = found.clamp(max=probabilities.shape[1] - 1)
+    inside = 1 - (up_to.gather(1, found) - place[:, None]) / probabilities.gather(1, found)
+    return found[:, 0], inside[:, 0].clamp(0, 1)
 
 
 def prior_tensors(prior: MixturePrior) -> dict[str, Tensor]:

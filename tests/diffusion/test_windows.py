@@ -158,3 +158,27 @@ def test_bad_input_is_named():
         WindowedNetwork(window_denoiser(0.8), (10, None, None), (10, 0, 0))
     with pytest.raises(ValueError, match="batch_size=0 must be"):
         windowed(0.8, 5, True, batch_size=0)
+
+
+@pytest.mark.parametrize("compose", [True, False])
+def test_each_window_is_told_its_own_weather(compose):
+    """The prediction is the class, so that weights show where it went; overlaps are told none."""
+    seen = []
+
+    def network(z, log_snr, weather):
+        seen.extend((z.shape[1], int(k)) for k in weather)
+        return weather.to(z)[:, None, None, None].expand_as(z)
+
+    windows = WindowedNetwork(network, (4, None, None), (2, 0, 0), compose=compose)
+    weather = torch.tensor([[3, 5, 7], [0, 1, 2]])
+    found = windows(torch.zeros(2, 7, 1, 1), torch.tensor(0.0), weather=weather)
+    assert sorted(k for size, k in seen if size == 4) == [0, 1, 2, 3, 5, 7]
+    # Windows at 0, 2 and 3.
+    overlaps = sorted(k for size, k in seen if size != 4)
+    assert overlaps == ([-1] * 4 if compose else [])
+    # Frames of the first and of the last window alone.
+    assert found[:, [0, 6], 0, 0].tolist() == [[3.0, 7.0], [0.0, 2.0]]
+    if compose:
+        assert found[0, :, 0, 0].tolist() == [3.0, 3.0, 9.0, 17.0, 13.0, 13.0, 7.0]
+    with pytest.raises(ValueError, match=r"weather must be of shape \(2, 3\)"):
+        windows(torch.zeros(2, 7, 1, 1), torch.tensor(0.0), weather=weather[:, :2])
