@@ -142,35 +142,46 @@ def discrete_loss(
 
 
 def npr_loss(
-    variance_network: Denoiser, denoiser: Denoiser, x: Tensor, log_snr: Tensor, noise: Tensor
+    variance_network: Denoiser,
+    denoiser: Denoiser,
+    x: Tensor,
+    log_snr: Tensor,
+    noise: Tensor,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Loss of a network of the noise-prediction residual, ``((eps - eps_hat)^2 - h)^2``.
 
     Second stage of Bao et al. (2022b), eq. 14: the denoiser is finished and receives no gradient.
-    At the optimum ``h = E[(eps - eps_hat)^2 | z]``; see `LearntVariance`.
+    At the optimum ``h = E[(eps - eps_hat)^2 | z]``; see `LearntVariance`. `mask` as in `v_loss`.
 
     Returns
     -------
     Tensor of shape (n,)
-        Mean over cells.
+        Mean over the known cells.
     """
-    z = diffuse(x, noise, log_snr)
+    z, _ = latent_and_v(x, log_snr, noise, mask)
     target = (noise - _finished_eps(denoiser, z, log_snr)) ** 2
-    return _mean_square(variance_network(z, log_snr) - target, None)
+    return _mean_square(variance_network(z, log_snr) - target, mask)
 
 
-def sn_loss(variance_network: Denoiser, x: Tensor, log_snr: Tensor, noise: Tensor) -> Tensor:
+def sn_loss(
+    variance_network: Denoiser,
+    x: Tensor,
+    log_snr: Tensor,
+    noise: Tensor,
+    mask: Tensor | None = None,
+) -> Tensor:
     """Loss of a network of the squared noise, ``(eps^2 - h)^2`` (Bao et al. 2022b, eq. 11).
 
-    At the optimum ``h = E[eps^2 | z]``; see `LearntVariance`.
+    At the optimum ``h = E[eps^2 | z]``; see `LearntVariance`. `mask` as in `v_loss`.
 
     Returns
     -------
     Tensor of shape (n,)
-        Mean over cells.
+        Mean over the known cells.
     """
-    z = diffuse(x, noise, log_snr)
-    return _mean_square(variance_network(z, log_snr) - noise**2, None)
+    z, _ = latent_and_v(x, log_snr, noise, mask)
+    return _mean_square(variance_network(z, log_snr) - noise**2, mask)
 
 
 def interpolated_variance_loss(

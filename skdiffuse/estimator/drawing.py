@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from skdiffuse.diffusion import (
     AmortisedDenoiser,
+    AncestralStep,
     ClampedDenoiser,
     ClassifierFreeGuidance,
     Denoiser,
@@ -19,6 +20,7 @@ from skdiffuse.diffusion import (
     RandomStreams,
     ResampledStep,
     SimilarityGuidance,
+    Step,
     VDenoiser,
     WindowedNetwork,
     condition,
@@ -27,6 +29,7 @@ from skdiffuse.diffusion import (
     sigma,
 )
 from skdiffuse.estimator.finiteness import refuse_broken_rain
+from skdiffuse.estimator.measured_errors import not_learnt
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import SamplingRequest, is_told_in_full
 from skdiffuse.estimator.weather import DrawnWeather, with_means
@@ -80,7 +83,7 @@ def draw(
     -------
     Tensor of shape (len(seeds), *shape), on the CPU
     """
-    step = request.step
+    step = _step_for(model, request, shape)
     if request.n_resampling != 1:
         step = ResampledStep(step, request.n_resampling)
     grid = sampling_grid(model.schedule, request.n_steps, request.spacing)
@@ -123,6 +126,16 @@ def draw(
             return latent.without_traces(rain)
 
         return in_batches(draw_batch, len(seeds), request.batch_size)
+
+
+def _step_for(model: RainModel, request: SamplingRequest, shape: tuple[int, int, int]) -> Step:
+    """The step rule, with the reverse variance that the model has measured if that is asked for."""
+    name = request.measured_variance
+    if name is None:
+        return request.step
+    if model.errors is None:
+        raise ValueError(not_learnt(name))
+    return AncestralStep(model.errors.variance(name, shape, request.device))
 
 
 def _denoiser(

@@ -10,6 +10,7 @@ from skdiffuse.cubes import Cube, GridMetadata
 from skdiffuse.cubes.cube import Tile
 from skdiffuse.diffusion import NoiseSchedule
 from skdiffuse.estimator.latent import LatentSpace
+from skdiffuse.estimator.measured_errors import MeasuredErrors
 from skdiffuse.estimator.network_plan import NetworkPlan
 from skdiffuse.estimator.weather import WeatherLaw
 from skdiffuse.networks import MixturePrior, Told
@@ -47,6 +48,8 @@ class RainModel:
         Classes of weather that the network can be told, and how often each is.
     prior : MixturePrior or None
         The closed form that the network starts from, if it is a mixture's.
+    errors : MeasuredErrors or None
+        Of the denoiser, once they are measured.
     """
 
     latent: LatentSpace
@@ -60,6 +63,7 @@ class RainModel:
     template: GridMetadata | None = None
     weathers: WeatherLaw | None = None
     prior: MixturePrior | None = None
+    errors: MeasuredErrors | None = None
 
     def tiles(self, cube: Cube) -> list[Tile]:
         """Places of windows of the model's size, side by side; smaller where the cube is."""
