@@ -144,9 +144,10 @@ def expected_square(
     """Expected square of the error of eps_hat, or of eps, as a head has it."""
     eps_hat = convert(x_hat, z, log_snr, source="x", target="eps")
     ratio = torch.exp(head(z, x_hat, eps_hat, log_snr)).to(z)
-    if kind == "sn":
-        return ratio
-    return level(log_snr).to(z).reshape(-1, *(1,) * (z.ndim - 1)) * ratio
+    square = level(log_snr).to(z).reshape(-1, *(1,) * (z.ndim - 1)) * ratio
+    # From E[eps^2 | z] eps_hat^2 is taken again: learnt as a whole, errors of the difference would
+    # be multiplied by sigma^2 / alpha^2, and a step over many units of log-SNR explodes.
+    return square + eps_hat.square() if kind == "sn" else square
 
 
 def not_learnt(name: str) -> str:

@@ -147,12 +147,14 @@ def _with_head(
         with torch.no_grad():
             x_hat = denoiser(z, log_snr)
         expected = partial(expected_square, head, kind, errors.mean_residual, x_hat)
+        # In units of what is usual at the level, and of the spread of what is regressed on: the
+        # optimum is the same, and no level rules.
+        usual = errors.mean_residual(log_snr).to(x).clamp(min=1e-30)
         if kind == "npr":
-            # In units of what is usual at the level: the same optimum, and no level rules.
             losses = npr_loss(expected, lambda *_, x_hat=x_hat: x_hat, x, log_snr, noise, known)
-            losses = losses / errors.mean_residual(log_snr).to(losses).square().clamp(min=1e-30)
+            losses = losses / usual.square()
         else:
-            losses = sn_loss(expected, x, log_snr, noise, known)
+            losses = sn_loss(expected, x, log_snr, noise, known) / usual
         optimizer.zero_grad()
         losses.mean().backward()
         torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
