@@ -214,21 +214,23 @@ def draw_figure(found):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    fig, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    panels = 3 if "weights" in found else 2
+    fig, axes = plt.subplots(1, panels, figsize=(4.3 * panels, 3.6), layout="constrained")
     colours = dict(zip((*NAMES, "conditional"), plt.cm.tab10.colors, strict=False))
-    for name, row in found["mixture"]["rows"].items():
-        if name.startswith("exact mean, "):
-            kind = name.split(", ")[1]
-            colour = colours.get(kind, "0.6")
-            axes[0].plot(STEPS, [each[1] for each in row], "o-", color=colour, label=kind)
-    floor = found["mixture"]["rows"]["exact draws"][1]
-    axes[0].axhline(floor, color="0.7", ls=":", lw=1)
-    axes[0].text(100, floor, "as many exact draws", ha="right", va="bottom", fontsize=7)
-    axes[0].set(title="Mixture, exact mean", ylabel="Wasserstein distance", yscale="log")
+    rows = found["mixture"]["rows"]
+    floor = rows["exact draws"][1]
+    for ax, title in zip(axes, ("exact mean", "imperfect mean"), strict=False):
+        for name, row in rows.items():
+            if name.startswith(f"{title}, "):
+                kind = name.split(", ")[1]
+                distance = [each[1] for each in row]
+                ax.plot(STEPS, distance, "o-", color=colours.get(kind, "0.6"), label=kind)
+        ax.axhline(floor, color="0.7", ls=":", lw=1, label="as many exact draws")
+        ax.set(title=f"Mixture, {title}", ylabel="Wasserstein distance", yscale="log")
     for name, row in found.get("weights", {"rows": {}})["rows"].items():
         power = [np.mean(np.abs(np.log(each[2:6]))) for each in row]
-        axes[1].plot(STEPS, power, "o-", color=colours.get(name, "0.6"), label=name)
-    axes[1].set(title="Trained network", ylabel="error of log power, mean of four bands")
+        axes[2].plot(STEPS[: len(row)], power, "o-", color=colours.get(name, "0.6"), label=name)
+        axes[2].set(title="Trained network", ylabel="error of log power, mean of four bands")
     for ax in axes:
         ax.set(xlabel="steps", xscale="log", xticks=STEPS, xticklabels=STEPS)
         ax.minorticks_off()
