@@ -217,6 +217,8 @@ def draw_figure(found):
     panels = 3 if "weights" in found else 2
     fig, axes = plt.subplots(1, panels, figsize=(4.3 * panels, 3.6), layout="constrained")
     colours = dict(zip((*NAMES, "conditional"), plt.cm.tab10.colors, strict=False))
+    # What NPR learns; and no ancestral step.
+    colours |= {"conditional": colours["npr"], "adams": "k"}
     rows = found["mixture"]["rows"]
     floor = rows["exact draws"][1]
     for ax, title in zip(axes, ("exact mean", "imperfect mean"), strict=False):
@@ -226,7 +228,9 @@ def draw_figure(found):
                 distance = [each[1] for each in row]
                 ax.plot(STEPS, distance, "o-", color=colours.get(kind, "0.6"), label=kind)
         ax.axhline(floor, color="0.7", ls=":", lw=1, label="as many exact draws")
-        ax.set(title=f"Mixture, {title}", ylabel="Wasserstein distance", yscale="log")
+        ax.set(
+            title=f"Mixture, {title}", ylabel="Wasserstein distance", yscale="log", ylim=(2e-3, 0.5)
+        )
     for name, row in found.get("weights", {"rows": {}})["rows"].items():
         power = [np.mean(np.abs(np.log(each[2:6]))) for each in row]
         axes[2].plot(STEPS[: len(row)], power, "o-", color=colours.get(name, "0.6"), label=name)
@@ -235,7 +239,7 @@ def draw_figure(found):
         ax.set(xlabel="steps", xscale="log", xticks=STEPS, xticklabels=STEPS)
         ax.minorticks_off()
         ax.spines[["top", "right"]].set_visible(False)
-        ax.legend(frameon=False, fontsize=7)
+        ax.legend(frameon=False, fontsize=7, ncol=2)
     path = HERE.parent / "docs" / "images" / "reverse_variances.png"
     fig.savefig(path, dpi=90)
 
