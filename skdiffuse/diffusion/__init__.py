@@ -30,6 +30,9 @@ from skdiffuse.diffusion.coordinates import (
     LogSNR,
     TaperedLogSNR,
 )
+from skdiffuse.diffusion.ddpm import (
+    DDPM,
+)
 from skdiffuse.diffusion.denoisers import (
     ClampedDenoiser,
     Denoiser,
@@ -147,6 +150,7 @@ from skdiffuse.diffusion.windows import (
 
 __all__ = [
     "CONDITIONING_METHODS",
+    "DDPM",
     "PARAMETERIZATIONS",
     "SPACINGS",
     "AdamsBashforthStep",

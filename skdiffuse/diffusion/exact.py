@@ -148,6 +148,21 @@ class GaussianMixtureDenoiser:
         x_hat = (probability[:, :, None] * means).sum(0)
         return x_hat.reshape(z.shape).to(z.dtype)
 
+    def posterior_variance(self, z: Tensor, log_snr: Tensor | float) -> Tensor:
+        """``Var[x | z]`` of each cell, of the shape of z, float64; it depends on z.
+
+        Within components and between their means. `PosteriorVariance` makes a step of it, the
+        conditional variance that networks of the residual or the squared noise estimate.
+        """
+        probability = torch.softmax(self._log_joint(z, log_snr), 0)[:, :, None]
+        means = torch.stack([c(z.double(), log_snr).flatten(1) for c in self.components])
+        within = torch.stack(
+            [torch.diag(c.posterior_covariance(log_snr)).to(z.device) for c in self.components]
+        )[:, None]
+        mean = (probability * means).sum(0)
+        variance = (probability * (within + (means - mean).square())).sum(0)
+        return variance.reshape(z.shape)
+
     def log_density(self, z: Tensor, log_snr: Tensor | float) -> Tensor:
         """``log q(z)`` of latents of shape (n, ...), in nats, float64, shape (n,)."""
         return torch.logsumexp(self._log_joint(z, log_snr), 0)

@@ -106,7 +106,6 @@ def elbo(
     torch.Size([1])
     """
     counted = torch.ones_like(x, dtype=torch.bool) if mask is None else mask
-    d = counted.flatten(1).sum(1)
     nodes, weights = np.polynomial.legendre.leggauss(n_levels)
     half = 0.5 * (log_snr_max - log_snr_min)
     total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
@@ -127,11 +126,8 @@ def elbo(
         total += 0.5 * half * float(weight) * draws.mean(0)
         spread = draws.var(0) if len(draws) > 1 else math.nan
         variance += (0.5 * half * float(weight)) ** 2 * spread / len(draws)
-    alpha2 = alpha(log_snr_min) ** 2
-    prior_variance = -logsigmoid(torch.tensor(-log_snr_min, dtype=torch.float64)) - alpha2
-    squared = torch.where(counted, x.double(), 0.0).flatten(1).square().sum(1)
-    prior = 0.5 * (float(alpha2) * squared + d * float(prior_variance))
-    reconstruction = _reconstruction(x, counted, below, log_snr_max)
+    prior = prior_divergence(x, counted, log_snr_min)
+    reconstruction = reconstruction_loss(x, counted, below, log_snr_max)
     return Elbo(prior, total, reconstruction, variance.sqrt())
 
 
@@ -280,7 +276,17 @@ def _squared_eps_error(
     return error.flatten(1).square().sum(1)
 
 
-def _reconstruction(x: Tensor, counted: Tensor, below: Tensor | None, log_snr_max: float) -> Tensor:
+def prior_divergence(x: Tensor, counted: Tensor, log_snr_min: float) -> Tensor:
+    """``KL(q(z | x) || N(0, I))`` over the cells that count, at the lowest log-SNR."""
+    alpha2 = alpha(log_snr_min) ** 2
+    prior_variance = -logsigmoid(torch.tensor(-log_snr_min, dtype=torch.float64)) - alpha2
+    squared = torch.where(counted, x.double(), 0.0).flatten(1).square().sum(1)
+    return 0.5 * (float(alpha2) * squared + counted.flatten(1).sum(1) * float(prior_variance))
+
+
+def reconstruction_loss(
+    x: Tensor, counted: Tensor, below: Tensor | None, log_snr_max: float
+) -> Tensor:
     """``E[-log p(x | z)]`` with the decoder N(z / alpha, sigma^2 / alpha^2) of each cell."""
     per_cell = torch.full_like(
         x, 0.5 * (math.log(2 * math.pi * math.e) - log_snr_max), dtype=torch.float64

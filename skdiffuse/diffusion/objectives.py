@@ -62,7 +62,7 @@ def v_loss(
     >>> v_loss(lambda z, log_snr: torch.zeros_like(z), x, torch.tensor([0.0, 30.0]), noise)
     tensor([0.0000, 1.0000])
     """
-    z, v = _latent_and_v(x, log_snr, noise, mask)
+    z, v = latent_and_v(x, log_snr, noise, mask)
     return _mean_square(network(z, log_snr) - v, mask)
 
 
@@ -102,7 +102,7 @@ def weighted_loss(
         Nats per cell, up to the weighting; with `elbo_weighting` and the terms at the ends of the
         range, a bound of ``-log p(x) / D``.
     """
-    z, v = _latent_and_v(x, log_snr, noise, mask)
+    z, v = latent_and_v(x, log_snr, noise, mask)
     v_hat = convert(network(z, log_snr), z, log_snr, source=parameterization, target="v")
     of_v = weighting(log_snr) * alpha(log_snr) ** 2 / (2 * schedule.density(log_snr))
     return of_v.to(x) * _mean_square(v_hat - v, mask)
@@ -142,35 +142,46 @@ def discrete_loss(
 
 
 def npr_loss(
-    variance_network: Denoiser, denoiser: Denoiser, x: Tensor, log_snr: Tensor, noise: Tensor
+    variance_network: Denoiser,
+    denoiser: Denoiser,
+    x: Tensor,
+    log_snr: Tensor,
+    noise: Tensor,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Loss of a network of the noise-prediction residual, ``((eps - eps_hat)^2 - h)^2``.
 
     Second stage of Bao et al. (2022b), eq. 14: the denoiser is finished and receives no gradient.
-    At the optimum ``h = E[(eps - eps_hat)^2 | z]``; see `LearntVariance`.
+    At the optimum ``h = E[(eps - eps_hat)^2 | z]``; see `LearntVariance`. `mask` as in `v_loss`.
 
     Returns
     -------
     Tensor of shape (n,)
-        Mean over cells.
+        Mean over the known cells.
     """
-    z = diffuse(x, noise, log_snr)
+    z, _ = latent_and_v(x, log_snr, noise, mask)
     target = (noise - _finished_eps(denoiser, z, log_snr)) ** 2
-    return _mean_square(variance_network(z, log_snr) - target, None)
+    return _mean_square(variance_network(z, log_snr) - target, mask)
 
 
-def sn_loss(variance_network: Denoiser, x: Tensor, log_snr: Tensor, noise: Tensor) -> Tensor:
+def sn_loss(
+    variance_network: Denoiser,
+    x: Tensor,
+    log_snr: Tensor,
+    noise: Tensor,
+    mask: Tensor | None = None,
+) -> Tensor:
     """Loss of a network of the squared noise, ``(eps^2 - h)^2`` (Bao et al. 2022b, eq. 11).
 
-    At the optimum ``h = E[eps^2 | z]``; see `LearntVariance`.
+    At the optimum ``h = E[eps^2 | z]``; see `LearntVariance`. `mask` as in `v_loss`.
 
     Returns
     -------
     Tensor of shape (n,)
-        Mean over cells.
+        Mean over the known cells.
     """
-    z = diffuse(x, noise, log_snr)
-    return _mean_square(variance_network(z, log_snr) - noise**2, None)
+    z, _ = latent_and_v(x, log_snr, noise, mask)
+    return _mean_square(variance_network(z, log_snr) - noise**2, mask)
 
 
 def interpolated_variance_loss(
@@ -212,9 +223,25 @@ def interpolated_variance_loss(
         x_hat = denoiser(z, log_snr)
     _, c_x, std = posterior_coefficients(log_snr, log_snr_next)
     variance = InterpolatedVariance(fraction)(z, x_hat, log_snr, log_snr_next)
-    spread = std**2 + c_x**2 * (x - x_hat).square()
-    divergence = 0.5 * (spread / variance - 1 + torch.log(variance / std**2))
-    return divergence.flatten(1).mean(1)
+    return step_divergence(x - x_hat, c_x, std, variance).flatten(1).mean(1)
+
+
+def step_divergence(
+    error: Tensor, c_x: Tensor | float, std: Tensor | float, variance: Tensor
+) -> Tensor:
+    """``KL(q(z_s | z_t, x) || p(z_s | z_t))`` of each cell, in nats.
+
+    Parameters
+    ----------
+    error : Tensor
+        x minus the x_hat at which p has its mean.
+    c_x, std : float or Tensor
+        Of q; see `posterior_coefficients`.
+    variance : Tensor
+        Of p.
+    """
+    spread = std**2 + c_x**2 * error.square()
+    return 0.5 * (spread / variance - 1 + torch.log(variance / std**2))
 
 
 def _finished_eps(denoiser: Denoiser, z: Tensor, log_snr: Tensor) -> Tensor:
@@ -222,9 +249,10 @@ def _finished_eps(denoiser: Denoiser, z: Tensor, log_snr: Tensor) -> Tensor:
         return convert(denoiser(z, log_snr), z, log_snr, source="x", target="eps")
 
 
-def _latent_and_v(
-    x: Tensor, log_snr: Tensor, noise: Tensor, mask: Tensor | None
+def latent_and_v(
+    x: Tensor, log_snr: Tensor, noise: Tensor, mask: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
+    """Latent of data and the v of both, each from x and noise and so exact at either end."""
     if mask is not None:
         x = torch.where(mask, x, 0)
     z = diffuse(x, noise, log_snr)

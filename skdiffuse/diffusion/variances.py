@@ -114,10 +114,15 @@ class InterpolatedVariance(ReverseVariance):
         self.fraction = fraction
 
     def __call__(self, z: Tensor, x_hat: Tensor, log_snr: Tensor, log_snr_next: Tensor) -> Tensor:
-        lower = math.log(LowerVariance()(z, x_hat, log_snr, log_snr_next))
-        upper = math.log(UpperVariance()(z, x_hat, log_snr, log_snr_next))
+        lower = LowerVariance()(z, x_hat, log_snr, log_snr_next)
+        upper = UpperVariance()(z, x_hat, log_snr, log_snr_next)
         fraction = self.fraction(z, log_snr.to(home_of_double(z.device)))
-        return torch.exp(lower + (upper - lower) * fraction)
+        return between(math.log(lower), math.log(upper), fraction)
+
+
+def between(log_lower: Tensor | float, log_upper: Tensor | float, fraction: Tensor) -> Tensor:
+    """The variance whose logarithm lies a fraction of the way from one bound to the other."""
+    return torch.exp(log_lower + (log_upper - log_lower) * fraction)
 
 
 class PosteriorVariance(ReverseVariance):

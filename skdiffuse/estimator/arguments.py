@@ -32,6 +32,7 @@ from skdiffuse.estimator.constraints import (
     random_state,
     whole_number,
 )
+from skdiffuse.estimator.measured_errors import MEASURED
 from skdiffuse.estimator.weather import Storm, WeatherLaw
 from skdiffuse.runtime.array_types import ArrayOrDataArray
 from skdiffuse.runtime.outputs import try_output
@@ -76,6 +77,9 @@ ARGUMENTS: dict[str, Constraint] = {
     "likelihood_scale": number(),
     "w_r": number(at_least=0, optional=True, finite=False),
     "n_resampling": _a_count,
+    "kind": one_of(*MEASURED),
+    "n_windows": _a_count,
+    "max_steps": _a_count,
     "relative_width": number(above=0, below=1),
 }
 

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from skdiffuse.diffusion import (
     AmortisedDenoiser,
+    AncestralStep,
     ClampedDenoiser,
     ClassifierFreeGuidance,
     Denoiser,
@@ -19,6 +20,7 @@ from skdiffuse.diffusion import (
     RandomStreams,
     ResampledStep,
     SimilarityGuidance,
+    Step,
     VDenoiser,
     WindowedNetwork,
     condition,
@@ -27,6 +29,7 @@ from skdiffuse.diffusion import (
     sigma,
 )
 from skdiffuse.estimator.finiteness import refuse_broken_rain
+from skdiffuse.estimator.measured_errors import not_learnt
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import SamplingRequest, is_told_in_full
 from skdiffuse.estimator.weather import DrawnWeather, with_means
@@ -84,7 +87,7 @@ def draw(
     -------
     Tensor of shape (len(seeds), *shape), on the CPU
     """
-    step = request.step
+    step = _step_for(model, request, shape)
     if request.n_resampling != 1:
         step = ResampledStep(step, request.n_resampling)
     grid = sampling_grid(model.schedule, request.n_steps, request.spacing)
@@ -134,6 +137,16 @@ def speaks_of_windows(model: RainModel, request: SamplingRequest, field: tuple[i
     """Whether fields are seen as in training, so that a class of weather says something of them."""
     is_whole = request.tile_size is None or max(field) <= request.tile_size
     return field == model.field_shape and is_whole
+
+
+def _step_for(model: RainModel, request: SamplingRequest, shape: tuple[int, int, int]) -> Step:
+    """The step rule, with the reverse variance that the model has measured if that is asked for."""
+    name = request.measured_variance
+    if name is None:
+        return request.step
+    if model.errors is None:
+        raise ValueError(not_learnt(name))
+    return AncestralStep(model.errors.variance(name, shape, request.device))
 
 
 def _denoiser(

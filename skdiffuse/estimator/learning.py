@@ -146,7 +146,8 @@ def reaverage(
         module = transformer.trainable_module()
         module.load_state_dict(curve)
         latent = replace(latent, transformer=transformer.freeze(module))
-    averaged = replace(model, network=network, latent=latent)
+    # Errors were measured with other weights.
+    averaged = replace(model, network=network, latent=latent, errors=None)
     refuse_broken_weights(averaged, f"The average with relative_width={relative_width!r}")
     return averaged
 

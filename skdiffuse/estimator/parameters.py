@@ -18,6 +18,7 @@ from skdiffuse.diffusion import (
     Coordinate,
     HeunStep,
     NoiseSchedule,
+    ReverseVariance,
     ShiftedCosineSchedule,
     Step,
 )
@@ -34,6 +35,7 @@ from skdiffuse.estimator.constraints import (
     settings,
     whole_number,
 )
+from skdiffuse.estimator.measured_errors import MEASURED
 from skdiffuse.estimator.settings import (
     KeepingSettings,
     NetworkSettings,
@@ -107,6 +109,14 @@ CONSTRAINTS: dict[type, dict[str, Constraint]] = {
         "n_steps": whole_number(1),
         "spacing": one_of(
             *SPACINGS, or_else=" or a Coordinate", accepts=lambda v: isinstance(v, Coordinate)
+        ),
+        "reverse_variance": one_of(
+            None,
+            "lower",
+            "upper",
+            *MEASURED,
+            or_else=" or a ReverseVariance",
+            accepts=lambda v: isinstance(v, ReverseVariance),
         ),
     },
     TrainingSettings: {
@@ -215,8 +225,16 @@ class Parameters:
     @property
     def step(self) -> Step:
         """The sampler's step rule itself."""
-        step = self.sampler.step
+        step, variance = self.sampler.step, self.sampler.reverse_variance
+        if variance is not None and self.measured_variance is None:
+            return AncestralStep(variance)
         return SAMPLERS[step] if isinstance(step, str) else step
+
+    @property
+    def measured_variance(self) -> str | None:
+        """Name of the reverse variance that only a fitted model has."""
+        variance = self.sampler.reverse_variance
+        return variance if isinstance(variance, str) and variance in MEASURED else None
 
 
 def check_parameters(estimator: BaseEstimator) -> Parameters:
@@ -315,6 +333,13 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 
 def _check_together(parameters: Parameters) -> None:
     training = parameters.training
+    sampler = parameters.sampler
+    if sampler.reverse_variance is not None and sampler.step != "ancestral":
+        raise ValueError(
+            f"reverse_variance={sampler.reverse_variance!r} is the noise of ancestral steps, and "
+            f"step={sampler.step!r} has none or its own; use step='ancestral', or leave "
+            "reverse_variance out."
+        )
     if training.sharded and training.compile:
         raise ValueError("sharded=True and compile=True do not go together: set one to False.")
     if training.sharded and parameters.warm_start and parameters.checkpoint_dir is None:

@@ -18,6 +18,7 @@ from skdiffuse.estimator.file_forms import from_json, to_json
 from skdiffuse.estimator.finiteness import refuse_broken_weights
 from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.learning import Learnt
+from skdiffuse.estimator.measured_errors import MeasuredErrors
 from skdiffuse.estimator.model_card import ModelCard, card_path
 from skdiffuse.estimator.named_models import read_card
 from skdiffuse.estimator.network_plan import NetworkPlan
@@ -102,7 +103,8 @@ def write_model(learnt: Learnt, params: Mapping[str, Any], path: str | Path) -> 
         flatten("network", _weights(model))
         | flatten("prior", {} if model.prior is None else prior_tensors(model.prior))
         | flatten("transformer", {k: torch.as_tensor(v) for k, v in transformer_arrays.items()})
-        | flatten("weathers", {} if model.weathers is None else model.weathers.tensors()),
+        | flatten("weathers", {} if model.weathers is None else model.weathers.tensors())
+        | flatten("errors", {} if model.errors is None else model.errors.tensors()),
         {
             "format": FORMAT,
             "version": __version__,
@@ -193,6 +195,9 @@ def read_model(path: str | Path, **own: Any) -> tuple[Learnt, dict[str, Any]]:
         None if template is None else GridMetadata.from_json(template),
         WeatherLaw.from_tensors(law) if (law := unflatten("weathers", tensors)) else None,
         start if isinstance(start, MixturePrior) else None,
+        errors=MeasuredErrors.from_tensors(found)
+        if (found := unflatten("errors", tensors))
+        else None,
     )
     refuse_broken_weights(model, f"The model in {path}")
     return Learnt(model, content["history"], content["n_iter"], content["n_skipped"]), params

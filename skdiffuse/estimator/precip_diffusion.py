@@ -18,7 +18,14 @@ from torch import Tensor, nn
 
 from skdiffuse.cubes import Cube, GridMetadata, validate_cube, validate_cubes
 from skdiffuse.diffusion import ArealMean, KnownCells, NoiseSchedule, Observation, Step
-from skdiffuse.estimator import density, generation, learning, persistence, verbs
+from skdiffuse.estimator import (
+    density,
+    generation,
+    learning,
+    persistence,
+    reverse_variance,
+    verbs,
+)
 from skdiffuse.estimator.arguments import (
     ARGUMENTS,
     check_arguments,
@@ -445,6 +452,67 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             batch_size=parameters.batch_size,
             device=usable_device(parameters.device),
         )
+
+    @single_precision()
+    def learn_variance(
+        self,
+        X: ArrayOrDataArray,
+        kind: str = "corrected",
+        *,
+        n_windows: int = 64,
+        max_steps: int = 300,
+        random_state: RandomStateLike = 0,
+    ) -> Self:
+        """Measure how far the fitted network is off, for ``reverse_variance`` of the sampler.
+
+        An ancestral step adds less noise than the data need unless it is told how uncertain the
+        network's answer is, and with few steps that shows. Nothing of the network changes; what is
+        measured is saved with the model. Draw with it after
+        ``set_params(sampler=SamplerSettings("ancestral", reverse_variance=kind))``.
+
+        Parameters
+        ----------
+        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
+            Rain in mm/h, of the kind trained on; cut into windows side by side. The network is told
+            their weather, as it is in `sample`, and neither labels nor fields.
+        kind : {"analytic", "corrected", "diagonal", "npr", "sn"}, default="corrected"
+            What is wanted. The first three are measured together, at some 40 noise levels, and
+            replace what was learnt before. "npr" and "sn" train a small network of 9,300 weights
+            beside the finished one, which says by cell how far that is off (noise-prediction
+            residual, right for any network) or how large the noise is (squared noise, right for
+            a perfect one).
+        n_windows : int, default=64
+            Windows to measure on; "diagonal" wants hundreds.
+        max_steps : int, default=300
+            Training steps of "npr" and "sn", eight windows each.
+        random_state : int or RandomState, default=0
+
+        Returns
+        -------
+        self : object
+
+        References
+        ----------
+        Bao et al., "Analytic-DPM" (2022), and "Estimating the optimal covariance with imperfect
+        mean in diffusion probabilistic models" (2022).
+        """
+        check_is_fitted(self)
+        parameters = check_parameters(self)
+        check_arguments(
+            kind=kind, n_windows=n_windows, max_steps=max_steps, random_state=random_state
+        )
+        self.model_ = reverse_variance.learn_variance(
+            self.model_,
+            self._windows(X),
+            kind,
+            n_windows=n_windows,
+            max_steps=max_steps,
+            batch_size=parameters.batch_size,
+            seed=integer_seed(random_state),
+            device=usable_device(parameters.device),
+            verbose=parameters.verbose,
+        )
+        return self
 
     # Rain of which nothing is known
 

@@ -10,6 +10,7 @@ from skdiffuse.cubes import Cube, GridMetadata
 from skdiffuse.cubes.cube import Tile
 from skdiffuse.diffusion import NoiseSchedule
 from skdiffuse.estimator.latent import LatentSpace
+from skdiffuse.estimator.measured_errors import MeasuredErrors
 from skdiffuse.estimator.model_card import ModelCard
 from skdiffuse.estimator.network_plan import NetworkPlan
 from skdiffuse.estimator.weather import WeatherLaw
@@ -50,6 +51,8 @@ class RainModel:
         The closed form that the network starts from, if it is a mixture's.
     card : ModelCard or None
         What is said of it, if it was found by a name.
+    errors : MeasuredErrors or None
+        Of the denoiser, once they are measured.
     """
 
     latent: LatentSpace
@@ -64,6 +67,7 @@ class RainModel:
     weathers: WeatherLaw | None = None
     prior: MixturePrior | None = None
     card: ModelCard | None = None
+    errors: MeasuredErrors | None = None
 
     @property
     def window(self) -> tuple[int, int, int]:

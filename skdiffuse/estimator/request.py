@@ -54,6 +54,8 @@ class SamplingRequest:
     guidance_weight : float
     log_likelihood : callable or None
     likelihood_scale : float
+    measured_variance : str or None
+        Reverse variance, of those that the model has measured; None: the step's own.
     """
 
     step: Step
@@ -72,6 +74,7 @@ class SamplingRequest:
     guidance_weight: float = 0.0
     log_likelihood: Callable[[Tensor], Tensor] | None = None
     likelihood_scale: float = 1.0
+    measured_variance: str | None = None
 
     @property
     def changes_the_weather(self) -> bool:
@@ -136,6 +139,7 @@ class SamplingRequest:
             guidance_weight=guidance_weight,
             log_likelihood=log_likelihood,
             likelihood_scale=likelihood_scale,
+            measured_variance=parameters.measured_variance,
         )
 
     def conditioned(

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 if TYPE_CHECKING:
     from torch import nn
 
-    from skdiffuse.diffusion import Coordinate, Step
+    from skdiffuse.diffusion import Coordinate, ReverseVariance, Step
 
 __all__ = ["KeepingSettings", "NetworkSettings", "SamplerSettings", "TrainingSettings"]
 
@@ -89,6 +89,13 @@ class SamplerSettings(BaseEstimator):
     spacing : {"tapered", "angle", "log_snr", "edm", "time"} or Coordinate, default="tapered"
         What is uniform along the steps; see `skdiffuse.diffusion.sampling_grid`. "tapered" is dense
         where the spectrum of rain lies, "time" is the dissertation's.
+    reverse_variance : str, ReverseVariance or None, default=None
+        Noise of an ancestral step, only with ``step="ancestral"``. None and "lower": that of a step
+        whose end is known, too little. "upper": of the forward step. Or the best there is for
+        the error of the network, once `PrecipDiffusion.learn_variance` has measured it: "analytic"
+        (Analytic-DPM, one number at each noise level, for a perfect mean), "corrected" (for the
+        mean as it is), "diagonal" (by cell, for windows of the trained size), and by what is drawn
+        "npr" or "sn".
 
     Examples
     --------
@@ -102,10 +109,12 @@ class SamplerSettings(BaseEstimator):
         *,
         n_steps: int = 32,
         spacing: str | Coordinate = "tapered",
+        reverse_variance: str | ReverseVariance | None = None,
     ) -> None:
         self.step = step
         self.n_steps = n_steps
         self.spacing = spacing
+        self.reverse_variance = reverse_variance
 
 
 class TrainingSettings(BaseEstimator):

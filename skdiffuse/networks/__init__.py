@@ -8,6 +8,7 @@ from skdiffuse.networks.mixture_fitting import WeatherClasses, fit_mixture
 from skdiffuse.networks.mixture_prior import MixturePrior
 from skdiffuse.networks.spectral import mean_power, periodic_axes
 from skdiffuse.networks.told import Told
+from skdiffuse.networks.variance_head import VarianceHead
 from skdiffuse.networks.video_unet import PRESETS, VideoUNet
 from skdiffuse.networks.wiener import WienerSkip
 
@@ -16,6 +17,7 @@ __all__ = [
     "MixturePrior",
     "MixtureSkip",
     "Told",
+    "VarianceHead",
     "VideoUNet",
     "WeatherClasses",
     "WienerSkip",

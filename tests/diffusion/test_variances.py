@@ -200,6 +200,24 @@ def test_exact_mixture_variance_agrees_with_the_closed_form():
     torch.testing.assert_close(mixture(z, 0.7), two_points(z, 0.7), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("log_snr", [-4.0, 0.0, 3.0])
+def test_variance_of_a_mixture_is_tweedies(log_snr):
+    """Cov[x | z] = (sigma^2 / alpha) d x_hat / d z, here by automatic differentiation."""
+    covariances = torch.tensor([[[0.5, 0.2], [0.2, 0.3]], [[0.1, 0.0], [0.0, 0.6]]]).double()
+    mixture = GaussianMixtureDenoiser(
+        tensor([0.7, 0.3]), tensor([[-1.0, 0.5], [1.5, 0.0]]), covariances
+    )
+    z = RandomStreams(range(5)).normal((2,), torch.float64)
+    jacobian = torch.stack(
+        [
+            torch.autograd.functional.jacobian(lambda z: mixture(z, log_snr)[0], each[None])[:, 0]
+            for each in z
+        ]
+    )
+    expected = sigma(log_snr) ** 2 / alpha(log_snr) * torch.diagonal(jacobian, dim1=1, dim2=2)
+    torch.testing.assert_close(mixture.posterior_variance(z, log_snr), expected)
+
+
 def test_conditional_variance_improves_samples():
     """At few steps the latents of two points keep their second moment, alpha^2 + sigma^2 = 1."""
     grid = sampling_grid(TruncatedCosineSchedule(-8.0, 1.0), 3)

@@ -34,6 +34,7 @@ VERBS = {
     "score_samples": "X",
     "score": "X",
     "denoising_loss": "X n_draws random_state",
+    "learn_variance": "X kind n_windows max_steps random_state",
     "reaverage": "relative_width",
     "save": "path card",
     "load": "path folder network sampler schedule",
@@ -73,6 +74,7 @@ def ask(model, rain, tmp_path_factory):
         "score": {"X": rain[:2]},
         "denoising_loss": {"X": rain[:2]},
         "save": {"path": file},
+        "learn_variance": {"X": rain[:2]},
         "load": {"path": file},
         "fit": {"X": rain},
     }

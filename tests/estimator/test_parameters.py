@@ -53,6 +53,7 @@ BAD = {
     "sampler__step": ["euler", type(SAMPLERS["adams"])],
     "sampler__n_steps": [0, 1.5],
     "sampler__spacing": ["even", 2],
+    "sampler__reverse_variance": ["middle", 3, type(SAMPLERS["ancestral"].variance)],
     "training": ["fast", NetworkSettings()],
     "training__learning_rate": [0, -1.0, np.nan, np.inf, "fast"],
     "training__learning_rate_schedule": ["linear", None],
@@ -189,6 +190,7 @@ def test_what_does_not_go_together():
         ({"training__sharded": True, "training__compile": True}, "do not go together"),
         ({"training__sharded": True, "warm_start": True}, "set checkpoint_dir"),
         ({"network__geography": True, "training__symmetries": True}, "mirrors the places"),
+        ({"sampler__reverse_variance": "upper"}, "use step='ancestral', or leave"),
     ):
         with pytest.raises(ValueError, match=message):
             PrecipDiffusion().set_params(**params).fit(Unreadable())
