@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from skdiffuse.cubes import Cube, Cubes, SeveralCubes
+from skdiffuse.diffusion import KNOWN_COVARIATES
 from skdiffuse.estimator.file_forms import to_json
 from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.network_plan import NetworkPlan
@@ -112,8 +113,7 @@ def prepare(
     plan = NetworkPlan(
         parameters.network.architecture,
         parameters.n_frames,
-        # What is known, and where it is.
-        n_covariates=(2 if parameters.amortised else 0) + told.n_covariates,
+        n_covariates=(KNOWN_COVARIATES if parameters.amortised else 0) + told.n_covariates,
         n_labels=told.n_labels,
         field_shape=crop if _geography(parameters, cube, crop) else None,
         edges=resolve_edges(parameters.network.edges),
