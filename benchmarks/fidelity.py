@@ -114,7 +114,8 @@ def windows_of(
     rain: xr.DataArray | list[xr.DataArray], trial: Trial, n: int, **options: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Windows as training draws them and what each stands for, some at a time, only whole ones."""
-    batches = WindowBatches(validate_cubes(rain), trial.n_frames, trial.shape, 64, seed=1, **options)
+    cubes = validate_cubes(rain)
+    batches = WindowBatches(cubes, trial.n_frames, trial.shape, 64, seed=1, **options)
     for k in range(-(-n // 64)):
         windows, weights = (part.numpy() for part in batches(k))
         whole = np.isfinite(windows).all((1, 2, 3))

@@ -10,9 +10,9 @@ shorter than four cells. Intervals resample blocks: what lies within 1000 km and
     python benchmarks/nowcast_race.py --quick
     python benchmarks/nowcast_race.py hourly --json benchmarks/results/nowcast_race_hourly.json
 
-``hourly``: learnt on 48 hours of MRMS and 33 of ANTILOPE; held out the next 24 of MRMS, and a day of
-AROME, another source. ``five_minutes``: learnt on an episode of FMI and two of MeteoSwiss; held out
-one of each of other years, and KNMI.
+``hourly``: learnt on 48 hours of MRMS and 33 of ANTILOPE; held out the next 24 of MRMS, and a day
+of AROME, another source. ``five_minutes``: learnt on an episode of FMI and two of MeteoSwiss; held
+out one of each of other years, and KNMI.
 
 Each case is written when it is done, and a later run adds what is not there yet:
 ``--forecasts STEPS`` after pysteps was installed, ``--forecasts guided --cases 1``. ``--trial``

@@ -91,7 +91,11 @@ KINDS = {
 
 
 def trained(
-    kind: Kind, rain: list[xr.DataArray], minutes: float, folder: Path, arguments: argparse.Namespace
+    kind: Kind,
+    rain: list[xr.DataArray],
+    minutes: float,
+    folder: Path,
+    arguments: argparse.Namespace,
 ) -> PrecipDiffusion:
     """The default model of a kind of rain after a time of training in all."""
     return PrecipDiffusion(
