@@ -40,7 +40,7 @@ from fidelity_ratios import names_of, power_of, printed, ratios, table
 from torch import Tensor, nn
 
 from skdiffuse import NetworkSettings, PrecipDiffusion
-from skdiffuse.cubes import open_cube, validate_cube
+from skdiffuse.cubes import open_cube, validate_cubes
 from skdiffuse.datasets import make_precipitation
 from skdiffuse.diffusion import v_loss
 from skdiffuse.networks import MixturePrior
@@ -111,10 +111,11 @@ def rain_of(name: str, folder: Path) -> tuple[xr.DataArray, xr.DataArray, int]:
 
 
 def windows_of(
-    rain: xr.DataArray, trial: Trial, n: int, **options: int
+    rain: xr.DataArray | list[xr.DataArray], trial: Trial, n: int, **options: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Windows as training draws them and what each stands for, some at a time, only whole ones."""
-    batches = WindowBatches(validate_cube(rain), trial.n_frames, trial.shape, 64, seed=1, **options)
+    cubes = validate_cubes(rain)
+    batches = WindowBatches(cubes, trial.n_frames, trial.shape, 64, seed=1, **options)
     for k in range(-(-n // 64)):
         windows, weights = (part.numpy() for part in batches(k))
         whole = np.isfinite(windows).all((1, 2, 3))
@@ -122,7 +123,7 @@ def windows_of(
     batches.reader.close()
 
 
-def table_of(rain: xr.DataArray, trial: Trial) -> np.ndarray:
+def table_of(rain: xr.DataArray | list[xr.DataArray], trial: Trial) -> np.ndarray:
     """What `fidelity_ratios` needs of windows of real rain."""
     return np.concatenate([table(*part) for part in windows_of(rain, trial, trial.n_windows)])
 

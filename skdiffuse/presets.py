@@ -8,7 +8,7 @@ from sklearn.base import clone
 
 from skdiffuse.diffusion import TruncatedCosineSchedule
 from skdiffuse.estimator.precip_diffusion import PrecipDiffusion
-from skdiffuse.estimator.settings import NetworkSettings, SamplerSettings
+from skdiffuse.estimator.settings import NetworkSettings, SamplerSettings, TrainingSettings
 from skdiffuse.preprocessing import ElementwiseTransformer, LearntMonotoneTransform
 
 __all__ = ["dissertation_model"]
@@ -19,6 +19,7 @@ _SETTINGS = {
     "network": NetworkSettings("base", geography=False, skip=None),
     "schedule": TruncatedCosineSchedule(-30.0, 30.0),
     "sampler": SamplerSettings("ancestral", n_steps=1000, spacing="time"),
+    "training": TrainingSettings(optimizer="adamw"),
     "latent_scaling": "range",
     "trace": 0.0,
     "batch_size": 16,

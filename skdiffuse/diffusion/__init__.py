@@ -4,6 +4,7 @@ from skdiffuse.diffusion.adaptive import (
     integrate_adaptive,
 )
 from skdiffuse.diffusion.amortised import (
+    KNOWN_COVARIATES,
     AmortisedDenoiser,
     known_as_covariates,
 )
@@ -66,6 +67,10 @@ from skdiffuse.diffusion.measurements import (
     Gauges,
     KnownCells,
     TemporalMean,
+)
+from skdiffuse.diffusion.motion import (
+    carried_along,
+    steady_motion,
 )
 from skdiffuse.diffusion.objectives import (
     discrete_loss,
@@ -151,6 +156,7 @@ from skdiffuse.diffusion.windows import (
 __all__ = [
     "CONDITIONING_METHODS",
     "DDPM",
+    "KNOWN_COVARIATES",
     "PARAMETERIZATIONS",
     "SPACINGS",
     "AdamsBashforthStep",
@@ -219,6 +225,7 @@ __all__ = [
     "WindowedNetwork",
     "alpha",
     "bits_per_dim",
+    "carried_along",
     "condition",
     "convert",
     "decode",
@@ -244,6 +251,7 @@ __all__ = [
     "sigma",
     "sigmoid_weighting",
     "sn_loss",
+    "steady_motion",
     "v_loss",
     "v_weighting",
     "weighted_loss",

@@ -7,33 +7,45 @@ import torch
 from torch import Tensor
 
 from skdiffuse.diffusion.denoisers import NetworkDenoiser
+from skdiffuse.diffusion.motion import carried_along
 from skdiffuse.diffusion.observations import Observation
 
-__all__ = ["AmortisedDenoiser", "known_as_covariates"]
+__all__ = ["KNOWN_COVARIATES", "AmortisedDenoiser", "known_as_covariates"]
+
+# What is known or carried along, where it is known, and from how near in time it is carried.
+KNOWN_COVARIATES = 3
 
 
 def known_as_covariates(values: Tensor, covariates: Tensor | None = None) -> Tensor:
-    """What a network is told of known cells: their values, 0 elsewhere, and where they are.
+    """What a network is told of known cells: their values, carried along, and where they are.
+
+    A cell that is not known has the value that the motion of the sequence carries to it from a
+    frame where it is known (`carried_along`), so that the network need not learn to extrapolate.
 
     Parameters
     ----------
     values : Tensor of shape (n, frames, y, x)
         NaN where unknown.
     covariates : Tensor of shape (n, frames, c, y, x), optional
-        Further fields; they come after the two.
+        Further fields; they come after the three.
 
     Returns
     -------
-    Tensor of shape (n, frames, 2 + c, y, x)
+    Tensor of shape (n, frames, 3 + c, y, x)
+        Values; 1 where they are known and 0 elsewhere; 1 / (1 + k) where they are from k frames
+        away and 0 where there is none.
 
     Examples
     --------
+    >>> known_as_covariates(torch.tensor([[[[3.0, torch.nan]], [[torch.nan, torch.nan]]]])).shape
+    torch.Size([1, 2, 3, 1, 2])
     >>> known_as_covariates(torch.tensor([[[[3.0, torch.nan]]]]))[0, 0, :, 0]
     tensor([[3., 0.],
+            [1., 0.],
             [1., 0.]])
     """
-    known = torch.isfinite(values)
-    told = torch.stack([torch.where(known, values, 0.0), known.to(values.dtype)], dim=2)
+    field, nearness = carried_along(values)
+    told = torch.stack([field, torch.isfinite(values).to(field), nearness], dim=2)
     if covariates is None:
         return told
     shape = (*told.shape[:2], covariates.shape[2], *told.shape[3:])
@@ -85,9 +97,13 @@ class AmortisedDenoiser(NetworkDenoiser):
         super().__init__(partial(network, **told), parameterization)
         self.observation = observation
         self.covariates = covariates
+        self._told: Tensor | None = None
 
     def __call__(self, z: Tensor, log_snr: Tensor) -> Tensor:
-        known = self.observation.pin(torch.full_like(z, torch.nan))
-        told = known_as_covariates(known, self.covariates)
+        told = self._told
+        # What is known does not change from step to step.
+        if told is None or told[:, :, 0].shape != z.shape or told.dtype != z.dtype:
+            known = self.observation.pin(torch.full_like(z, torch.nan))
+            self._told = told = known_as_covariates(known, self.covariates)
         informed = NetworkDenoiser(partial(self.network, covariates=told), self.parameterization)
         return self.observation.pin(informed(z, log_snr))

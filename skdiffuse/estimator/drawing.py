@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from skdiffuse.diffusion import (
+    KNOWN_COVARIATES,
     AmortisedDenoiser,
     AncestralStep,
     ClampedDenoiser,
@@ -187,7 +188,7 @@ def _informed(
     if model.amortised and "covariates" in told:
         # Nothing is said to be known.
         fields = told["covariates"]
-        nothing = fields.new_zeros(*fields.shape[:2], 2, *fields.shape[3:])
+        nothing = fields.new_zeros(*fields.shape[:2], KNOWN_COVARIATES, *fields.shape[3:])
         told["covariates"] = torch.cat([nothing, fields], dim=2)
     return VDenoiser(partial(network, **told) if told else network)
 

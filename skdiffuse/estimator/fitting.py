@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from skdiffuse.cubes import Cube, Cubes, SeveralCubes
+from skdiffuse.diffusion import KNOWN_COVARIATES
 from skdiffuse.estimator.file_forms import to_json
 from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.network_plan import NetworkPlan
@@ -109,8 +110,7 @@ def prepare(
     plan = NetworkPlan(
         parameters.network.architecture,
         parameters.n_frames,
-        # What is known, and where it is.
-        n_covariates=(2 if parameters.amortised else 0) + told.n_covariates,
+        n_covariates=(KNOWN_COVARIATES if parameters.amortised else 0) + told.n_covariates,
         n_labels=told.n_labels,
         field_shape=crop if _geography(parameters, cube, crop) else None,
         edges=resolve_edges(parameters.network.edges),
@@ -186,6 +186,7 @@ def _trainer(
         curve_learning_rate=getattr(transformer, "joint_learning_rate", 0.0),
         rate_schedule=training.learning_rate_schedule,
         weight_decay=training.weight_decay,
+        optimizer=training.optimizer,
         parts=training.accumulation,
         precision=training.precision,
         compiled=training.compile,
@@ -270,6 +271,7 @@ def _description(
         "learning_rate": training.learning_rate,
         "learning_rate_schedule": training.learning_rate_schedule,
         "weight_decay": training.weight_decay,
+        "optimizer": training.optimizer,
         "symmetries": training.symmetries,
         "validation_fraction": training.validation_fraction,
         "transformer": repr(resolve_transformer(parameters.transformer)),

@@ -123,6 +123,7 @@ CONSTRAINTS: dict[type, dict[str, Constraint]] = {
         "learning_rate": number(above=0),
         "learning_rate_schedule": one_of("constant", "cosine"),
         "weight_decay": number(at_least=0),
+        "optimizer": one_of("muon", "adamw"),
         "accumulation": whole_number(1),
         "precision": one_of("auto", "float32", "bfloat16", "float16"),
         "compile": flag(),

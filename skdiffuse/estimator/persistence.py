@@ -14,6 +14,7 @@ from torch import Tensor
 
 from skdiffuse._version import __version__
 from skdiffuse.cubes import GridMetadata
+from skdiffuse.diffusion import KNOWN_COVARIATES
 from skdiffuse.estimator.file_forms import from_json, to_json
 from skdiffuse.estimator.finiteness import refuse_broken_weights
 from skdiffuse.estimator.latent import LatentSpace
@@ -165,6 +166,13 @@ def read_model(path: str | Path, **own: Any) -> tuple[Learnt, dict[str, Any]]:
     network = network_settings(params["network"])
     stored_plan = content["plan"] | {"architecture": network.architecture}
     plan = NetworkPlan(**_with_tuples(stored_plan))
+    told = Told(**_with_tuples(content["told"]))
+    if plan.n_covariates != told.n_covariates + KNOWN_COVARIATES * content["amortised"]:
+        raise ValueError(
+            f"{path} was written by skdiffuse {content['version']} with amortised=True, whose "
+            "networks were told less of what is known (not what the motion carries along); fit the "
+            "model anew, or read it with the version that wrote it."
+        )
     weights = unflatten("network", tensors)
     # The weights and the spectrum of the skip are overwritten at once.
     window = (content["n_frames"], *content["field_shape"])
@@ -188,7 +196,7 @@ def read_model(path: str | Path, **own: Any) -> tuple[Learnt, dict[str, Any]]:
         module.requires_grad_(False).eval(),
         plan,
         from_json(content["schedule"], "schedule") if schedule is None else schedule,
-        Told(**_with_tuples(content["told"])),
+        told,
         content["amortised"],
         content["n_frames"],
         tuple(content["field_shape"]),

@@ -127,7 +127,10 @@ class TrainingSettings(BaseEstimator):
     learning_rate_schedule : {"constant", "cosine"}, default="constant"
         "cosine" falls to zero at the end of the budget.
     weight_decay : float, default=0.01
-        Of AdamW.
+        Of the network's weights, in units of the learning rate.
+    optimizer : {"muon", "adamw"}, default="muon"
+        "muon" moves the weights of inner layers in all directions alike (`Muon`), the others by
+        AdamW; "adamw" all by AdamW.
     accumulation : int, default=1
         Parts in which a training step's batch is worked through: less memory, the same result.
     precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
@@ -166,6 +169,7 @@ class TrainingSettings(BaseEstimator):
         learning_rate: float = 1e-3,
         learning_rate_schedule: str = "constant",
         weight_decay: float = 0.01,
+        optimizer: str = "muon",
         accumulation: int = 1,
         precision: str = "auto",
         compile: bool = False,
@@ -179,6 +183,7 @@ class TrainingSettings(BaseEstimator):
         self.learning_rate = learning_rate
         self.learning_rate_schedule = learning_rate_schedule
         self.weight_decay = weight_decay
+        self.optimizer = optimizer
         self.accumulation = accumulation
         self.precision = precision
         self.compile = compile

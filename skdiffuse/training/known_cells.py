@@ -94,8 +94,9 @@ def scattered(window: tuple[int, int, int], random: np.random.Generator) -> np.n
     return np.broadcast_to(random.random(places) < share, window)
 
 
-# The two tasks in time are given twice the room of those in space.
+# The two tasks in time are given more room than those in space, and nowcasts most.
 TASKS: tuple[Task, ...] = (
+    past_frames,
     past_frames,
     past_frames,
     frames_apart,

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from skdiffuse.training.muon import Muon, are_matrices
 from skdiffuse.training.objective import TrainingObjective
 
 __all__ = ["make_optimizer", "share_of_peak"]
@@ -17,8 +18,9 @@ def make_optimizer(
     learning_rate: float,
     curve_learning_rate: float,
     weight_decay: float,
+    optimizer: str = "muon",
 ) -> torch.optim.Optimizer:
-    """AdamW for the network and, if one is trained, the curve, each a group of its own.
+    """Optimiser of the network and, if one is trained, the curve, each a group of its own.
 
     Parameters
     ----------
@@ -27,6 +29,8 @@ def make_optimizer(
         The largest of each group, kept there as ``peak_lr``.
     weight_decay : float
         Of the network.
+    optimizer : {"muon", "adamw"}, default="muon"
+        Of the network's inner layers; what is left is AdamW's.
     """
     network, curve = objective.network, objective.curve
     groups: list[dict[str, Any]] = [
@@ -36,6 +40,8 @@ def make_optimizer(
             "weight_decay": weight_decay,
         }
     ]
+    if optimizer == "muon":
+        groups[0]["matrices"] = are_matrices(network)
     if curve is not None:
         # Decay would pull the curve to a shape that nothing asks for.
         groups.append(
@@ -45,7 +51,7 @@ def make_optimizer(
                 "weight_decay": 0.0,
             }
         )
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.99))
+    return Muon(groups, lr=learning_rate, betas=(0.9, 0.99))
 
 
 def share_of_peak(step: int, spent: float, warmup_steps: int, rate_schedule: str) -> float:

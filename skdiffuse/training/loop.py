@@ -71,6 +71,8 @@ class Trainer:
         Steps over which the learning rate rises from nothing.
     weight_decay : float
         Of the network.
+    optimizer : {"muon", "adamw"}
+        See `make_optimizer`.
     gradient_clip : float
         Largest norm of a step's gradient.
     parts : int
@@ -144,6 +146,7 @@ class Trainer:
     rate_schedule: str = "constant"
     warmup_steps: int = 100
     weight_decay: float = 1e-2
+    optimizer: str = "muon"
     gradient_clip: float = 1.0
     parts: int = 1
     precision: str = "auto"
@@ -174,12 +177,12 @@ class Trainer:
         kind = resolve_precision(self.precision, self.device)
         self.sharded = self.sharded and self.processes.count > 1
         objective = TrainingObjective(self.network, self.encode, kind)
-        rates = self.learning_rate, self.curve_learning_rate, self.weight_decay
+        options = self.learning_rate, self.curve_learning_rate, self.weight_decay, self.optimizer
         self.state = TrainingState.begin(
             objective,
             self.average_width,
             self.checkpoint_dir if self.average_snapshots else None,
-            lambda placed: make_optimizer(placed, *rates),
+            lambda placed: make_optimizer(placed, *options),
             self.device,
             self._sharing,
         )

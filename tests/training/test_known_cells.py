@@ -120,4 +120,5 @@ def test_missing_values_are_neither_told_nor_learnt():
     )
     assert loss.item() == pytest.approx(0.0, abs=1e-10)
     torch.testing.assert_close(seen[0], known_as_covariates(rain))
-    assert seen[0][0, 0, :, 0, 0].tolist() == [0.0, 0.0]
+    # What is carried there from the other frame, and not what is missing.
+    assert seen[0][0, 0, :, 0, 0].tolist() == [1.0, 0.0, 0.5]
