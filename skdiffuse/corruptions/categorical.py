@@ -191,11 +191,15 @@ class ClassChain(ABC):
 
     def consistent(self, probabilities: Tensor, states: Tensor, share: Tensor | float) -> Tensor:
         """Probabilities of the data without what never leads to the states."""
-        reaches = (self.cumulative(share) > 0).T.to(probabilities)[states]
+        reaches = self.reaches(share).to(probabilities)[states]
         possible = probabilities * reaches
         # A denoiser that gives nothing to all that is possible is not asked.
         possible = torch.where(possible.sum(-1, keepdim=True) > 0, possible, reaches)
         return possible / possible.sum(-1, keepdim=True)
+
+    def reaches(self, share: Tensor | float) -> Tensor:
+        """Whether a state may have come of a class, of shape (n_states, n_classes)."""
+        return (self.cumulative(share) > 0).T
 
 
 class MaskingChain(ClassChain):
@@ -227,6 +231,21 @@ class MaskingChain(ClassChain):
     def power(self, share: Tensor) -> Tensor:
         """See `ClassChain.power`."""
         return _jump_to(self.stationary, share)
+
+    def posterior(self, share: Tensor | float, share_next: Tensor | float) -> Tensor:
+        """See `ClassChain.posterior`; what is not masked stays, however little survives."""
+        now, then = torch.as_tensor(share).double(), torch.as_tensor(share_next).double()
+        k = self.n_classes
+        lifted = (then - now) / (1 - now)
+        table = torch.eye(self.n_states, dtype=torch.float64).repeat(k, 1, 1)
+        table[:, k] *= 1 - lifted
+        table[range(k), k, range(k)] = lifted
+        return table
+
+    def reaches(self, share: Tensor | float) -> Tensor:
+        """See `ClassChain.reaches`."""
+        each = torch.eye(self.n_classes, dtype=torch.bool)
+        return torch.cat([each, torch.ones(1, self.n_classes, dtype=torch.bool)])
 
     def same_noise(self, share: Tensor, share_next: Tensor) -> Tensor:
         """See `ClassChain.same_noise`."""
