@@ -234,7 +234,7 @@ class MaskingChain(ClassChain):
 
     def posterior(self, share: Tensor | float, share_next: Tensor | float) -> Tensor:
         """See `ClassChain.posterior`; what is not masked stays, however little survives."""
-        now, then = torch.as_tensor(share).double(), torch.as_tensor(share_next).double()
+        now, then = _double(share), _double(share_next)
         k = self.n_classes
         lifted = (then - now) / (1 - now)
         table = torch.eye(self.n_states, dtype=torch.float64).repeat(k, 1, 1)

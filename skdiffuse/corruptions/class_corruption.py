@@ -1,0 +1,228 @@
+"""Masking and editing as a corruption of rain: of the class of each cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from skdiffuse.corruptions.categorical import (
+    RULES,
+    ClassChain,
+    MaskingChain,
+    OrdinalChain,
+    SubstitutionChain,
+    draw_states,
+)
+from skdiffuse.corruptions.class_bounds import class_cross_entropy
+from skdiffuse.corruptions.corruption import Corruption, Field
+from skdiffuse.corruptions.intensity_classes import INTENSITY_EDGES, checked_edges
+from skdiffuse.diffusion import Denoiser
+
+__all__ = ["ClassCorruption"]
+
+CHAINS: dict[str, type[ClassChain]] = {
+    "masking": MaskingChain,
+    "ordinal": OrdinalChain,
+    "substitution": SubstitutionChain,
+}
+# Of training windows, to find what stands for a class.
+MOST_CELLS = 2**22
+
+
+@dataclass(frozen=True)
+class ClassCorruption(Corruption):
+    """Rain as classes of intensity that are masked or replaced, cell by cell.
+
+    A field x for each class, 1 where the cell is of it; the network gives the logits of their
+    probabilities and learns by cross-entropy. With a log-SNR l the share 1 / (1 + exp(-l)) of the
+    cells survives, see `skdiffuse.corruptions.ClassChain`. What is generated has one rate for each
+    class, its median in training, and exactly 0 where dry; `TwoStageDiffusion` adds rates within.
+
+    Parameters
+    ----------
+    kind : {"masking", "substitution", "ordinal"}, default="masking"
+        Cells lose their class; get any other; or move to the next one up or down.
+    edges : tuple of float
+        Lowest rates of the wet classes in mm/h.
+    rule : {"posterior", "improved", "naive"}, default="posterior"
+        How steps back are taken; see `ClassChain.backward`.
+
+    Examples
+    --------
+    >>> corruption = ClassCorruption(edges=(0.1, 1.0)).bound(torch.clone, torch.clone)
+    >>> x = corruption.encode(torch.tensor([[[[0.0, 0.5, 3.0]]]]))
+    >>> x[0, 0, :, 0]
+    tensor([[1., 0., 0.],
+            [0., 1., 0.],
+            [0., 0., 1.]])
+    >>> z = corruption.corrupt(x, torch.tensor(-torch.inf), torch.zeros(1, 1, 1, 3))
+    >>> z[0, 0, :, 0]  # all masked
+    tensor([[0., 0., 0.],
+            [0., 0., 0.],
+            [0., 0., 0.],
+            [1., 1., 1.]])
+    """
+
+    kind: str = "masking"
+    edges: tuple[float, ...] = INTENSITY_EDGES
+    rule: str = "posterior"
+    latent_edges: Tensor | None = field(default=None, repr=False, compare=False)
+    latent_levels: Tensor | None = field(default=None, repr=False, compare=False)
+
+    capabilities = frozenset({"any_shape"})
+
+    def __post_init__(self) -> None:
+        checked_edges(self.edges)
+        object.__setattr__(self, "edges", tuple(float(edge) for edge in self.edges))
+        for name, choices in ("kind", tuple(CHAINS)), ("rule", RULES):
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is unknown; choose one of {list(choices)}."
+                )
+        object.__setattr__(self, "n_inputs", self.chain.n_states)
+        object.__setattr__(self, "n_outputs", self.n_classes)
+
+    @property
+    def n_classes(self) -> int:
+        """Classes, the dry one included."""
+        return len(self.edges) + 1
+
+    @property
+    def chain(self) -> ClassChain:
+        """What becomes of a cell."""
+        return CHAINS[self.kind](self.n_classes)
+
+    # What is corrupted
+
+    def bound(self, decode: Field, encode: Field) -> Self:
+        return replace(self, latent_edges=encode(torch.tensor(self.edges).reshape(1, 1, 1, -1)))
+
+    def fit(self, latents: Iterable[Tensor], seed: int = 0) -> Self:
+        edges = self._edges
+        kept: list[Tensor] = []
+        for batch in latents:
+            kept.append(batch[torch.isfinite(batch)].float().cpu())
+            if sum(each.numel() for each in kept) >= MOST_CELLS:
+                break
+        values = torch.cat(kept)
+        classes = torch.bucketize(values, edges, right=True)
+        # Where none was seen: the lower edge, and for dry cells what is least.
+        levels = torch.cat([values.min()[None], edges])
+        for k in range(self.n_classes):
+            if (classes == k).any():
+                levels[k] = values[classes == k].median()
+        return replace(self, latent_levels=levels)
+
+    def tensors(self) -> dict[str, Tensor]:
+        learnt = {"edges": self.latent_edges, "levels": self.latent_levels}
+        return {name: value for name, value in learnt.items() if value is not None}
+
+    def with_tensors(self, tensors: dict[str, Tensor]) -> Self:
+        return replace(self, latent_edges=tensors.get("edges"), latent_levels=tensors.get("levels"))
+
+    def encode(self, latent: Tensor) -> Tensor:
+        classes = torch.bucketize(latent, self._edges.to(latent), right=True)
+        fields = F.one_hot(classes, self.n_classes).movedim(-1, -3).to(latent)
+        return torch.where(torch.isfinite(latent)[..., None, :, :], fields, torch.nan)
+
+    def decode(self, x: Tensor) -> Tensor:
+        if self.latent_levels is None:
+            raise ValueError(f"{self!r} has no rates before fit(latents); fit it first.")
+        levels = self.latent_levels.to(x)[x.nan_to_num().argmax(-3)]
+        return torch.where(torch.isfinite(x).all(-3), levels, torch.nan)
+
+    def shape(self, window: tuple[int, ...]) -> tuple[int, ...]:
+        *lead, rows, columns = window
+        return (*lead, self.n_classes, rows, columns)
+
+    # On the way to noise
+
+    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Standard normal, one number for each cell, whatever its fields."""
+        return torch.randn((*shape[:-3], *shape[-2:]), generator=generator)
+
+    def corrupt(self, x: Tensor, log_snr: Tensor, noise: Tensor) -> Tensor:
+        states = self.chain.corrupt(_classes(x), _share(log_snr), noise)
+        return self._fields(states, x)
+
+    def law(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        noise = self.noise(shape, generator)
+        return self._fields(self.chain.begin(noise), noise)
+
+    def keep(self, z: Tensor, known: Tensor, log_snr: Tensor, noise: Tensor) -> Tensor:
+        """z in which the cells that are known hold what the data would be at a log-SNR.
+
+        Known cells are never masked: what is drawn beside them follows the conditional law of the
+        network, as exactly as the network is. With the other kinds they are corrupted as the data
+        are, and conditioning is approximate.
+
+        Parameters
+        ----------
+        z : Tensor of shape (n, frames, n_inputs, y, x)
+        known : Tensor of shape (n, frames, n_classes, y, x)
+            As `encode` gives it, NaN where nothing is known.
+        log_snr : Tensor
+        noise : Tensor of shape (n, frames, y, x)
+        """
+        end = torch.full_like(log_snr, torch.inf)
+        told = self.corrupt(known, end if self.kind == "masking" else log_snr, noise)
+        return torch.where(torch.isfinite(known).all(-3, keepdim=True), told, z)
+
+    # What the network learns
+
+    def loss(self, network: Denoiser, x: Tensor, log_snr: Tensor, noise: Tensor) -> Tensor:
+        classes = _classes(x)
+        states = self.chain.corrupt(classes, _share(log_snr), noise)
+        logits = network(self._fields(states, x), log_snr)
+        return class_cross_entropy(logits.movedim(-3, -1), classes, states, self.chain)
+
+    # On the way back
+
+    def estimate(self, prediction: Tensor, z: Tensor, log_snr: Tensor) -> Tensor:
+        """Probabilities of the classes."""
+        return prediction.softmax(-3)
+
+    def step_back(
+        self, z: Tensor, x_hat: Tensor, log_snr: Tensor, log_snr_next: Tensor, noise: Tensor
+    ) -> Tensor:
+        """See `Corruption.step_back`; x_hat are probabilities, and x is one of their draws."""
+        law = self.chain.law_back(
+            x_hat.movedim(-3, -1).double(),
+            z.argmax(-3),
+            _share(log_snr),
+            _share(log_snr_next),
+            self.rule,
+        )
+        states = draw_states(law, noise)
+        if torch.isposinf(log_snr_next):
+            return F.one_hot(states, self.n_classes).movedim(-1, -3).to(z)
+        return self._fields(states, z)
+
+    @property
+    def _edges(self) -> Tensor:
+        if self.latent_edges is None:
+            raise ValueError(
+                f"{self!r} knows no edges before bound(decode, encode), which tells it the way "
+                "from mm/h."
+            )
+        return self.latent_edges.flatten().float().cpu()
+
+    def _fields(self, states: Tensor, like: Tensor) -> Tensor:
+        """A field for each state, all 0 where it is missing."""
+        n = self.chain.n_states
+        return F.one_hot(states + 1, n + 1)[..., 1:].movedim(-1, -3).to(like)
+
+
+def _classes(x: Tensor) -> Tensor:
+    """Class of each cell, -1 where it is missing."""
+    return torch.where(torch.isfinite(x).all(-3), x.nan_to_num().argmax(-3), -1)
+
+
+def _share(log_snr: Tensor) -> Tensor:
+    """What survives of the cells."""
+    return torch.sigmoid(log_snr.double().cpu())
