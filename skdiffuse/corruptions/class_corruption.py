@@ -21,9 +21,9 @@ from skdiffuse.corruptions.categorical import (
 from skdiffuse.corruptions.class_bounds import class_cross_entropy
 from skdiffuse.corruptions.corruption import Corruption, Field
 from skdiffuse.corruptions.intensity_classes import INTENSITY_EDGES, checked_edges
-from skdiffuse.diffusion import Denoiser
+from skdiffuse.diffusion import Denoiser, RandomStreams
 
-__all__ = ["ClassCorruption"]
+__all__ = ["ClassCorruption", "KnownClasses"]
 
 CHAINS: dict[str, type[ClassChain]] = {
     "masking": MaskingChain,
@@ -32,6 +32,8 @@ CHAINS: dict[str, type[ClassChain]] = {
 }
 # Of training windows, to find what stands for a class.
 MOST_CELLS = 2**22
+# Least distance of what stands for a class from its edges, as a part of its latent width.
+MARGIN = 0.02
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class ClassCorruption(Corruption):
 
     A field x for each class, 1 where the cell is of it; the network gives the logits of their
     probabilities and learns by cross-entropy. With a log-SNR l the share 1 / (1 + exp(-l)) of the
-    cells survives, see `skdiffuse.corruptions.ClassChain`. What is generated has one rate for each
-    class, its median in training, and exactly 0 where dry; `TwoStageDiffusion` adds rates within.
+    cells survives, see `ClassChain`. What is generated has one rate for each class, about its
+    median in training, and exactly 0 where dry; `TwoStageDiffusion` adds rates within.
 
     Parameters
     ----------
@@ -100,7 +102,8 @@ class ClassCorruption(Corruption):
     # What is corrupted
 
     def bound(self, decode: Field, encode: Field) -> Self:
-        return replace(self, latent_edges=encode(torch.tensor(self.edges).reshape(1, 1, 1, -1)))
+        rates = torch.tensor([0.0, *self.edges])
+        return replace(self, latent_edges=encode(rates.reshape(1, 1, 1, -1)).flatten())
 
     def fit(self, latents: Iterable[Tensor], seed: int = 0) -> Self:
         edges = self._edges
@@ -111,11 +114,18 @@ class ClassCorruption(Corruption):
                 break
         values = torch.cat(kept)
         classes = torch.bucketize(values, edges, right=True)
-        # Where none was seen: the lower edge, and for dry cells what is least.
-        levels = torch.cat([values.min()[None], edges])
-        for k in range(self.n_classes):
-            if (classes == k).any():
-                levels[k] = values[classes == k].median()
+        # Of the last class, which has no end, as far again as the one before.
+        ends = (
+            torch.cat([edges[1:], 2 * edges[-1:] - edges[-2:-1]]) if len(edges) > 1 else edges + 1
+        )
+        levels = self._dry.repeat(self.n_classes)
+        for k, (low, high) in enumerate(zip(edges, ends, strict=True), start=1):
+            here = classes == k
+            level = values[here].median() if here.any() else (low + high) / 2
+            # Away from the edges, so that rounding on the way to mm/h does not change the class.
+            room = (high - low) * MARGIN
+            last = torch.inf if k == len(edges) else high - room
+            levels[k] = level.clamp(low + room, last)
         return replace(self, latent_levels=levels)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -205,17 +215,60 @@ class ClassCorruption(Corruption):
 
     @property
     def _edges(self) -> Tensor:
+        return self._bounds[1:]
+
+    @property
+    def _dry(self) -> Tensor:
+        return self._bounds[:1]
+
+    @property
+    def _bounds(self) -> Tensor:
+        """Latents of no rain and of the edges."""
         if self.latent_edges is None:
             raise ValueError(
                 f"{self!r} knows no edges before bound(decode, encode), which tells it the way "
                 "from mm/h."
             )
-        return self.latent_edges.flatten().float().cpu()
+        return self.latent_edges.float().cpu()
 
     def _fields(self, states: Tensor, like: Tensor) -> Tensor:
         """A field for each state, all 0 where it is missing."""
         n = self.chain.n_states
         return F.one_hot(states + 1, n + 1)[..., 1:].movedim(-1, -3).to(like)
+
+
+class KnownClasses:
+    """A denoiser of classes that is told some of them; see `ClassCorruption.keep`.
+
+    Parameters
+    ----------
+    denoiser : callable
+        ``(z, log_snr) -> probabilities``.
+    known : Tensor of shape (n, frames, n_classes, y, x)
+        As `ClassCorruption.encode` gives it, NaN where nothing is known.
+    corruption : ClassCorruption
+    streams : RandomStreams of length n
+        For what is corrupted as the data are.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        known: Tensor,
+        corruption: ClassCorruption,
+        streams: RandomStreams,
+    ) -> None:
+        self.denoiser = denoiser
+        self.known = known
+        self.corruption = corruption
+        self.streams = streams
+
+    def __call__(self, z: Tensor, log_snr: Tensor) -> Tensor:
+        """Probabilities of the classes, certain where they are known."""
+        shape = tuple(self.known.shape[1:])
+        noise = self.streams.each(lambda generator: self.corruption.noise(shape, generator))
+        z = self.corruption.keep(z, self.known, log_snr, noise.to(z.device))
+        return torch.where(torch.isfinite(self.known), self.known, self.denoiser(z, log_snr))
 
 
 def _classes(x: Tensor) -> Tensor:

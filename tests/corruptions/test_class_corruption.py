@@ -1,6 +1,5 @@
 """Masking and editing through the interface of every corruption."""
 
-import itertools
 import math
 
 import pytest
@@ -9,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skdiffuse.corruptions import draw_back, draw_law
-from skdiffuse.corruptions.class_corruption import ClassCorruption
+from skdiffuse.corruptions.class_corruption import ClassCorruption, KnownClasses
 from skdiffuse.corruptions.class_denoisers import ExactClassDenoiser
 from skdiffuse.diffusion import RandomStreams
 
@@ -41,8 +40,10 @@ def test_classes_and_their_rates_by_edges_in_latent_units(kind):
     classes = x.argmax(2).flatten()
     assert classes[:6].tolist() == [0, 0, 1, 1, 2, 2] and torch.isnan(x[0, 0, :, 1, 2]).all()
     back = corruption.decode(x).square().flatten()
-    torch.testing.assert_close(back[:6], torch.tensor([0, 0, 0.1, 0.1, 1, 1]))
+    torch.testing.assert_close(back[:6], torch.tensor([0, 0, 0.1, 0.1, 1, 1]), atol=0.04, rtol=0)
     assert torch.isnan(back[6])
+    again = corruption.encode(back.reshape(1, 1, 2, 4).sqrt())
+    torch.testing.assert_close(again, x, equal_nan=True)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -102,24 +103,24 @@ def test_sampler_with_the_exact_denoiser_draws_the_data(kind):
         assert found == pytest.approx(float(probability), abs=0.07)
 
 
-def test_known_cells_are_kept_and_conditioned_on():
-    corruption = ClassCorruption("masking", EDGES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_known_cells_are_kept_and_conditioned_on(kind):
+    corruption = ClassCorruption(kind, EDGES)
     patterns = torch.tensor([[0, 1], [2, 2], [1, 2]]).reshape(3, 1, 1, 2)
     probabilities = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
-    denoiser = _ExactFields(patterns, probabilities, corruption)
-    n = 2000
+    n = 1500
     streams = RandomStreams(range(n))
     z = draw_law(corruption, corruption.shape((1, 1, 2)), streams)
     known = torch.full((n, 1, 3, 1, 2), torch.nan)
     known[..., 1] = torch.tensor([0.0, 0.0, 1.0]).reshape(3, 1)
-    grid = torch.linspace(-4, 4, 5, dtype=torch.float64)
-    for i, (now, then) in enumerate(itertools.pairwise([*grid, END])):
-        noise = noise_of(corruption, known, 10_000 * (i + 1))
-        z = corruption.keep(z, known, now, noise)
-        z = corruption.step_back(z, denoiser(z, now), now, then, noise)
-    classes = z.argmax(2).flatten(1)
+    exact = _ExactFields(patterns, probabilities, corruption)
+    denoiser = KnownClasses(exact, known, corruption, streams)
+    drawn = draw_back(corruption, denoiser, z, torch.linspace(-5, 5, 15), streams)
+    classes = drawn.argmax(2).flatten(1)
     assert (classes[:, 1] == 2).all()
-    assert (classes[:, 0] == 2).float().mean() == pytest.approx(0.6, abs=0.04)
+    share = (classes[:, 0] == 2).float().mean()
+    # Exact with masks; where known cells are corrupted too, what they told is forgotten in part.
+    assert share == pytest.approx(0.6, abs=0.04 if kind == "masking" else 0.25)
 
 
 @pytest.mark.parametrize("kind", KINDS)
