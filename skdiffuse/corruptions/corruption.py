@@ -150,6 +150,10 @@ class Corruption(ABC):
         """The network as a denoiser, ``(z, log_snr) -> x_hat``."""
         return lambda z, log_snr: self.estimate(network(z, log_snr), z, log_snr)
 
+    def gaussian_views(self, denoiser: Denoiser) -> list[Denoiser]:
+        """The denoiser as equally likely ones of Gaussian noise, for `"likelihood"`."""
+        return [denoiser]
+
     def step_noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """What chance decides in `step_back` for one sample; as `noise`, unless overridden."""
         return self.noise(shape, generator)
