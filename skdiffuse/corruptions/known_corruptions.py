@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skdiffuse.corruptions.class_corruption import ClassCorruption
 from skdiffuse.corruptions.cold import BlurCorruption, CoarseGrainingCorruption
 from skdiffuse.corruptions.corruption import Corruption
 from skdiffuse.corruptions.encoding import EncodedCorruption
@@ -16,6 +17,9 @@ CORRUPTIONS: dict[str, Corruption] = {
     "blur": BlurCorruption(),
     "coarse_graining": CoarseGrainingCorruption(),
     "encoded": EncodedCorruption(),
+    "masking": ClassCorruption("masking"),
+    "substitution": ClassCorruption("substitution"),
+    "ordinal": ClassCorruption("ordinal"),
 }
 
 
