@@ -25,6 +25,7 @@ _HOMES = {
     "PrecipDiffusion": "skdiffuse.estimator.precip_diffusion",
     "SeasonSplit": "skdiffuse.model_selection",
     "SqrtTransform": "skdiffuse.preprocessing",
+    "TwoStageDiffusion": "skdiffuse.estimator.two_stage",
     "denoising_report": "skdiffuse.estimator.diagnosis",
     "dissertation_model": "skdiffuse.presets",
     "make_precipitation": "skdiffuse.datasets",
@@ -48,6 +49,7 @@ __all__ = [
     "SeasonSplit",
     "SqrtTransform",
     "TrainingSettings",
+    "TwoStageDiffusion",
     "__version__",
     "denoising_report",
     "dissertation_model",
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
         SamplerSettings,
         TrainingSettings,
     )
+    from skdiffuse.estimator.two_stage import TwoStageDiffusion
     from skdiffuse.model_selection import SeasonSplit
     from skdiffuse.pipeline import DiffusionPipeline
     from skdiffuse.preprocessing import (

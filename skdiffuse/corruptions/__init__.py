@@ -13,9 +13,13 @@ from skdiffuse.corruptions.class_bounds import (
     class_cross_entropy,
     masking_bound,
 )
-from skdiffuse.corruptions.class_corruption import ClassCorruption, KnownClasses
+from skdiffuse.corruptions.class_corruption import (
+    ClassCorruption,
+    KnownClasses,
+    NetworkClassDenoiser,
+)
 from skdiffuse.corruptions.class_counts import edit, sample_by_count, unmask
-from skdiffuse.corruptions.class_denoisers import ExactClassDenoiser, NetworkClassDenoiser
+from skdiffuse.corruptions.class_denoisers import ExactClassDenoiser
 from skdiffuse.corruptions.cold import BlurCorruption, CoarseGrainingCorruption, ColdCorruption
 from skdiffuse.corruptions.corruption import CAPABILITIES, Corruption, require
 from skdiffuse.corruptions.cosine_basis import blur, cosine_basis, damping

@@ -23,7 +23,7 @@ from skdiffuse.corruptions.corruption import Corruption, Field
 from skdiffuse.corruptions.intensity_classes import INTENSITY_EDGES, checked_edges
 from skdiffuse.diffusion import Denoiser, RandomStreams
 
-__all__ = ["ClassCorruption", "KnownClasses"]
+__all__ = ["ClassCorruption", "KnownClasses", "NetworkClassDenoiser"]
 
 CHAINS: dict[str, type[ClassChain]] = {
     "masking": MaskingChain,
@@ -34,14 +34,18 @@ CHAINS: dict[str, type[ClassChain]] = {
 MOST_CELLS = 2**22
 # Least distance of what stands for a class from its edges, as a part of its latent width.
 MARGIN = 0.02
+# Of what is impossible.
+LEAST_LOGIT = -30.0
+# Log-SNR that the network is told where all cells survive, or none: no training goes further.
+LARGEST_LOG_SNR = 20.0
 
 
 @dataclass(frozen=True)
 class ClassCorruption(Corruption):
     """Rain as classes of intensity that are masked or replaced, cell by cell.
 
-    A field x for each class, 1 where the cell is of it; the network gives the logits of their
-    probabilities and learns by cross-entropy. With a log-SNR l the share 1 / (1 + exp(-l)) of the
+    A field x for each class, 1 where the cell is of it. The network learns by cross-entropy what is
+    added to the logits of the exact denoiser of independent cells, which it starts from. With a log-SNR l the share 1 / (1 + exp(-l)) of the
     cells survives, see `ClassChain`. What is generated has one rate for each class, about its
     median in training, and exactly 0 where dry; `TwoStageDiffusion` adds rates within.
 
@@ -75,6 +79,7 @@ class ClassCorruption(Corruption):
     rule: str = "posterior"
     latent_edges: Tensor | None = field(default=None, repr=False, compare=False)
     latent_levels: Tensor | None = field(default=None, repr=False, compare=False)
+    log_frequencies: Tensor | None = field(default=None, repr=False, compare=False)
 
     capabilities = frozenset({"any_shape"})
 
@@ -126,14 +131,26 @@ class ClassCorruption(Corruption):
             room = (high - low) * MARGIN
             last = torch.inf if k == len(edges) else high - room
             levels[k] = level.clamp(low + room, last)
-        return replace(self, latent_levels=levels)
+        counts = torch.bincount(classes, minlength=self.n_classes).double()
+        # None is impossible because it was not seen.
+        frequencies = (counts + 0.5) / (counts + 0.5).sum()
+        return replace(self, latent_levels=levels, log_frequencies=frequencies.log().float())
 
     def tensors(self) -> dict[str, Tensor]:
-        learnt = {"edges": self.latent_edges, "levels": self.latent_levels}
+        learnt = {
+            "edges": self.latent_edges,
+            "levels": self.latent_levels,
+            "log_frequencies": self.log_frequencies,
+        }
         return {name: value for name, value in learnt.items() if value is not None}
 
     def with_tensors(self, tensors: dict[str, Tensor]) -> Self:
-        return replace(self, latent_edges=tensors.get("edges"), latent_levels=tensors.get("levels"))
+        return replace(
+            self,
+            latent_edges=tensors.get("edges"),
+            latent_levels=tensors.get("levels"),
+            log_frequencies=tensors.get("log_frequencies"),
+        )
 
     def encode(self, latent: Tensor) -> Tensor:
         classes = torch.bucketize(latent, self._edges.to(latent), right=True)
@@ -158,11 +175,11 @@ class ClassCorruption(Corruption):
 
     def corrupt(self, x: Tensor, log_snr: Tensor, noise: Tensor) -> Tensor:
         states = self.chain.corrupt(_classes(x), _share(log_snr), noise)
-        return self._fields(states, x)
+        return self.fields(states, x)
 
     def law(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         noise = self.noise(shape, generator)
-        return self._fields(self.chain.begin(noise), noise)
+        return self.fields(self.chain.begin(noise), noise)
 
     def keep(self, z: Tensor, known: Tensor, log_snr: Tensor, noise: Tensor) -> Tensor:
         """z in which the cells that are known hold what the data would be at a log-SNR.
@@ -188,14 +205,32 @@ class ClassCorruption(Corruption):
     def loss(self, network: Denoiser, x: Tensor, log_snr: Tensor, noise: Tensor) -> Tensor:
         classes = _classes(x)
         states = self.chain.corrupt(classes, _share(log_snr), noise)
-        logits = network(self._fields(states, x), log_snr)
-        return class_cross_entropy(logits.movedim(-3, -1), classes, states, self.chain)
+        logits = network(self.fields(states, x), log_snr).movedim(-3, -1)
+        logits = logits + self.start(states.clamp(min=0), _share(log_snr)).to(logits)
+        return class_cross_entropy(logits, classes, states, self.chain)
+
+    def start(self, states: Tensor, share: Tensor) -> Tensor:
+        """Logits of the exact denoiser of independent cells, of shape (*states.shape, n_classes).
+
+        Parameters
+        ----------
+        states : int64 Tensor of shape (n, ...)
+        share : float64 Tensor of shape () or (n,)
+            What survives of the cells.
+        """
+        table = self.chain.cumulative(share).log().clamp(min=LEAST_LOGIT).transpose(-1, -2)
+        if self.log_frequencies is not None:
+            table = table + self.log_frequencies.to(table)
+        table = table.expand(len(states), *table.shape[-2:]).to(states.device)
+        number = torch.arange(len(states), device=states.device)
+        return table[number.reshape(-1, *[1] * (states.ndim - 1)), states]
 
     # On the way back
 
     def estimate(self, prediction: Tensor, z: Tensor, log_snr: Tensor) -> Tensor:
         """Probabilities of the classes."""
-        return prediction.softmax(-3)
+        start = self.start(z.argmax(-3), _share(log_snr)).movedim(-1, -3)
+        return (prediction + start.to(prediction)).softmax(-3)
 
     def step_back(
         self, z: Tensor, x_hat: Tensor, log_snr: Tensor, log_snr_next: Tensor, noise: Tensor
@@ -211,7 +246,7 @@ class ClassCorruption(Corruption):
         states = draw_states(law, noise)
         if torch.isposinf(log_snr_next):
             return F.one_hot(states, self.n_classes).movedim(-1, -3).to(z)
-        return self._fields(states, z)
+        return self.fields(states, z)
 
     @property
     def _edges(self) -> Tensor:
@@ -231,10 +266,33 @@ class ClassCorruption(Corruption):
             )
         return self.latent_edges.float().cpu()
 
-    def _fields(self, states: Tensor, like: Tensor) -> Tensor:
-        """A field for each state, all 0 where it is missing."""
+    def fields(self, states: Tensor, like: Tensor) -> Tensor:
+        """A field for each state in the type of `like`, all 0 where it is missing."""
         n = self.chain.n_states
         return F.one_hot(states + 1, n + 1)[..., 1:].movedim(-1, -3).to(like)
+
+
+class NetworkClassDenoiser:
+    """A network that was trained with a `ClassCorruption`, as ``(states, share) -> logits``.
+
+    Parameters
+    ----------
+    network : callable
+        ``network(z, log_snr) -> prediction``.
+    corruption : ClassCorruption
+    """
+
+    def __init__(self, network: Denoiser, corruption: ClassCorruption) -> None:
+        self.network = network
+        self.corruption = corruption
+
+    def __call__(self, states: Tensor, share: Tensor) -> Tensor:
+        """Logits of shape (n, frames, y, x, n_classes)."""
+        log_snr = torch.logit(share.double()).clamp(-LARGEST_LOG_SNR, LARGEST_LOG_SNR)
+        fields = self.corruption.fields(states, torch.empty(0, device=states.device))
+        prediction = self.network(fields, log_snr.to(states.device)).movedim(-3, -1)
+        start = self.corruption.start(states.clamp(min=0), share.double().cpu())
+        return prediction + start.to(prediction)
 
 
 class KnownClasses:

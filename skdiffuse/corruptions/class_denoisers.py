@@ -1,9 +1,8 @@
-"""Denoisers of classes: ``(states, share) -> logits``, from a network or exact."""
+"""Denoisers of classes, ``(states, share) -> logits``: what they are, and an exact one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -11,10 +10,7 @@ from torch.nn import functional as F
 
 from skdiffuse.corruptions.categorical import ClassChain
 
-__all__ = ["ClassDenoiser", "ExactClassDenoiser", "NetworkClassDenoiser", "one_hot_fields"]
-
-# Log-odds of what survives, which the network is told: beyond them nothing can be told apart.
-LARGEST_LOG_ODDS = 20.0
+__all__ = ["ClassDenoiser", "ExactClassDenoiser"]
 
 
 class ClassDenoiser(Protocol):
@@ -25,32 +21,6 @@ class ClassDenoiser(Protocol):
     """
 
     def __call__(self, states: Tensor, share: Tensor) -> Tensor: ...
-
-
-class NetworkClassDenoiser:
-    """A video network, with a field for each state and each class, as a denoiser of classes.
-
-    Parameters
-    ----------
-    network : callable
-        ``network(fields, log_snr, **told) -> fields``, from (n, frames, n_states, y, x) to
-        (n, frames, n_classes, y, x). The log-SNR is the log-odds of the share that survives.
-    chain : ClassChain
-    **told
-        Further arguments of the network.
-    """
-
-    def __init__(self, network: Callable[..., Tensor], chain: ClassChain, **told: Any) -> None:
-        self.network = network
-        self.chain = chain
-        self.told = told
-
-    def __call__(self, states: Tensor, share: Tensor) -> Tensor:
-        """Logits of shape (n, frames, y, x, n_classes)."""
-        log_odds = torch.logit(share)
-        log_odds = log_odds.clamp(-LARGEST_LOG_ODDS, LARGEST_LOG_ODDS).to(states.device)
-        fields = one_hot_fields(states, self.chain.n_states)
-        return self.network(fields, log_odds, **self.told).movedim(-3, -1)
 
 
 class ExactClassDenoiser:
@@ -92,18 +62,3 @@ class ExactClassDenoiser:
         classes = F.one_hot(self.patterns, self.chain.n_classes).double()
         weights = self.posterior(states, share)
         return torch.tensordot(weights, classes, dims=1).log()
-
-
-def one_hot_fields(states: Tensor, n_states: int) -> Tensor:
-    """A field of 0 and 1 for each state, all 0 where it is missing.
-
-    Parameters
-    ----------
-    states : int64 Tensor of shape (n, frames, y, x)
-        -1 where missing.
-
-    Returns
-    -------
-    float32 Tensor of shape (n, frames, n_states, y, x)
-    """
-    return F.one_hot(states + 1, n_states + 1)[..., 1:].movedim(-1, -3).float()

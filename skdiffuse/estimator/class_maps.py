@@ -120,8 +120,9 @@ def class_map_bound(
     -------
     float64 Tensor of shape (n,), on the CPU
     """
-    chain = corruption_of(model).chain
-    denoiser = NetworkClassDenoiser(model.network.to(device), chain)
+    corruption = corruption_of(model)
+    chain = corruption.chain
+    denoiser = NetworkClassDenoiser(model.network.to(device), corruption)
     maps = torch.where(torch.isfinite(classes), classes, -1.0).long().to(device)
     if isinstance(chain, MaskingChain):
         return masking_bound(denoiser, maps, N_DRAWS, chain, streams).cpu()

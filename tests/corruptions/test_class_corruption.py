@@ -8,7 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skdiffuse.corruptions import draw_back, draw_law
-from skdiffuse.corruptions.class_corruption import ClassCorruption, KnownClasses
+from skdiffuse.corruptions.class_corruption import (
+    ClassCorruption,
+    KnownClasses,
+    NetworkClassDenoiser,
+)
 from skdiffuse.corruptions.class_denoisers import ExactClassDenoiser
 from skdiffuse.diffusion import RandomStreams
 
@@ -132,13 +136,30 @@ def test_loss_is_the_cross_entropy_and_missing_cells_do_not_count(kind):
 
     def knows(z, log_snr):
         seen.append(z)
-        return torch.nan_to_num(x) * 40
+        return torch.nan_to_num(x) * 80
 
     assert corruption.loss(knows, x, level([-2.0]), noise) < 1e-6
     assert seen[0].shape == (1, 1, corruption.n_inputs, 2, 4)
     assert (seen[0][0, 0, :, 1, 2] == 0).all()
-    even = corruption.loss(lambda z, _: torch.zeros_like(x), x, level([-2.0]), noise)
-    assert even == pytest.approx(math.log(3))
+    assert torch.isfinite(corruption.loss(lambda z, _: 0 * x.nan_to_num(), x, level([0.0]), noise))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_network_starts_from_the_exact_denoiser_of_independent_cells(kind):
+    corruption = fitted(kind)
+    frequencies = corruption.log_frequencies.exp()
+    torch.testing.assert_close(frequencies, torch.tensor([3.5, 2.5, 2.5]) / 8.5)
+    states = torch.arange(corruption.n_inputs)[:, None]
+    exact = ExactClassDenoiser(torch.arange(3)[:, None], frequencies, corruption.chain)
+    z = corruption.fields(states[:, :, None, None], frequencies)
+    for log_snr in -3.0, 2.0:
+        says = corruption.estimate(torch.zeros(len(z), 1, 3, 1, 1), z, level(log_snr))
+        share = torch.sigmoid(level(log_snr))
+        expected = exact(states, share).softmax(-1)[:, 0].float()
+        torch.testing.assert_close(says[:, 0, :, 0, 0], expected)
+        denoiser = NetworkClassDenoiser(lambda z, _: torch.zeros(len(z), 1, 3, 1, 1), corruption)
+        logits = denoiser(states[:, :, None, None], share)
+        torch.testing.assert_close(logits.softmax(-1)[:, 0, 0, 0], expected)
 
 
 def test_what_was_learnt_goes_through_files():
