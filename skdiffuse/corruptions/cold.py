@@ -91,7 +91,7 @@ class ColdCorruption(Corruption):
 
     @property
     def capabilities(self) -> frozenset[str]:  # type: ignore[override]
-        able = {"cells"} if self.norm == 2 else set()
+        able = {"cells", "expectation"} if self.norm == 2 else {"cells"}
         return frozenset(able | ({"restoration"} if self.width else {"any_shape"}))
 
     # What it learns of the data
@@ -135,7 +135,8 @@ class ColdCorruption(Corruption):
             return _filled(x)
         rain = _filled(x) if self.decode_smoothly is None else self.decode_smoothly(_filled(x))
         smooth = self.smooth(rain, log_snr)
-        return smooth if self.encode_rain is None else self.encode_rain(smooth)
+        # Rounding makes dry cells negative, of which there is no root.
+        return smooth if self.encode_rain is None else self.encode_rain(smooth.clamp(min=0))
 
     def corrupt(self, x: Tensor, log_snr: Tensor, noise: Tensor) -> Tensor:
         return self.degrade(x, log_snr) + of_each(self.noise_std(log_snr), x) * noise
@@ -159,6 +160,22 @@ class ColdCorruption(Corruption):
             )
         chosen = torch.randint(len(self.means), (), generator=generator)
         return self.means[chosen].to(noise)[:, None, None] + noise
+
+    def begin_at(self, coarse: Tensor, factor: int, noise: Tensor) -> tuple[Tensor, float]:
+        """z that means over blocks take the place of, and the log-SNR at which they do.
+
+        Parameters
+        ----------
+        coarse : Tensor of shape (n, frames, y / factor, x / factor)
+            In mm/h, or in latent units where the way to mm/h is not known; NaN where missing.
+        factor : int
+            Cells along each side of a block.
+        noise : Tensor of shape (n, frames, y, x)
+        """
+        log_snr = self.log_snr_of(factor)
+        field = coarse.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
+        field = _filled(field if self.encode_rain is None else self.encode_rain(field))
+        return field + float(self.noise_std(torch.tensor(log_snr))) * noise, log_snr
 
     # What the network learns, and the way back
 

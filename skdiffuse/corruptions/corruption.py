@@ -24,7 +24,7 @@ What a corruption has to give, in the order in which it is used:
 
 With these, `draw_back` samples from any of them, and the training loop, checkpoints and files of
 `PrecipDiffusion(corruption=...)` work for all. Today's Gaussian diffusion is `GaussianCorruption`;
-it keeps its own samplers, as do all that are able to be solved as an ODE (``"solvers"``).
+it keeps its own samplers, as do all whose way back is an equation that they solve (``"ode"``).
 
 Source: Su, "Topics on diffusion generative models", sections 10 and 11 (eqs. 11.1 to 11.5).
 """
@@ -46,12 +46,15 @@ Field = Callable[[Tensor], Tensor]
 
 # What may be asked of a corruption, and what it takes.
 CAPABILITIES = {
-    "cells": "an estimate that is the expected latent of each cell, which can be replaced",
+    "cells": "an estimate of the latent of each cell, in which known ones can take their place",
+    "expectation": "an estimate that is an expectation, which can be exaggerated",
     "gradient": "Tweedie's formula, which guidance with a gradient (w_r) rests on",
     "likelihood": "a bound of the log-density",
     "amortised": "a latent whose known cells tell what the network should say of them",
-    "solvers": "an equation that step rules of skdiffuse.diffusion solve",
+    "ode": "an equation that deterministic step rules solve",
+    "sde": "Gaussian noise, as stochastic step rules add it",
     "skip": "a closed form that the network may start from, with classes of weather",
+    "learnt_latent": "a latent that may go on changing while the network learns",
     "any_shape": "a law at the noisy end for sequences of any size",
     "restoration": "a noisy end that a coarse field can take the place of",
 }
@@ -114,6 +117,10 @@ class Corruption(ABC):
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """What chance decides in `corrupt` for one sample, x of which has a shape."""
         return torch.randn(shape, generator=generator)
+
+    def noises(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """`noise` of n samples from one generator."""
+        return torch.stack([self.noise(shape, generator) for _ in range(n)])
 
     @abstractmethod
     def corrupt(self, x: Tensor, log_snr: Tensor, noise: Tensor) -> Tensor:

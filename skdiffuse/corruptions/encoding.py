@@ -150,7 +150,7 @@ class EncodedCorruption(GaussianCorruption):
     n_steps: int = 500
     autoencoder: SpatialAutoencoder | None = field(default=None, repr=False, compare=False)
 
-    capabilities = frozenset({"solvers", "skip", "any_shape"})
+    capabilities = frozenset({"expectation", "ode", "sde", "skip", "any_shape"})
 
     def __post_init__(self) -> None:
         if self.factor not in (2, 4, 8):

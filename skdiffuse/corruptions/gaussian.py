@@ -35,6 +35,12 @@ class GaussianCorruption(Corruption):
     def corrupt(self, x: Tensor, log_snr: Tensor, noise: Tensor) -> Tensor:
         return diffuse(x, noise, log_snr)
 
+    def noises(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        return torch.randn((n, *shape), generator=generator)
+
+    def law(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        return self.noise(shape, generator)
+
     def loss(self, network: Denoiser, x: Tensor, log_snr: Tensor, noise: Tensor) -> Tensor:
         return v_loss(network, x, log_snr, noise, mask=torch.isfinite(x))
 

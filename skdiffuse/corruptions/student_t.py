@@ -35,7 +35,7 @@ import torch
 from scipy.stats import gamma as gamma_law
 from torch import Tensor
 
-from skdiffuse.corruptions.corruption import CAPABILITIES, of_each
+from skdiffuse.corruptions.corruption import of_each
 from skdiffuse.corruptions.gaussian import GaussianCorruption
 from skdiffuse.diffusion import Denoiser, alpha, sigma
 from skdiffuse.diffusion.variances import posterior_coefficients
@@ -79,9 +79,9 @@ class StudentTCorruption(GaussianCorruption):
     def capabilities(self) -> frozenset[str]:  # type: ignore[override]
         if math.isinf(self.nu):
             return GaussianCorruption.capabilities
-        able = {"cells", "amortised", "solvers", "skip", "any_shape"}
+        able = {"cells", "expectation", "amortised", "ode", "skip", "learnt_latent", "any_shape"}
         # Cells with precisions of their own have no common log-SNR, by which the bound goes.
-        return frozenset(able | ({"likelihood"} if self.coupled else set())) & set(CAPABILITIES)
+        return frozenset(able | ({"likelihood"} if self.coupled else set()))
 
     @property
     def scale(self) -> float:
@@ -90,6 +90,11 @@ class StudentTCorruption(GaussianCorruption):
 
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         return self.scale * self._student(shape, self.nu, generator)
+
+    def noises(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        if math.isinf(self.nu):
+            return super().noises(n, shape, generator)
+        return torch.stack([self.noise(shape, generator) for _ in range(n)])
 
     def step_noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """Standard Student-t with the degrees of freedom of the step back, nu + d."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
+from skdiffuse.corruptions import Corruption, GaussianCorruption
 from skdiffuse.cubes import Cube, GridMetadata
 from skdiffuse.cubes.cube import Tile
 from skdiffuse.diffusion import NoiseSchedule
@@ -47,6 +48,8 @@ class RainModel:
         Classes of weather that the network can be told, and how often each is.
     prior : MixturePrior or None
         The closed form that the network starts from, if it is a mixture's.
+    corruption : Corruption
+        What the network has learnt to undo, fitted.
     """
 
     latent: LatentSpace
@@ -60,6 +63,7 @@ class RainModel:
     template: GridMetadata | None = None
     weathers: WeatherLaw | None = None
     prior: MixturePrior | None = None
+    corruption: Corruption = field(default_factory=GaussianCorruption)
 
     def tiles(self, cube: Cube) -> list[Tile]:
         """Places of windows of the model's size, side by side; smaller where the cube is."""
