@@ -39,7 +39,8 @@ def draw_back(
     z : Tensor of shape (n, ...)
         Of `draw_law`, or a corrupted field at ``grid[0]``.
     grid : Tensor of float64, shape (n_steps + 1,)
-        Increasing log-SNRs, as from `sampling_grid`; the last step goes on to infinity.
+        Increasing log-SNRs, as from `sampling_grid`, or where the corruption has its own
+        `Corruption.levels`, their number; the last step goes on to infinity.
     streams : RandomStreams of length n
     callback : callable, optional
         ``callback(i, n, z, x_hat)`` after each of the ``n = n_steps + 1`` evaluations.
@@ -58,7 +59,8 @@ def draw_back(
     tensor([[1., 1.]])
     """
     end = torch.tensor(torch.inf, dtype=torch.float64)
-    levels = [*torch.as_tensor(grid, dtype=torch.float64, device="cpu"), end]
+    grid = torch.as_tensor(grid, dtype=torch.float64, device="cpu")
+    levels = [*corruption.levels(grid), end]
     shape = tuple(z.shape[1:])
 
     def chance(generator: torch.Generator) -> Tensor:

@@ -44,10 +44,11 @@ LARGEST_LOG_SNR = 20.0
 class ClassCorruption(Corruption):
     """Rain as classes of intensity that are masked or replaced, cell by cell.
 
-    A field x for each class, 1 where the cell is of it. The network learns by cross-entropy what is
-    added to the logits of the exact denoiser of independent cells, which it starts from. With a log-SNR l the share 1 / (1 + exp(-l)) of the
-    cells survives, see `ClassChain`. What is generated has one rate for each class, about its
-    median in training, and exactly 0 where dry; `TwoStageDiffusion` adds rates within.
+    A field x for each class, 1 where the cell is of it. With a log-SNR l the share
+    1 / (1 + exp(-l)) of the cells survives, see `ClassChain`. The network learns by cross-entropy
+    what is added to the logits of the exact denoiser of independent cells. What is generated has
+    one rate for each class, about its median in training, and exactly 0 where dry;
+    `TwoStageDiffusion` adds rates within.
 
     Parameters
     ----------
@@ -231,6 +232,15 @@ class ClassCorruption(Corruption):
         """Probabilities of the classes."""
         start = self.start(z.argmax(-3), _share(log_snr)).movedim(-1, -3)
         return (prediction + start.to(prediction)).softmax(-3)
+
+    def levels(self, grid: Tensor) -> Tensor:
+        """Log-SNRs between which equal shares of the cells get their class, as many as there are.
+
+        Cells that get it in one step do not know of each other; on grids that are even in the
+        log-SNR most of them do so in a few steps.
+        """
+        shares = torch.linspace(0, 1, len(grid) + 1, dtype=torch.float64)[:-1]
+        return torch.logit(shares.clamp(min=float(torch.sigmoid(grid[0].double()))))
 
     def step_back(
         self, z: Tensor, x_hat: Tensor, log_snr: Tensor, log_snr_next: Tensor, noise: Tensor

@@ -161,6 +161,10 @@ class Corruption(ABC):
         """The denoiser as equally likely ones of Gaussian noise, for `"likelihood"`."""
         return [denoiser]
 
+    def levels(self, grid: Tensor) -> Tensor:
+        """The log-SNRs that its own steps go through where a sampler's grid is asked for."""
+        return grid
+
     def step_noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """What chance decides in `step_back` for one sample; as `noise`, unless overridden."""
         return self.noise(shape, generator)

@@ -19,7 +19,7 @@ from skdiffuse.corruptions import (
     draw_law,
     masking_bound,
 )
-from skdiffuse.diffusion import RandomStreams
+from skdiffuse.diffusion import RandomStreams, sampling_grid
 from skdiffuse.estimator.completion import complete
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import SamplingRequest
@@ -56,9 +56,9 @@ def draw_class_maps(
     float32 Tensor of shape (len(seeds), *shape), on the CPU
     """
     corruption = corruption_of(model)
-    grid = even_shares(request.n_steps)
+    grid = sampling_grid(model.schedule, request.n_steps, request.spacing)
     network = model.network.to(request.device)
-    total = len(seeds) * request.n_steps
+    total = len(seeds) * len(grid)
     with tqdm(total=total, desc="sampling classes", disable=not request.verbose) as bar:
 
         def draw_batch(samples: slice) -> Tensor:
@@ -135,13 +135,6 @@ def corruption_of(model: RainModel) -> ClassCorruption:
     corruption = model.corruption
     assert isinstance(corruption, ClassCorruption)
     return corruption
-
-
-def even_shares(n_steps: int) -> Tensor:
-    """Log-SNRs between which equal shares of the cells get their class, without the last."""
-    shares = torch.linspace(0, 1, n_steps + 1, dtype=torch.float64)[:-1]
-    # As far from nothing as the network was ever trained.
-    return torch.logit(shares.clamp(min=1e-6))
 
 
 def _fields(classes: Tensor, n_classes: int) -> Tensor:

@@ -127,6 +127,12 @@ def test_known_cells_are_kept_and_conditioned_on(kind):
     assert share == pytest.approx(0.6, abs=0.04 if kind == "masking" else 0.25)
 
 
+def test_each_step_gives_classes_to_as_many_cells():
+    shares = torch.sigmoid(ClassCorruption().levels(torch.linspace(-18, 18, 8)))
+    torch.testing.assert_close(shares.diff(), torch.full((7,), 1 / 8).double(), atol=1e-6, rtol=0)
+    assert shares[0] == pytest.approx(float(torch.sigmoid(torch.tensor(-18.0))), rel=1e-4)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_loss_is_the_cross_entropy_and_missing_cells_do_not_count(kind):
     corruption = fitted(kind)
