@@ -5,6 +5,7 @@ A check is a function that returns its largest error. To add one, add a line to 
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -18,12 +19,17 @@ from skdiffuse.corruptions import (
     CORRUPTIONS,
     BlurCorruption,
     CoarseGrainingCorruption,
+    ExactClassDenoiser,
     GaussianBlurDenoiser,
     GaussianCorruption,
+    MaskingChain,
+    OrdinalChain,
     ScaleMixtureDenoiser,
     SpatialAutoencoder,
     StudentTCorruption,
+    SubstitutionChain,
     blur,
+    bound_of_step,
     cosine_basis,
     draw_back,
 )
@@ -36,6 +42,7 @@ from skdiffuse.diffusion import (
     sigma,
 )
 
+CHAINS = [MaskingChain(3), SubstitutionChain(3), OrdinalChain(3, [0.6, 0.3, 0.1])]
 FIELD = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
@@ -137,6 +144,37 @@ def encoder_jacobian() -> float:
     return float(((ahead - behind) / (2 * step) - derivative).abs().max())
 
 
+def class_posteriors() -> float:
+    """Steps back of classes, by every rule, keep the marginals given the data."""
+    errors = []
+    for chain in CHAINS:
+        now, then = (torch.tensor(share, dtype=torch.float64) for share in (0.2, 0.7))
+        for rule in ("posterior", "improved", "naive"):
+            table = chain.backward(now, then, rule)
+            after = torch.einsum("xt,xts->xs", chain.cumulative(now), table)
+            errors.append(float((after - chain.cumulative(then)).abs().max()))
+    return max(errors)
+
+
+def class_bound_of_a_cell() -> float:
+    """The bound of a class by an exact denoiser, over all its states, is its log-probability."""
+    law, errors = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64), []
+    for chain in CHAINS:
+        exact = ExactClassDenoiser(torch.arange(3)[:, None], law, chain)
+        states = torch.arange(chain.n_states)[:, None]
+        for data in range(3):
+            total = law[data].log()
+            for share, share_next in pairwise([0.0, 0.3, 0.8, 1.0]):
+                says = exact(states, share).softmax(-1)
+                each = bound_of_step(
+                    chain, says, torch.full_like(states, data), states, share, share_next
+                )
+                weights = chain.cumulative(share)[data]
+                total = total + (weights * each[:, 0])[weights > 0].sum()
+            errors.append(abs(float(total)))
+    return max(errors)
+
+
 CHECKS: dict[str, Callable[[], float]] = {
     "cosines": cosines,
     "heat_equation": heat_equation,
@@ -146,4 +184,6 @@ CHECKS: dict[str, Callable[[], float]] = {
     "gaussian_chain": gaussian_chain,
     "first_is_data": first_is_data,
     "encoder_jacobian": encoder_jacobian,
+    "class_posteriors": class_posteriors,
+    "class_bound_of_a_cell": class_bound_of_a_cell,
 }

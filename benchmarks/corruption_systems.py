@@ -5,7 +5,10 @@ and, if it conditions, ``downscale`` and ``interpolate``. To add one, add a line
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
+
+from corruption_two_stages import TwoStages
 
 from skdiffuse import NetworkSettings, PrecipDiffusion
 from skdiffuse.corruptions import (
@@ -46,6 +49,12 @@ SYSTEMS: dict[str, Make] = {
     "coarse_graining_cold": diffusion(CoarseGrainingCorruption(noise_level=0.0)),
     "encoded": diffusion(EncodedCorruption(), "mixture"),
     "encoded_plain": diffusion(EncodedCorruption()),
+    # Classes, each with one rate; with rates drawn by the law of their class; by a second network.
+    "masking_classes": diffusion("masking"),
+    "masking_independent": partial(TwoStages, "masking", False),
+    "masking": partial(TwoStages, "masking", True),
+    "substitution": partial(TwoStages, "substitution", True),
+    "ordinal": partial(TwoStages, "ordinal", True),
 }
 # Those of the quick run.
 QUICK = (
@@ -56,4 +65,6 @@ QUICK = (
     "blur_cold",
     "coarse_graining",
     "encoded",
+    "masking_classes",
+    "masking",
 )

@@ -68,6 +68,8 @@ class TwoStageDiffusion(BaseEstimator):
 
     Notes
     -----
+    Stages with ``warm_start=True`` go on with the training of the last call of `fit`.
+
     It can draw, complete and score. Guidance by weights (``w_r``), gauges or areal means acts on
     expected rain, which a map of classes does not have: use `PrecipDiffusion`.
 
@@ -123,13 +125,14 @@ class TwoStageDiffusion(BaseEstimator):
         assert isinstance(corruption, ClassCorruption)
         values = np.asarray(X)
         self.rates_ = RatesInClasses.fit(values, corruption.edges)
-        self.classes_ = first.fit(X)
-        self.intensities_ = None
-        if second is not None:
+        self.classes_ = self._to_fit("classes_", first).fit(X)
+        if second is None:
+            self.intensities_ = None
+        else:
             classes = intensity_classes(values, corruption.edges)
             scores = self._scores(values)
             named: Any = scores if isinstance(X, np.ndarray) else X.copy(data=scores)
-            self.intensities_ = second.fit(named, y=classes)
+            self.intensities_ = self._to_fit("intensities_", second).fit(named, y=classes)
         return self
 
     @single_precision()
@@ -311,6 +314,13 @@ class TwoStageDiffusion(BaseEstimator):
                 f"{first.n_frames}: give both stages the same."
             )
         return clone(first), clone(second).set_params(**own)
+
+    def _to_fit(self, name: str, stage: PrecipDiffusion) -> PrecipDiffusion:
+        """A new stage, or the last call's where it is to go on."""
+        last = getattr(self, name, None)
+        if stage.warm_start and last is not None:
+            return last.set_params(**stage.get_params(deep=False))
+        return stage
 
     def _seed(self, random_state: RandomStateLike) -> int:
         check_arguments(random_state=random_state)
