@@ -23,7 +23,7 @@ from skdiffuse.corruptions import CLASS_NAMES, draw_back, draw_law, intensity_cl
 from skdiffuse.diffusion import RandomStreams, sampling_grid
 from skdiffuse.networks import VideoUNet
 
-N_STEPS = 64
+N_STEPS = 48
 
 
 def small(**options):
@@ -42,8 +42,8 @@ settings = {
     "random_state": 0,
     "verbose": False,
 }
-first = PrecipDiffusion(corruption="masking", max_steps=500, **settings)
-second = PrecipDiffusion(max_steps=200, **settings)
+first = PrecipDiffusion(corruption="masking", max_steps=360, **settings)
+second = PrecipDiffusion(max_steps=120, **settings)
 model = TwoStageDiffusion(first, second, random_state=1).fit(data)
 
 # One map on its way, by the pieces that the model is made of.
@@ -59,7 +59,7 @@ draw_back(
 )
 shown = [stages[i * (len(stages) - 1) // 4] for i in range(5)]
 
-drawn = np.asarray(model.sample(48))
+drawn = np.asarray(model.sample(24))
 shares = {
     name: np.bincount(intensity_classes(rain).astype(int).ravel(), minlength=6) / rain.size
     for name, rain in {"data": np.asarray(data), "drawn": drawn}.items()
@@ -67,7 +67,7 @@ shares = {
 print("class".ljust(12), *(name.rjust(9) for name in shares))
 for k, name in enumerate(CLASS_NAMES):
     print(name.ljust(12), *(f"{share[k]:9.2%}" for share in shares.values()))
-print(f"bound of the log-density: {model.score(data[:40]):.1f} nats per map")
+print(f"bound of the log-density: {model.score(data[:16]):.1f} nats per map")
 
 figure = plt.figure(figsize=(10, 5), layout="constrained")
 above, below = figure.subfigures(2, 1)

@@ -97,9 +97,10 @@ def complete_class_maps(
 
     def draw(window: Tensor, known: Tensor, seeds: list[int], start: int) -> Tensor:
         told = torch.where(known, window, torch.nan)
-        return draw_class_maps(model, request, tuple(window.shape[1:]), seeds, told)
+        frames, rows, columns = window.shape[1:]
+        return draw_class_maps(model, request, (frames, rows, columns), seeds, told)
 
-    seeds = [(request.seed, number, k) for k in range(len(classes))]
+    seeds: list[tuple[int, ...]] = [(request.seed, number, k) for k in range(len(classes))]
     return complete(classes, draw, n_frames=model.n_frames, seeds=seeds)
 
 
