@@ -27,6 +27,8 @@ from skdiffuse.estimator.generation import history_of
 from skdiffuse.estimator.parameters import check_parameters, usable_device
 from skdiffuse.estimator.precip_diffusion import PrecipDiffusion
 from skdiffuse.estimator.request import SamplingRequest
+from skdiffuse.estimator.same_kind import RainKind
+from skdiffuse.estimator.verbs import context
 from skdiffuse.runtime.array_types import ArrayOrDataArray, RandomStateLike
 from skdiffuse.runtime.default_dtype import single_precision
 from skdiffuse.runtime.seeds import derived_seed, integer_seed
@@ -222,7 +224,7 @@ class TwoStageDiffusion(BaseEstimator):
         """
         check_is_fitted(self)
         check_number(n_samples, "n_samples")
-        cube = validate_cube(X)
+        cube = context(self.classes_.model_, validate_cube(X))
         values = cube.frames()
         known = np.isfinite(values)
         if mask is not None:
@@ -264,6 +266,7 @@ class TwoStageDiffusion(BaseEstimator):
         check_is_fitted(self)
         model = self.classes_.model_
         cube = validate_cube(X, n_frames=model.n_frames)
+        RainKind.of(model).check(cube)
         parameters = check_parameters(self.classes_)
         device = usable_device(parameters.device)
         jobs, scores = model.tiles(cube), []
