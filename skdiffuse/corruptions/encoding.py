@@ -173,7 +173,9 @@ class EncodedCorruption(GaussianCorruption):
         return replace(self, autoencoder=autoencoder.requires_grad_(False).eval())
 
     def tensors(self) -> dict[str, Tensor]:
-        return {} if self.autoencoder is None else self.autoencoder.state_dict()
+        if self.autoencoder is None:
+            return {}
+        return {name: each.cpu() for name, each in self.autoencoder.state_dict().items()}
 
     def with_tensors(self, tensors: dict[str, Tensor]) -> Self:
         if not tensors:

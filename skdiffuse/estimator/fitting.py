@@ -111,14 +111,15 @@ def prepare(
     crop = rows, columns
     told = Told() if companions is None else companions.told
     corruption = parameters.corruption
-    x_shape = corruption.shape((parameters.n_frames, *crop))
+    # What is diffused may be smaller than what is made of it.
+    *_, x_rows, x_columns = corruption.shape((parameters.n_frames, *crop))
     plan = NetworkPlan(
         parameters.network.architecture,
         parameters.n_frames,
         # What is known, and where it is.
         n_covariates=(2 if parameters.amortised else 0) + told.n_covariates,
         n_labels=told.n_labels,
-        field_shape=x_shape[-2:] if _geography(parameters, cube, crop) else None,
+        field_shape=(x_rows, x_columns) if _geography(parameters, cube, crop) else None,
         edges=resolve_edges(parameters.network.edges),
         skip=parameters.network.skip if "skip" in corruption.capabilities else None,
         n_inputs=corruption.n_inputs,

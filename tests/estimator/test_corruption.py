@@ -1,10 +1,12 @@
 """`PrecipDiffusion(corruption=...)`: every one trains, samples and is kept, or refuses by name."""
 
 import math
+import pickle
 
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 
 from skdiffuse import PrecipDiffusion, make_precipitation
 from skdiffuse.corruptions import (
@@ -128,6 +130,22 @@ def test_student_t_starts_from_the_same_closed_form_and_has_a_bound():
     assert model.model_.prior is not None
     assert rain_of(model.sample(2)).shape == (2, 3, 8, 8)
     assert np.isfinite(model.score_samples(RAIN)).all()
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_survives_pickling_and_cloning(fitted, name):
+    model = fitted[name]
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(rain_of(again.sample(1)), rain_of(model.sample(1)))
+    assert clone(model).corruption == model.corruption
+
+
+def test_student_t_can_be_told_what_is_known():
+    model = make(StudentTCorruption(nu=3.0), amortised=True).fit(RAIN)
+    gaps = rain_of(RAIN[:3]).copy()
+    gaps[1] = np.nan
+    filled = rain_of(model.impute(gaps, method="amortised"))[0]
+    np.testing.assert_array_equal(filled[::2], gaps[::2])
 
 
 def test_encoder_makes_the_network_see_fewer_cells():
