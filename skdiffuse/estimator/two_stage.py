@@ -229,22 +229,55 @@ class TwoStageDiffusion(BaseEstimator):
         known = np.isfinite(values)
         if mask is not None:
             known = known & checked_mask(mask, X, known.shape)
-        request = self._request(n_steps, self._seed(random_state))
-        rain = np.where(known, values, np.nan).astype(np.float32)
-        classes = torch.from_numpy(intensity_classes(rain, tuple(self.rates_.edges)))
-        members = []
-        for number in range(n_samples or 1):
-            drawn = complete_class_maps(self.classes_.model_, request, classes.clone(), number)
-            levels = self._completed_levels(rain, drawn.numpy(), n_steps, request.seed, number)
-            filled = self._rain(drawn.numpy(), levels)
-            members.append(np.where(known, values, filled).astype(values.dtype))
-        filled = np.stack(members)
+        rain = np.where(known, values, np.nan)
+        members = self._completed(rain, n_samples or 1, n_steps, self._seed(random_state))
+        filled = np.where(known, values, members).astype(values.dtype)
         filled = filled[:, 0] if cube.is_series else filled
         return dress(
             filled if n_samples is not None else filled[0],
             cube.template,
             history=_history("impute"),
         )
+
+    @single_precision()
+    def forecast(
+        self,
+        X: ArrayOrDataArray,
+        horizon: int,
+        *,
+        n_members: int = 1,
+        n_steps: int | None = None,
+        random_state: RandomStateLike = None,
+    ) -> ArrayOrDataArray:
+        """Continue rain beyond its end: its last frames are known, those to come are imputed.
+
+        Parameters
+        ----------
+        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
+            Rain in mm/h.
+        horizon : int
+            Frames to come.
+        n_members : int, default=1
+        n_steps, random_state
+            See `sample`.
+
+        Returns
+        -------
+        ndarray or DataArray of shape (n_members, horizon, y, x) or (n_members, n, horizon, y, x)
+        """
+        check_is_fitted(self)
+        check_arguments(horizon=horizon, n_members=n_members)
+        model = self.classes_.model_
+        cube = context(model, validate_cube(X))
+        wanted = max(model.n_frames - horizon, model.n_frames // 2, 1)
+        past = cube.frames(max(cube.runs()[-1][0], cube.n_times - wanted))
+        future = np.full((len(past), horizon, *cube.field_shape), np.nan, np.float32)
+        rain = np.concatenate([past, future], axis=1)
+        filled = self._completed(rain, n_members, n_steps, self._seed(random_state))[
+            :, :, -horizon:
+        ]
+        filled = filled[:, 0] if cube.is_series else filled
+        return dress(filled, cube.template, time="continued", history=_history("forecast"))
 
     @single_precision()
     def score_samples(self, X: ArrayOrDataArray) -> np.ndarray:
@@ -361,6 +394,21 @@ class TwoStageDiffusion(BaseEstimator):
             len(classes), y=classes, shape=classes.shape[-2:], n_steps=n_steps, random_state=seed
         )
         return ndtr(np.asarray(scores, dtype=np.float64) - RAISED)
+
+    def _completed(
+        self, rain: np.ndarray, n_members: int, n_steps: int | None, seed: int
+    ) -> np.ndarray:
+        """Members of sequences of rain, NaN where unknown, of shape (n_members, *rain.shape)."""
+        rain = rain.astype(np.float32)
+        request = self._request(n_steps, seed)
+        known = torch.from_numpy(intensity_classes(rain, tuple(self.rates_.edges)))
+        members = []
+        for number in range(n_members):
+            drawn = complete_class_maps(self.classes_.model_, request, known.clone(), number)
+            classes = drawn.numpy()
+            levels = self._completed_levels(rain, classes, n_steps, request.seed, number)
+            members.append(self._rain(classes, levels))
+        return np.stack(members)
 
     def _completed_levels(
         self, rain: np.ndarray, classes: np.ndarray, n_steps: int | None, seed: int, number: int

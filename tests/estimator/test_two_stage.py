@@ -117,6 +117,16 @@ def test_known_rain_comes_back_to_the_bit(which, cube, request):
     np.testing.assert_array_equal(whole, cube[:4])
 
 
+def test_forecast_goes_on_where_rain_ends(independent, cube):
+    members = independent.forecast(cube, 3, n_members=2, random_state=0)
+    assert members.shape == (2, 3, 8, 8) and np.isfinite(np.asarray(members)).all()
+    hour = cube.time[1] - cube.time[0]
+    assert members.time[0] == cube.time[-1] + hour
+    np.testing.assert_array_equal(
+        independent.forecast(np.asarray(cube), 3, n_members=2, random_state=0), members
+    )
+
+
 def test_bound_of_independent_cells_is_their_probability(independent, cube):
     """By an exact network: the log-probability of the class, and the density of the rate in it."""
     exact = independent.classes_.model_
