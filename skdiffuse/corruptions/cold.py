@@ -183,16 +183,28 @@ class ColdCorruption(Corruption):
         known = torch.isfinite(x)
         z = self.corrupt(x, log_snr, noise)
         error = torch.where(known, self.estimate(network(z, log_snr), z, log_snr) - x, 0)
-        error = error / of_each(_detail(log_snr), x)
+        error = error / of_each(self.detail(log_snr), x)
         each = error.square() if self.norm == 2 else error.abs()
         return each.flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1)
 
     def estimate(self, prediction: Tensor, z: Tensor, log_snr: Tensor) -> Tensor:
         """What z tells linearly, and the prediction in units of the detail that is missing."""
         noise_over_signal = self.noise_level**2 * torch.exp(-torch.as_tensor(log_snr).double())
-        return of_each(1 / (1 + noise_over_signal), z) * z + of_each(_detail(log_snr), z) * (
+        return of_each(1 / (1 + noise_over_signal), z) * z + of_each(self.detail(log_snr), z) * (
             prediction
         )
+
+    def detail(self, log_snr: Tensor) -> Tensor:
+        """Rough standard deviation of what z does not tell of a field of unit variance.
+
+        Of rain about as much variance lies between one width and twice that as between the next
+        two, and what a kernel narrower than a cell takes away goes with its width's square. Noise
+        hides as much as its own size.
+        """
+        width = self.width * torch.exp(-torch.as_tensor(log_snr, dtype=torch.float64) / 4)
+        noise = self.noise_std(log_snr)
+        smoothed = 1 / (1 + 1 / width) / (1 + width**-1.5) ** 2 if self.width else 0.0
+        return torch.sqrt(smoothed + noise**2 / (1 + noise**2))
 
     def step_back(
         self, z: Tensor, x_hat: Tensor, log_snr: Tensor, log_snr_next: Tensor, noise: Tensor
@@ -278,15 +290,6 @@ class CoarseGrainingCorruption(ColdCorruption):
 
     def log_snr_of(self, factor: int) -> float:
         return -4 * math.log(factor / self.width)
-
-
-def _detail(log_snr: Tensor) -> Tensor:
-    """Rough standard deviation of what smoothing takes away of a field of unit variance.
-
-    Rain has about as much variance in each cell's width as in the next, so that what a blur of w
-    cells takes away grows as the square root of w, which is ``exp(-log_snr / 8)``.
-    """
-    return sigma(log_snr) ** 0.25
 
 
 def _block_means(field: Tensor, side: int) -> Tensor:
