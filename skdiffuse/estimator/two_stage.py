@@ -273,11 +273,10 @@ class TwoStageDiffusion(BaseEstimator):
         past = cube.frames(max(cube.runs()[-1][0], cube.n_times - wanted))
         future = np.full((len(past), horizon, *cube.field_shape), np.nan, np.float32)
         rain = np.concatenate([past, future], axis=1)
-        filled = self._completed(rain, n_members, n_steps, self._seed(random_state))[
-            :, :, -horizon:
-        ]
-        filled = filled[:, 0] if cube.is_series else filled
-        return dress(filled, cube.template, time="continued", history=_history("forecast"))
+        members = self._completed(rain, n_members, n_steps, self._seed(random_state))
+        members = members[:, 0] if cube.is_series else members
+        future = members[..., -horizon:, :, :]
+        return dress(future, cube.template, time="continued", history=_history("forecast"))
 
     @single_precision()
     def score_samples(self, X: ArrayOrDataArray) -> np.ndarray:
