@@ -26,6 +26,7 @@ _HOMES = {
     "PrecipDiffusion": "skdiffuse.estimator.precip_diffusion",
     "SeasonSplit": "skdiffuse.model_selection",
     "SqrtTransform": "skdiffuse.preprocessing",
+    "TwoStageDiffusion": "skdiffuse.estimator.two_stage",
     "denoising_report": "skdiffuse.estimator.diagnosis",
     "dissertation_model": "skdiffuse.presets",
     "list_models": "skdiffuse.estimator.named_models",
@@ -51,6 +52,7 @@ __all__ = [
     "SeasonSplit",
     "SqrtTransform",
     "TrainingSettings",
+    "TwoStageDiffusion",
     "__version__",
     "denoising_report",
     "dissertation_model",
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
         SamplerSettings,
         TrainingSettings,
     )
+    from skdiffuse.estimator.two_stage import TwoStageDiffusion
     from skdiffuse.model_selection import SeasonSplit
     from skdiffuse.pipeline import DiffusionPipeline
     from skdiffuse.preprocessing import (

@@ -18,11 +18,12 @@ VERSION = "skdiffuse._version"
 MAY_IMPORT = {
     "runtime": set(),
     "diffusion": {"runtime"},
+    "corruptions": {"runtime", "diffusion"},
     "preprocessing": {"runtime", "diffusion"},
     "networks": {"runtime", "diffusion"},
     "cubes": {"runtime"},
     # A transform that learns is trained together with the network.
-    "training": {"runtime", "diffusion", "preprocessing", "networks", "cubes"},
+    "training": {"runtime", "diffusion", "corruptions", "preprocessing", "networks", "cubes"},
     # Arrays of two cubes are brought to one order in one place.
     "metrics": {"runtime", "cubes"},
     # Pages read files, and a transform is drawn as well.

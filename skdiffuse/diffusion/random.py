@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -56,6 +56,10 @@ class RandomStreams:
         for of_sample, generator in zip(noise, self._generators, strict=True):
             of_sample.normal_(generator=generator)
         return noise
+
+    def each(self, draw: Callable[[torch.Generator], Tensor]) -> Tensor:
+        """Draw anything for every sample from its own generator, and stack it."""
+        return torch.stack([draw(generator) for generator in self._generators])
 
     def subset(self, samples: slice) -> RandomStreams:
         """Streams of some of the samples; they share their state with the streams here."""

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from skdiffuse.corruptions import require
 from skdiffuse.cubes import Cube
 from skdiffuse.cubes.cube import missing_everywhere
-from skdiffuse.diffusion import Denoiser, RandomStreams, VDenoiser, elbo
+from skdiffuse.diffusion import Denoiser, RandomStreams, elbo
 from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.runtime.seeds import derived_seed
@@ -30,8 +31,9 @@ def score_samples(
     model: RainModel, cube: Cube, *, batch_size: int, device: torch.device, verbose: bool
 ) -> np.ndarray:
     """Bounds of the log-density of sequences; see `PrecipDiffusion.score_samples`."""
+    require(model.corruption, "likelihood", "score_samples")
     jobs = model.tiles(cube)
-    denoiser = VDenoiser(model.network.to(device))
+    views = model.corruption.gaussian_views(model.corruption.denoiser(model.network.to(device)))
     log_snr_range = model.schedule.log_snr_min, model.schedule.log_snr_max
     scores, any_known = [], False
     for first in tqdm(range(0, len(jobs), batch_size), desc="scoring", disable=not verbose):
@@ -39,10 +41,14 @@ def score_samples(
         rain = torch.from_numpy(cube.stack(batch, model.n_frames))
         any_known = any_known or bool(torch.isfinite(rain).any())
         # One noise for all windows: a window's score does not depend on which others there are.
-        streams = RandomStreams([derived_seed(0)] * len(batch))
-        scores.append(
-            log_density_bound(denoiser, rain, model.latent, streams, log_snr_range, device=device)
-        )
+        seeds = [derived_seed(0)] * len(batch)
+        bounds = [
+            log_density_bound(
+                view, rain, model.latent, RandomStreams(seeds), log_snr_range, device=device
+            )
+            for view in views
+        ]
+        scores.append(torch.stack(bounds).mean(0))
     if not any_known:
         raise missing_everywhere(cube.name)
     per_window = torch.cat(scores).cpu().numpy()

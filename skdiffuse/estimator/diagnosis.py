@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from tqdm import tqdm
 
+from skdiffuse.corruptions import require
 from skdiffuse.cubes import validate_cube
 from skdiffuse.diffusion import (
     ClampedDenoiser,
@@ -249,6 +250,7 @@ def _denoising(
     n_draws: int,
     tick: Callable[[int], Any],
 ) -> DenoisingReport:
+    require(model.corruption, "gradient", "diagnose")
     device = windows.request.device
     denoisers = [VDenoiser(model.network.to(device))]
     if (skip := _skip_of(model)) is not None:

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from skdiffuse.corruptions import ColdCorruption, draw_law, require
 from skdiffuse.diffusion import (
     KNOWN_COVARIATES,
     AmortisedDenoiser,
     AncestralStep,
-    ClampedDenoiser,
+    ArealMean,
     ClassifierFreeGuidance,
     Denoiser,
     KnownCells,
@@ -22,10 +23,8 @@ from skdiffuse.diffusion import (
     ResampledStep,
     SimilarityGuidance,
     Step,
-    VDenoiser,
     WindowedNetwork,
     condition,
-    run_sampler,
     sampling_grid,
     sigma,
 )
@@ -33,6 +32,7 @@ from skdiffuse.estimator.finiteness import refuse_broken_rain
 from skdiffuse.estimator.measured_errors import not_learnt
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import SamplingRequest, is_told_in_full
+from skdiffuse.estimator.way_back import goes_back
 from skdiffuse.estimator.weather import DrawnWeather, with_means
 from skdiffuse.runtime.memory import in_batches
 
@@ -92,8 +92,17 @@ def draw(
     if request.n_resampling != 1:
         step = ResampledStep(step, request.n_resampling)
     grid = sampling_grid(model.schedule, request.n_steps, request.spacing)
+    latent, corruption = model.latent, model.corruption
+    is_restored = request.method == "restoration"
+    if shape != (model.n_frames, *model.field_shape) and not is_restored:
+        asked = f"rain of shape {shape}, other than that of the training windows,"
+        require(corruption, "any_shape", asked)
+    # What is diffused may be smaller than what is made of it.
+    x_shape = corruption.shape(shape)
     network = _network_for(model, request, shape, overlap, compose)
-    latent = model.latent
+    restored: ArealMean | None = None
+    if is_restored and isinstance(observation, ArealMean):
+        restored, observation = observation, None
     if observation is not None:
         observation = observation.through(latent.decode_smoothly, latent.encode)
     told = {} if request.y is None else model.told.asked(request.y, len(seeds), shape)
@@ -117,13 +126,22 @@ def draw(
                 seen = observation.rows(numbers).to(request.device)  # type: ignore[arg-type]
             here = {name: tensor[samples].to(request.device) for name, tensor in told.items()}
             denoiser = _denoiser(model, request, network, here, seen)
-            x = run_sampler(
-                ClampedDenoiser(denoiser, *latent.bounds),
-                streams.normal(shape).to(request.device),
-                grid,
+            if restored is None or not isinstance(corruption, ColdCorruption):
+                z, levels = draw_law(corruption, x_shape, streams), grid
+            else:
+                numbers = torch.arange(len(seeds))[samples] % len(restored.values)
+                z, start = corruption.begin_at(
+                    restored.values[numbers], restored.factor, streams.normal(x_shape)
+                )
+                levels = torch.cat([grid.new_tensor([start]), grid[grid > start]])
+            x = goes_back(
+                model,
+                denoiser,
+                z.to(request.device),
+                levels,
                 step,
-                streams=streams,
-                callback=lambda *_: bar.update(len(part) * step.evaluations),
+                streams,
+                lambda *_: bar.update(len(part) * step.evaluations),
             )
             rain = refuse_broken_rain(latent.decode(x.cpu()))
             if weather is None:
@@ -161,6 +179,7 @@ def _denoiser(
     is_told_cells = seen is not None and request.method == "amortised"
     denoiser = _informed(model, network, told, seen if is_told_cells else None)
     if request.guidance_weight != 0:
+        require(model.corruption, "expectation", f"guidance_weight={request.guidance_weight!r}")
         still = {name: each for name, each in told.items() if name == "weather"}
         ignorant = _informed(model, network, still, seen if is_told_cells else None)
         denoiser = ClassifierFreeGuidance(denoiser, ignorant, request.guidance_weight)
@@ -168,6 +187,7 @@ def _denoiser(
         denoiser = _guided(denoiser, request, seen)
     log_likelihood = request.log_likelihood
     if log_likelihood is not None:
+        require(model.corruption, "gradient", "log_likelihood")
         denoiser = SimilarityGuidance(
             denoiser,
             lambda latent: log_likelihood(model.latent.decode_smoothly(latent)),
@@ -190,7 +210,7 @@ def _informed(
         fields = told["covariates"]
         nothing = fields.new_zeros(*fields.shape[:2], KNOWN_COVARIATES, *fields.shape[3:])
         told["covariates"] = torch.cat([nothing, fields], dim=2)
-    return VDenoiser(partial(network, **told) if told else network)
+    return model.corruption.denoiser(partial(network, **told) if told else network)
 
 
 def _guided(denoiser: Denoiser, request: SamplingRequest, seen: Observation) -> Denoiser:
@@ -219,8 +239,11 @@ def _network_for(
     """The network, in overlapping windows where a sequence or a field is too large for it."""
     network = model.network.to(request.device)
     frames = model.n_frames if shape[0] > model.n_frames else None
-    tile_size = request.tile_size
-    if frames is None and (tile_size is None or max(shape[1:]) <= tile_size):
+    tile_size, x_shape = request.tile_size, model.corruption.shape(shape)
+    if tile_size is not None:
+        # In cells of what is diffused.
+        tile_size = tile_size * x_shape[-1] // shape[-1]
+    if frames is None and (tile_size is None or max(x_shape[1:]) <= tile_size):
         return network
     shared = (0 if tile_size is None else tile_size // 4,) * 2
     overlap = model.n_frames // 2 if overlap is None else overlap

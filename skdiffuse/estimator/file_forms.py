@@ -1,14 +1,16 @@
 """Schedules and step rules as JSON and back, without pickle.
 
-Only classes of `skdiffuse.diffusion` are made from a file: a file must not say what is imported.
+Only classes of `skdiffuse.diffusion` and `skdiffuse.corruptions` are made from a file: a file must
+not say what is imported.
 """
 
 from __future__ import annotations
 
 import inspect
+from dataclasses import fields, is_dataclass
 from typing import Any
 
-from skdiffuse import diffusion
+from skdiffuse import corruptions, diffusion
 
 __all__ = ["from_json", "name_of", "to_json"]
 
@@ -16,8 +18,9 @@ __all__ = ["from_json", "name_of", "to_json"]
 def to_json(value: Any) -> Any:
     """A parameter's JSON form.
 
-    Numbers, names, None, pairs of them, and objects of `skdiffuse.diffusion` have one that
-    `from_json` reads. Anything else is a user's own and has only its name, ``{"own": name}``.
+    Numbers, names, None, pairs of them, and objects of `skdiffuse.diffusion` and
+    `skdiffuse.corruptions` have one that `from_json` reads. Anything else is a user's own and has
+    only its name, ``{"own": name}``.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -26,8 +29,11 @@ def to_json(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [to_json(each) for each in value]
     kind = type(value)
-    if getattr(diffusion, kind.__name__, None) is kind:
+    if _class_of(kind.__name__) is kind:
         names = list(inspect.signature(kind).parameters)
+        if is_dataclass(kind):
+            # What a corruption has learnt is kept as tensors, and not shown.
+            names = [each.name for each in fields(kind) if each.init and each.repr]
         if all(hasattr(value, name) for name in names):
             return {
                 "class": kind.__name__,
@@ -53,13 +59,17 @@ def from_json(value: Any, parameter: str) -> Any:
             f"the model was made with a {parameter} of its own, {value['own']}, which the file "
             f"does not hold; give it to load(path, {parameter}=...)."
         )
-    kind = getattr(diffusion, value["class"], None)
+    kind = _class_of(value["class"])
     if not isinstance(kind, type):
         raise ValueError(
             f"the model was made with a {parameter} that this version of skdiffuse does not have, "
             f"{value['class']}; update skdiffuse, or give it to load(path, {parameter}=...)."
         )
     return kind(**{n: from_json(v, parameter) for n, v in value["parameters"].items()})
+
+
+def _class_of(name: str) -> Any:
+    return getattr(diffusion, name, None) or getattr(corruptions, name, None)
 
 
 def name_of(value: Any) -> str:

@@ -5,15 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from skdiffuse.diffusion import (
-    AdamsStep,
-    ClampedDenoiser,
-    RandomStreams,
-    VDenoiser,
-    run_sampler,
-    sampling_grid,
-)
+from skdiffuse.corruptions import draw_law
+from skdiffuse.diffusion import AdamsStep, RandomStreams, sampling_grid
 from skdiffuse.estimator.rain_model import RainModel
+from skdiffuse.estimator.way_back import goes_back
 
 __all__ = ["refuse_broken_model", "refuse_broken_rain", "refuse_broken_weights"]
 
@@ -53,15 +48,16 @@ def refuse_broken_model(model: RainModel, learning_rate: float) -> None:
     ------
     FloatingPointError
     """
-    shape = (model.n_frames, *model.field_shape)
+    shape = model.corruption.shape((model.n_frames, *model.field_shape))
     streams = RandomStreams([0])
     device = next(model.network.parameters(), torch.empty(0)).device
-    latent = run_sampler(
-        ClampedDenoiser(VDenoiser(model.network), *model.latent.bounds),
-        streams.normal(shape).to(device),
+    latent = goes_back(
+        model,
+        model.corruption.denoiser(model.network),
+        draw_law(model.corruption, shape, streams).to(device),
         sampling_grid(model.schedule, _TRIAL_STEPS, "tapered"),
         AdamsStep(),
-        streams=streams,
+        streams,
     )
     if not torch.isfinite(model.latent.decode(latent.cpu())).all():
         raise FloatingPointError(

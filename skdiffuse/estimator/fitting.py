@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skdiffuse.corruptions import Corruption, GaussianCorruption
 from skdiffuse.cubes import Cube, Cubes, SeveralCubes
 from skdiffuse.diffusion import KNOWN_COVARIATES
 from skdiffuse.estimator.file_forms import to_json
@@ -107,14 +108,19 @@ def prepare(
     rows, columns = (min(n, parameters.crop_size) for n in cube.field_shape)
     crop = rows, columns
     told = Told() if companions is None else companions.told
+    corruption = parameters.corruption
+    # What is diffused may be smaller than what is made of it.
+    *_, x_rows, x_columns = corruption.shape((parameters.n_frames, *crop))
     plan = NetworkPlan(
         parameters.network.architecture,
         parameters.n_frames,
         n_covariates=(KNOWN_COVARIATES if parameters.amortised else 0) + told.n_covariates,
         n_labels=told.n_labels,
-        field_shape=crop if _geography(parameters, cube, crop) else None,
+        field_shape=(x_rows, x_columns) if _geography(parameters, cube, crop) else None,
         edges=resolve_edges(parameters.network.edges),
-        skip=parameters.network.skip,
+        skip=parameters.network.skip if "skip" in corruption.capabilities else None,
+        n_inputs=corruption.n_inputs,
+        n_outputs=corruption.n_outputs,
     )
     _refuse_cut_rings(plan.edges, cube, crop)
     description = _description(parameters, plan, told, cube, crop)
@@ -140,7 +146,8 @@ def prepare(
     )
     try:
         latent = _latent_space(parameters, windows, seed, found)
-        start, weathers = _start(parameters, windows, latent, plan, found)
+        corruption = _fitted(corruption, windows, latent, seed, found)
+        start, weathers = _start(parameters, windows, latent, corruption, plan, found)
         network = plan.build(
             start,
             seed=seed,
@@ -158,6 +165,7 @@ def prepare(
             cube.template,
             weathers,
             start if isinstance(start, MixturePrior) else None,
+            corruption,
         )
         if weathers is not None:
             windows.weathers = weathers.classes
@@ -180,8 +188,9 @@ def _trainer(
     return Trainer(
         model.network,
         windows,
-        _encoder(training.train_transformer, model.latent),
+        _encoder(training.train_transformer, model),
         model.schedule,
+        model.corruption,
         learning_rate=training.learning_rate,
         curve_learning_rate=getattr(transformer, "joint_learning_rate", 0.0),
         rate_schedule=training.learning_rate_schedule,
@@ -206,7 +215,9 @@ def _trainer(
             "transformer": config,
             "latent": model.latent.numbers,
         },
-        setup_tensors=flatten("transformer", arrays) | _start_tensors(model),
+        setup_tensors=flatten("transformer", arrays)
+        | flatten("corruption", model.corruption.tensors())
+        | _start_tensors(model),
         verbose=parameters.verbose,
     )
 
@@ -267,6 +278,10 @@ def _description(
         "latent_scaling": parameters.latent_scaling,
         "trace": parameters.trace,
         "schedule": to_json(parameters.schedule),
+        # Trainings of before there were others say nothing.
+        "corruption": None
+        if parameters.corruption == GaussianCorruption()
+        else to_json(parameters.corruption),
         "batch_size": parameters.batch_size,
         "learning_rate": training.learning_rate,
         "learning_rate_schedule": training.learning_rate_schedule,
@@ -336,11 +351,26 @@ def _latent_space(
     return LatentSpace.fit(transformer, statistics, parameters.latent_scaling, parameters.trace)
 
 
-def _encoder(
-    train_transformer: bool, latent: LatentSpace
-) -> LatentCurve | Callable[[Tensor], Tensor]:
+def _fitted(
+    corruption: Corruption,
+    windows: WindowBatches,
+    latent: LatentSpace,
+    seed: int,
+    found: Checkpoint | None,
+) -> Corruption:
+    """The corruption with what it learns of the data: of a checkpoint, or of training windows."""
+    corruption = corruption.bound(latent.decode_smoothly, latent.encode)
+    if found is not None:
+        return corruption.with_tensors(unflatten("corruption", unflatten("setup", found[0])))
+    batches = (windows.batch(k, group=0)[0] for k in batch_numbers(windows))
+    return corruption.fit((latent.encode(rain) for rain in batches), seed)
+
+
+def _encoder(train_transformer: bool, model: RainModel) -> LatentCurve | Callable[[Tensor], Tensor]:
     """What takes rain to the latent in training: with a curve of its own, or fixed."""
-    if not (train_transformer and hasattr(latent.transformer, "trainable_module")):
+    latent = model.latent
+    may_change = train_transformer and "learnt_latent" in model.corruption.capabilities
+    if not (may_change and hasattr(latent.transformer, "trainable_module")):
         return latent.encode
     return LatentCurve(latent.transformer.trainable_module(), latent.centre, latent.scale)
 
@@ -392,6 +422,7 @@ def _start(
     parameters: Parameters,
     windows: WindowBatches,
     latent: LatentSpace,
+    corruption: Corruption,
     plan: NetworkPlan,
     found: Checkpoint | None,
 ) -> tuple[MixturePrior | Tensor | None, WeatherLaw | None]:
@@ -405,7 +436,8 @@ def _start(
     if found is not None:
         setup = unflatten("setup", found[0])
         if plan.skip == "wiener":
-            return torch.ones(parameters.n_frames, *windows.crop_shape), None
+            x_shape = corruption.shape((parameters.n_frames, *windows.crop_shape))
+            return torch.ones(x_shape), None
         law = WeatherLaw.from_tensors(unflatten("weathers", setup)) if plan.tells_weather else None
         return prior_of(unflatten("prior", setup), periodic), law
     # The first group of blocks: it is needed next.
@@ -413,7 +445,7 @@ def _start(
     # Read in step with each other, so that no more than a batch is held; one that was left unread
     # would hold them all.
     for_latents, for_weights, *rest = tee(batches, 2 if plan.skip == "wiener" else 3)
-    latents = (latent.encode(rain) for rain, _ in for_latents)
+    latents = (corruption.encode(latent.encode(rain)) for rain, _ in for_latents)
     weights = (w for _, w in for_weights)
     if plan.skip == "wiener":
         return mean_power(latents, weights, periodic), None

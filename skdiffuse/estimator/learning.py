@@ -18,7 +18,7 @@ from skdiffuse.estimator.finiteness import refuse_broken_model, refuse_broken_we
 from skdiffuse.estimator.fitting import Preparation
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.runtime.double import home_of_double
-from skdiffuse.training import Budget, masked_v_loss, reconstruct_average
+from skdiffuse.training import Budget, reconstruct_average
 from skdiffuse.training.checkpoints import unflatten
 
 __all__ = ["Learnt", "TrainingCallbacks", "denoising_loss", "reaverage", "train"]
@@ -170,12 +170,13 @@ def denoising_loss(
     for first in range(0, len(jobs), batch_size):
         batch = jobs[first : first + batch_size]
         latent = model.latent.encode(torch.from_numpy(cube.stack(batch, model.n_frames)))
-        noise = torch.randn(latent.shape, generator=generator)
-        known = torch.isfinite(latent).flatten(1).sum(1)
+        x = model.corruption.encode(latent)
+        noise = model.corruption.noises(len(x), tuple(x.shape[1:]), generator)
+        known = torch.isfinite(x).flatten(1).sum(1)
         with torch.no_grad():
-            losses = masked_v_loss(
+            losses = model.corruption.loss(
                 network,
-                latent.to(device),
+                x.to(device),
                 log_snr[first : first + len(batch)].to(home_of_double(device)),
                 noise.to(device),
             )

@@ -36,6 +36,8 @@ class NetworkPlan:
         For rows and columns.
     skip : str or None
         As in `NetworkSettings`.
+    n_inputs, n_outputs : int
+        Fields that the network is given and returns for each frame; 1 where there is a skip.
     """
 
     architecture: str | Callable[..., nn.Module]
@@ -45,6 +47,8 @@ class NetworkPlan:
     field_shape: tuple[int, int] | None
     edges: tuple[str, str]
     skip: str | None
+    n_inputs: int = 1
+    n_outputs: int = 1
 
     @property
     def tells_weather(self) -> bool:
@@ -79,6 +83,8 @@ class NetworkPlan:
             )
         else:
             make = partial(self.architecture, n_frames=self.n_frames)
+        if (self.n_inputs, self.n_outputs) != (1, 1):
+            make = partial(make, in_channels=self.n_inputs, out_channels=self.n_outputs)
         # fork_rng puts the global stream back.
         with _global_stream, torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
+from skdiffuse.corruptions import CORRUPTIONS, Corruption, require, resolve_corruption
 from skdiffuse.diffusion import (
     SPACINGS,
     AdamsStep,
@@ -42,6 +43,7 @@ from skdiffuse.estimator.settings import (
     SamplerSettings,
     TrainingSettings,
 )
+from skdiffuse.estimator.way_back import refuse_step
 from skdiffuse.networks import PRESETS, resolve_edges
 from skdiffuse.preprocessing import ElementwiseTransformer, resolve_transformer
 from skdiffuse.runtime.array_types import RandomStateLike
@@ -150,6 +152,9 @@ FRONT_DOOR: dict[str, Constraint] = {
     "schedule": one_of(
         *SCHEDULES, or_else=" or a NoiseSchedule", accepts=lambda v: isinstance(v, NoiseSchedule)
     ),
+    "corruption": one_of(
+        *CORRUPTIONS, or_else=" or a Corruption", accepts=lambda v: isinstance(v, Corruption)
+    ),
     "sampler": settings(SamplerSettings, _step),
     "training": settings(TrainingSettings, _none),
     "keeping": settings(KeepingSettings, _none),
@@ -207,6 +212,7 @@ class Parameters:
     crop_size: int
     network: NetworkSettings
     schedule: NoiseSchedule
+    corruption: Corruption
     sampler: SamplerSettings
     training: TrainingSettings
     keeping: KeepingSettings
@@ -262,6 +268,7 @@ def check_parameters(estimator: BaseEstimator) -> Parameters:
         crop_size=plain["crop_size"],
         network=_checked(network_settings(plain["network"]), "network"),
         schedule=SCHEDULES[schedule] if isinstance(schedule, str) else schedule,
+        corruption=resolve_corruption(plain["corruption"]),
         sampler=_checked(sampler_settings(plain["sampler"]), "sampler"),
         training=_checked(training_settings(plain["training"]), "training"),
         keeping=_checked(keeping_settings(plain["keeping"]), "keeping"),
@@ -333,6 +340,9 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_together(parameters: Parameters) -> None:
+    refuse_step(parameters.corruption, parameters.step)
+    if parameters.amortised:
+        require(parameters.corruption, "amortised", "amortised=True")
     training = parameters.training
     sampler = parameters.sampler
     if sampler.reverse_variance is not None and sampler.step != "ancestral":

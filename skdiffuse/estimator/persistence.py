@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from skdiffuse._version import __version__
+from skdiffuse.corruptions import GaussianCorruption
 from skdiffuse.cubes import GridMetadata
 from skdiffuse.diffusion import KNOWN_COVARIATES
 from skdiffuse.estimator.file_forms import from_json, to_json
@@ -103,6 +104,7 @@ def write_model(learnt: Learnt, params: Mapping[str, Any], path: str | Path) -> 
         path,
         flatten("network", _weights(model))
         | flatten("prior", {} if model.prior is None else prior_tensors(model.prior))
+        | flatten("corruption", model.corruption.tensors())
         | flatten("transformer", {k: torch.as_tensor(v) for k, v in transformer_arrays.items()})
         | flatten("weathers", {} if model.weathers is None else model.weathers.tensors())
         | flatten("errors", {} if model.errors is None else model.errors.tensors()),
@@ -113,6 +115,7 @@ def write_model(learnt: Learnt, params: Mapping[str, Any], path: str | Path) -> 
             "params": {name: _parameter_to_json(value) for name, value in kept.items()},
             "plan": plan,
             "schedule": to_json(model.schedule),
+            "corruption": to_json(model.corruption),
             "amortised": model.amortised,
             "transformer": transformer_config,
             "latent": model.latent.numbers,
@@ -134,7 +137,8 @@ def read_model(path: str | Path, **own: Any) -> tuple[Learnt, dict[str, Any]]:
     ----------
     path : str or Path
     **own
-        ``network``, ``sampler``, ``schedule``: parameters to take instead of those in the file.
+        ``network``, ``sampler``, ``schedule``, ``corruption``: parameters to take instead of those
+        in the file.
 
     Returns
     -------
@@ -175,7 +179,14 @@ def read_model(path: str | Path, **own: Any) -> tuple[Learnt, dict[str, Any]]:
         )
     weights = unflatten("network", tensors)
     # The weights and the spectrum of the skip are overwritten at once.
-    window = (content["n_frames"], *content["field_shape"])
+    latent = LatentSpace(transformer, **content["latent"])
+    corruption = own.get("corruption")
+    if corruption is None and "corruption" in content:
+        corruption = from_json(content["corruption"], "corruption")
+    corruption = GaussianCorruption() if corruption is None else corruption
+    corruption = corruption.bound(latent.decode_smoothly, latent.encode)
+    corruption = corruption.with_tensors(unflatten("corruption", tensors))
+    window = corruption.shape((content["n_frames"], *content["field_shape"]))
     start: MixturePrior | Tensor | None = None if plan.skip is None else torch.ones(window)
     if plan.skip == "mixture":
         start = prior_of(unflatten("prior", tensors), periodic_axes(plan.edges))
@@ -192,7 +203,7 @@ def read_model(path: str | Path, **own: Any) -> tuple[Learnt, dict[str, Any]]:
     schedule = own.get("schedule")
     template = content["template"]
     model = RainModel(
-        LatentSpace(transformer, **content["latent"]),
+        latent,
         module.requires_grad_(False).eval(),
         plan,
         from_json(content["schedule"], "schedule") if schedule is None else schedule,
@@ -206,6 +217,7 @@ def read_model(path: str | Path, **own: Any) -> tuple[Learnt, dict[str, Any]]:
         errors=MeasuredErrors.from_tensors(found)
         if (found := unflatten("errors", tensors))
         else None,
+        corruption=corruption,
     )
     refuse_broken_weights(model, f"The model in {path}")
     return Learnt(model, content["history"], content["n_iter"], content["n_skipped"]), params

@@ -16,6 +16,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from skdiffuse.corruptions import Corruption
 from skdiffuse.cubes import Cube, GridMetadata, validate_cube, validate_cubes
 from skdiffuse.diffusion import ArealMean, KnownCells, NoiseSchedule, Observation, Step
 from skdiffuse.estimator import (
@@ -94,6 +95,11 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
     schedule : {"cosine"} or NoiseSchedule, default="cosine"
         Log-SNRs that the network is trained on and the sampler goes through: the cosine schedule on
         [-20, 20], shifted by -2 in training, or any schedule of `skdiffuse.diffusion` or your own.
+    corruption : str or Corruption, default="gaussian"
+        What the network learns to undo: "gaussian" noise, "student_t" noise with heavy tails,
+        "blur", "coarse_graining", "encoded" (Gaussian noise on the codes of an autoencoder), or an
+        object of `skdiffuse.corruptions`. What another than the default cannot do is refused by
+        name; see docs/corruptions.md.
     sampler : str, Step or SamplerSettings, default="adams"
         Step rule ("adams", "heun", "ancestral", or an object), or `SamplerSettings` with the number
         of steps and their spacing.
@@ -201,6 +207,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         crop_size: int = 64,
         network: NetworkLike = "tiny",
         schedule: str | NoiseSchedule = "cosine",
+        corruption: str | Corruption = "gaussian",
         sampler: SamplerLike = "adams",
         training: TrainingSettings | None = None,
         keeping: KeepingSettings | None = None,
@@ -222,6 +229,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         self.crop_size = crop_size
         self.network = network
         self.schedule = schedule
+        self.corruption = corruption
         self.sampler = sampler
         self.training = training
         self.keeping = keeping
@@ -766,7 +774,8 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             frames than a training window has are denoised jointly in overlapping windows.
         method : str or None, default=None
             None is "reconstruction", which on held-out radar rain filled gaps better than the
-            others and had the lowest CRPS of interpolations and nowcasts. "amortised" tells the
+            others and had the lowest CRPS of interpolations and nowcasts; where the corruption has
+            no gradient to guide by, "replacement". "amortised" tells the
             network what is known, which costs no gradient and a third of the time; it needs
             ``amortised=True`` in `fit`, and what cannot be told is left to "reconstruction".
             "replacement", "moment_matching", "pigdm" and "ho" guide as
@@ -988,7 +997,8 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
             Number of realizations.
         method : str or None, default="replacement"
             Changes the expected field as little as makes its means fit, without a gradient; of the
-            methods of `condition` it had the best scores on held-out radar rain.
+            methods of `condition` it had the best scores on held-out radar rain. "restoration"
+            begins where a corruption that blurs or coarsens leaves the coarse field.
         **options
             See `condition`.
 
@@ -1111,6 +1121,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         network: NetworkLike | None = None,
         sampler: SamplerLike | None = None,
         schedule: NoiseSchedule | None = None,
+        corruption: Corruption | None = None,
     ) -> Self:
         """Read a model that `save` wrote, on any machine.
 
@@ -1122,7 +1133,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         folder : str, Path or None, default=None
             Where names are looked for before the package's; None: the environment variable
             ``SKDIFFUSE_WEIGHTS``.
-        network, sampler, schedule : object, default=None
+        network, sampler, schedule, corruption : object, default=None
             Taken instead of those in the file; needed where the model was made with ones of your
             own, which a file cannot hold.
 
@@ -1145,7 +1156,12 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         (10, 64, 64)
         """
         check_all({"path": path, "folder": folder}, ARGUMENTS)
-        own = {"network": network, "sampler": sampler, "schedule": schedule}
+        own = {
+            "network": network,
+            "sampler": sampler,
+            "schedule": schedule,
+            "corruption": corruption,
+        }
         check_own_objects(**own)
         file, named = find_model(path, folder)
         learnt, params = persistence.load(file, named, **own)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
+from skdiffuse.corruptions import Corruption, GaussianCorruption
 from skdiffuse.cubes import Cube, GridMetadata
 from skdiffuse.cubes.cube import Tile
 from skdiffuse.diffusion import NoiseSchedule
@@ -53,6 +54,8 @@ class RainModel:
         What is said of it, if it was found by a name.
     errors : MeasuredErrors or None
         Of the denoiser, once they are measured.
+    corruption : Corruption
+        What the network has learnt to undo, fitted.
     """
 
     latent: LatentSpace
@@ -68,6 +71,7 @@ class RainModel:
     prior: MixturePrior | None = None
     card: ModelCard | None = None
     errors: MeasuredErrors | None = None
+    corruption: Corruption = field(default_factory=GaussianCorruption)
 
     @property
     def window(self) -> tuple[int, int, int]:

@@ -11,7 +11,15 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from skdiffuse.diffusion import CONDITIONING_METHODS, Coordinate, KnownCells, Observation, Step
+from skdiffuse.corruptions import Corruption, require
+from skdiffuse.diffusion import (
+    CONDITIONING_METHODS,
+    ArealMean,
+    Coordinate,
+    KnownCells,
+    Observation,
+    Step,
+)
 from skdiffuse.estimator.arguments import METHOD_OPTIONS, check_arguments, fields_in_order
 from skdiffuse.estimator.constraints import check_all
 from skdiffuse.estimator.parameters import Parameters, usable_device
@@ -21,7 +29,7 @@ from skdiffuse.runtime.seeds import integer_seed
 
 __all__ = ["GENERAL_OPTIONS", "METHODS", "SamplingRequest", "is_told_in_full"]
 
-METHODS = ("amortised", *CONDITIONING_METHODS)
+METHODS = ("amortised", "restoration", *CONDITIONING_METHODS)
 # What the request itself gives to the methods.
 _GIVEN = ("denoiser", "observation", "spread", "w_r")
 
@@ -169,7 +177,9 @@ class SamplingRequest:
             If the method is unknown, or an option is, or would be ignored.
         """
         check_arguments(w_r=w_r, n_resampling=n_resampling)
-        method = "reconstruction" if method is None else method
+        if method is None:
+            guides = "gradient" in model.corruption.capabilities
+            method = "reconstruction" if guides else "replacement"
         if not isinstance(method, str) or method not in METHODS:
             raise ValueError(f"method={method!r} is unknown; choose one of {list(METHODS)}.")
         if method == "amortised" and not model.amortised:
@@ -177,6 +187,7 @@ class SamplingRequest:
                 "method='amortised' needs a network that was trained to be told what is known: "
                 "fit with amortised=True, or choose another method."
             )
+        _refuse_method(model.corruption, observation, method, w_r, n_resampling)
         taken = _options_of(method, observation)
         given = dict(method_options, **({} if w_r is None else {"w_r": w_r}))
         ignored = sorted(set(given) - set(taken))
@@ -191,6 +202,28 @@ class SamplingRequest:
         )
 
 
+def _refuse_method(
+    corruption: Corruption,
+    observation: Observation | None,
+    method: str,
+    w_r: float | None,
+    n_resampling: int,
+) -> None:
+    """Refuse what the corruption cannot do, by name."""
+    if w_r is not None:
+        require(corruption, "gradient", f"w_r={w_r!r}")
+    if n_resampling != 1:
+        require(corruption, "sde", f"n_resampling={n_resampling!r}")
+    needs = {"replacement": "cells", "amortised": "amortised", "restoration": "restoration"}
+    require(corruption, needs.get(method, "gradient"), f"method={method!r}")
+    exact = isinstance(observation, ArealMean) and not bool(observation.error_variance.any())
+    if method == "restoration" and not exact:
+        raise ValueError(
+            "method='restoration' begins at a coarse field, such as downscale knows and an "
+            "ArealMean without error; choose method='replacement' for what else is known."
+        )
+
+
 def is_told_in_full(observation: Observation | None) -> bool:
     """Whether nothing is left to guidance once the network knows the known cells."""
     if observation is None:
@@ -200,6 +233,8 @@ def is_told_in_full(observation: Observation | None) -> bool:
 
 def _options_of(method: str, observation: Observation | None) -> list[str]:
     """Options that a method takes, ``w_r`` among them."""
+    if method == "restoration":
+        return []
     if method == "amortised":
         if is_told_in_full(observation):
             return []

@@ -94,13 +94,15 @@ def has_diverged(
     log_snrs : sequence of float
         At which weights are tried; those that the network knows.
     """
-    shape = (1, *window_shape)
-    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
+    corruption = state.objective.corruption
+    shape = corruption.shape(window_shape)
+    noise = corruption.noises(1, shape, torch.Generator().manual_seed(0)).to(device)
+    dry = torch.zeros(1, *window_shape, device=device)
     finite = state.is_finite()
     for level in log_snrs:
         log_snr = torch.full((1,), level, dtype=torch.float64, device=home_of_double(device))
         with torch.no_grad():
-            losses = state.average.network(torch.zeros_like(noise), log_snr, noise)
+            losses = state.average.network(dry, log_snr, noise)
         finite = finite and all(bool(torch.isfinite(each)) for each in losses)
     broken = torch.tensor([float(not finite)])
     return bool((broken if processes is None else processes.sum(broken)).any())

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skdiffuse.corruptions import Corruption
 from skdiffuse.cubes import Cube, Cubes, SeveralCubes
 from skdiffuse.diffusion import NoiseSchedule
 from skdiffuse.runtime.double import home_of_double
@@ -123,7 +124,7 @@ class HeldOut:
             The v-loss.
         """
         objective.eval()
-        v, stretch = self._losses(objective, device)
+        v, stretch = self._losses(objective, objective.corruption, device)
         return (v + stretch).mean().item(), self._by_band(v)
 
     def loss_of_skip(
@@ -133,16 +134,21 @@ class HeldOut:
         if not hasattr(objective.network, "closed_form"):
             return None
         objective.eval()
-        return self._by_band(self._losses(objective.of_closed_form, device)[0])
+        return self._by_band(
+            self._losses(objective.of_closed_form, objective.corruption, device)[0]
+        )
 
     def _losses(
-        self, objective: Callable[..., tuple[Tensor, Tensor]], device: torch.device | str
+        self,
+        objective: Callable[..., tuple[Tensor, Tensor]],
+        corruption: Corruption,
+        device: torch.device | str,
     ) -> tuple[Tensor, Tensor]:
         """v-loss and stretch loss of each window, float64 on the CPU."""
         found = []
         for first in range(0, len(self._rain), self.batch_size):
             rain = self._rain[first : first + self.batch_size]
-            noise = torch.stack([self._noise(first + i) for i in range(len(rain))])
+            noise = torch.stack([self._noise(first + i, corruption) for i in range(len(rain))])
             log_snr = self._log_snr[first : first + self.batch_size].to(home_of_double(device))
             with torch.no_grad():
                 losses = objective(rain.to(device), log_snr, noise.to(device))
@@ -159,6 +165,6 @@ class HeldOut:
             name: v[band == k].mean().item() for k, name in enumerate(names) if (band == k).any()
         }
 
-    def _noise(self, i: int) -> Tensor:
+    def _noise(self, i: int, corruption: Corruption) -> Tensor:
         generator = torch.Generator().manual_seed(derived_seed(self.seed, i, 4))
-        return torch.randn(self._rain.shape[1:], generator=generator)
+        return corruption.noise(corruption.shape(tuple(self._rain.shape[1:])), generator)

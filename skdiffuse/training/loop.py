@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skdiffuse.corruptions import Corruption, GaussianCorruption
 from skdiffuse.diffusion import NoiseSchedule, known_as_covariates
 from skdiffuse.networks import compile_network
 from skdiffuse.runtime.double import home_of_double
@@ -62,6 +63,8 @@ class Trainer:
         From mm/h to the latent, element-wise; passes NaN through. A `LatentCurve` is trained
         together with the network, in place.
     schedule : NoiseSchedule
+    corruption : Corruption
+        Fitted; what the network learns to undo.
     learning_rate : float
     curve_learning_rate : float
         Of a `LatentCurve`; warms up and falls as the network's does.
@@ -141,6 +144,7 @@ class Trainer:
     windows: WindowBatches
     encode: LatentCurve | Callable[[Tensor], Tensor]
     schedule: NoiseSchedule
+    corruption: Corruption = field(default_factory=GaussianCorruption)
     learning_rate: float = 1e-3
     curve_learning_rate: float = 1e-3
     rate_schedule: str = "constant"
@@ -176,7 +180,7 @@ class Trainer:
         self.device = self.processes.device(torch.device(self.device))
         kind = resolve_precision(self.precision, self.device)
         self.sharded = self.sharded and self.processes.count > 1
-        objective = TrainingObjective(self.network, self.encode, kind)
+        objective = TrainingObjective(self.network, self.encode, kind, self.corruption)
         options = self.learning_rate, self.curve_learning_rate, self.weight_decay, self.optimizer
         self.state = TrainingState.begin(
             objective,
@@ -349,7 +353,7 @@ class Trainer:
     def _compile(self, rain: Tensor, _: Tensor, told: dict[str, Tensor]) -> None:
         """Compile the network for what it will be given in training."""
         told = {name: tensor.to(self.device) for name, tensor in told.items()}
-        z = torch.zeros_like(rain, device=self.device)
+        z = torch.zeros(len(rain), *self.corruption.shape(self._window_shape), device=self.device)
         if self.amortised:
             nothing = torch.full_like(z, math.nan)
             told["covariates"] = known_as_covariates(nothing, told.get("covariates"))
@@ -364,7 +368,14 @@ class Trainer:
         places = run.batches.places
         shape = self._window_shape
         draws = step_draws(
-            self.seed, self.step, places, batch_size, shape, self.schedule, amortised=self.amortised
+            self.seed,
+            self.step,
+            places,
+            batch_size,
+            shape,
+            self.schedule,
+            amortised=self.amortised,
+            corruption=self.corruption,
         )
         rate = self._rate()
         for group in state.optimizer.param_groups:

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from skdiffuse.corruptions import Corruption, GaussianCorruption
 from skdiffuse.diffusion import Denoiser, alpha, known_as_covariates, sigma, v_loss
 from skdiffuse.diffusion.parameterizations import like
 from skdiffuse.preprocessing import MonotoneNetwork
@@ -67,7 +68,7 @@ class LatentCurve(nn.Module):
 
 
 class TrainingObjective(nn.Module):
-    r"""Loss of a batch: v-loss, and minus the mean of m log h' where the transform is trained.
+    r"""Loss of a batch: the corruption's, and minus the mean of m log h' of a trained transform.
 
     Both terms are means over the known cells of each sequence (dissertation eq. 4.15, whose printed
     form sums the second and so scales it by the number of cells).
@@ -80,6 +81,8 @@ class TrainingObjective(nn.Module):
         From mm/h to the latent, element-wise; passes NaN through. A `LatentCurve` is trained too.
     precision : torch.dtype, optional
         Of the network's arithmetic, by autocast; everything else is as exact as the data.
+    corruption : Corruption, optional
+        Fitted; None: Gaussian, whose loss is the v-loss.
 
     Examples
     --------
@@ -99,11 +102,13 @@ class TrainingObjective(nn.Module):
         network: nn.Module,
         encode: LatentCurve | Callable[[Tensor], Tensor],
         precision: torch.dtype | None = None,
+        corruption: Corruption | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.encode = encode
         self.precision = precision
+        self.corruption = GaussianCorruption() if corruption is None else corruption
 
     @property
     def curve(self) -> MonotoneNetwork | None:
@@ -127,8 +132,8 @@ class TrainingObjective(nn.Module):
         rain : Tensor of shape (n, frames, y, x)
             mm/h, NaN where missing.
         log_snr : Tensor of shape (n,)
-        noise : Tensor, shape of rain
-            Standard normal.
+        noise : Tensor
+            Of the corruption; Gaussian: standard normal, of the shape of rain.
         known : Tensor of bool, shape of rain, optional
             Cells that the network is told, as `known_as_covariates` says; of these it has nothing
             to learn, and their error counts as 0.
@@ -138,8 +143,8 @@ class TrainingObjective(nn.Module):
 
         Returns
         -------
-        v_loss, stretch_loss : Tensor of shape (n,)
-            The loss is their sum.
+        loss, stretch_loss : Tensor of shape (n,)
+            What is minimised is their sum.
         """
         latent, stretch = self._encoded(rain)
         network: Callable[..., Tensor] = self.predict_v
@@ -155,13 +160,15 @@ class TrainingObjective(nn.Module):
                 network = partial(network, **{name: classes})
         if known is not None:
             network = partial(_v_beside_known, network, told)
-        return masked_v_loss(network, latent, log_snr, noise), stretch
+        x = self.corruption.encode(latent)
+        return self.corruption.loss(network, x, log_snr, noise), stretch
 
     def of_closed_form(self, rain: Tensor, log_snr: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Losses as those of `forward`, of the closed form that the network starts from."""
         latent, stretch = self._encoded(rain)
         closed_form: Denoiser = self.network.closed_form  # type: ignore[assignment]
-        return masked_v_loss(closed_form, latent, log_snr, noise), stretch
+        x = self.corruption.encode(latent)
+        return self.corruption.loss(closed_form, x, log_snr, noise), stretch
 
     def _encoded(self, rain: Tensor) -> tuple[Tensor, Tensor]:
         """Latent, and stretch loss of each sequence."""

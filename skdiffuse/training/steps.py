@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from skdiffuse.corruptions import Corruption, GaussianCorruption
 from skdiffuse.diffusion import NoiseSchedule
 from skdiffuse.runtime.double import home_of_double
 from skdiffuse.runtime.seeds import derived_seed
@@ -26,6 +27,7 @@ def step_draws(
     schedule: NoiseSchedule,
     *,
     amortised: bool = False,
+    corruption: Corruption | None = None,
 ) -> dict[str, Tensor]:
     """Noise levels, noise and, for an amortised training, known cells of a step.
 
@@ -42,6 +44,8 @@ def step_draws(
     schedule : NoiseSchedule
     amortised : bool, default=False
         Whether cells are known; see `random_known_cells`.
+    corruption : Corruption, optional
+        Whose noise it is; None: Gaussian.
 
     Returns
     -------
@@ -59,7 +63,12 @@ def step_draws(
     True
     """
     generator = torch.Generator().manual_seed(derived_seed(seed, step, 1))
-    noise = [_noise(window_shape, derived_seed(seed, step, 2, place)) for place in places]
+    corruption = GaussianCorruption() if corruption is None else corruption
+    x_shape = corruption.shape(window_shape)
+    noise = [
+        corruption.noise(x_shape, torch.Generator().manual_seed(derived_seed(seed, step, 2, place)))
+        for place in places
+    ]
     draws = {
         # Stratified over the whole batch.
         "log_snr": schedule.draw(batch_size, generator)[list(places)],
@@ -70,10 +79,6 @@ def step_draws(
         known = [random_known_cells(shape, derived_seed(seed, step, 3, k)) for k in places]
         draws["known"] = torch.cat(known)
     return draws
-
-
-def _noise(shape: tuple[int, int, int], seed: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def add_gradients(

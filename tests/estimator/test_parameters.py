@@ -49,6 +49,7 @@ BAD = {
     "network__gradient_checkpointing": [1, None],
     "network__weathers": [8, (8,), (0, 3), (8, 3, 1), None],
     "schedule": ["linear", 3, None],
+    "corruption": ["warm", 3, None],
     "sampler": ["euler", 4, None, NetworkSettings()],
     "sampler__step": ["euler", type(SAMPLERS["adams"])],
     "sampler__n_steps": [0, 1.5],

@@ -1,0 +1,85 @@
+"""The table of `corruptions.py`: means over seeds with 95 % intervals."""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import t as student
+
+# Columns of the printed table: what stands in a run's JSON, and the heading.
+COLUMNS = {
+    "free.wet_share": "wet share",
+    "free.quantiles.0.99": "q .99",
+    "free.quantiles.0.999": "q .999",
+    "free.quantiles.0.9999": "q 1-1e-4",
+    "free.quantiles.0.99999": "q 1-1e-5",
+    "free.power.1-3": "waves 1-3",
+    "free.power.4-8": "4-8",
+    "free.power.9-16": "9-16",
+    "conditional.downscale.replacement": "CRPS fine",
+    "conditional.downscale.restoration": "restored",
+    "conditional.downscale.reconstruction": "guided",
+    "conditional.interpolate.replacement": "CRPS between",
+    "conditional.interpolate.reconstruction": "guided",
+    "training_steps": "steps",
+    "cpu_seconds_per_sequence": "s / sequence",
+}
+
+
+def numbers(value: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """All numbers of a JSON, by their paths."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield from numbers(each, f"{prefix}{name}.")
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield prefix.rstrip("."), float(value)
+
+
+def summary(values: list[float]) -> dict[str, float]:
+    """Mean and half the width of its 95 % interval, by Student's t over seeds."""
+    finite = [v for v in values if math.isfinite(v)]
+    n = len(finite)
+    half = math.nan
+    if n > 1:
+        half = float(student.ppf(0.975, n - 1) * np.std(finite, ddof=1) / math.sqrt(n))
+    return {"mean": float(np.mean(finite)) if n else math.nan, "half": half, "n": n}
+
+
+def collect(folder: Path, result: Path) -> None:
+    """Read all runs of a folder, print their table and write what it is made of."""
+    runs: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    costs = {}
+    for path in sorted(folder.glob("*.json")):
+        content = json.loads(path.read_text())
+        if path.name.startswith("encoder_"):
+            costs[content["data"]] = content
+        elif "system" in content:
+            runs[content["data"]][content["system"]].append(content)
+    found: dict[str, Any] = {"encoder": costs}
+    for data, systems in runs.items():
+        found[data] = {}
+        for system, parts in systems.items():
+            gathered: dict[str, list[float]] = defaultdict(list)
+            for part in parts:
+                for name, value in numbers(part):
+                    gathered[name].append(value)
+            found[data][system] = {name: summary(values) for name, values in gathered.items()}
+        print(f"\n{data}: mean over seeds, and half of the 95 % interval")
+        print("| system | " + " | ".join(COLUMNS.values()) + " |")
+        print("|---" * (len(COLUMNS) + 1) + "|")
+        for system, summaries in found[data].items():
+            cells = [_cell(summaries.get(name)) for name in COLUMNS]
+            print(f"| {system} | " + " | ".join(cells) + " |")
+    result.write_text(json.dumps(found, indent=1))
+
+
+def _cell(entry: dict[str, float] | None) -> str:
+    if entry is None or not entry["n"]:
+        return "-"
+    if entry["n"] == 1:
+        return f"{entry['mean']:.3g}"
+    return f"{entry['mean']:.3g} ± {entry['half']:.2g}"
