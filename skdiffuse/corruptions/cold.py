@@ -188,11 +188,15 @@ class ColdCorruption(Corruption):
         return each.flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1)
 
     def estimate(self, prediction: Tensor, z: Tensor, log_snr: Tensor) -> Tensor:
-        """What z tells linearly, and the prediction in units of the detail that is missing."""
+        """What z tells linearly, and the prediction in units of the detail that is missing.
+
+        The mean of a frame is never smoothed away and the noise in it is little, so that it is
+        taken from z as it is: left to the network it would be learnt last.
+        """
+        mean = z.mean((-2, -1), keepdim=True)
         noise_over_signal = self.noise_level**2 * torch.exp(-torch.as_tensor(log_snr).double())
-        return of_each(1 / (1 + noise_over_signal), z) * z + of_each(self.detail(log_snr), z) * (
-            prediction
-        )
+        linear = mean + of_each(1 / (1 + noise_over_signal), z) * (z - mean)
+        return linear + of_each(self.detail(log_snr), z) * prediction
 
     def detail(self, log_snr: Tensor) -> Tensor:
         """Rough standard deviation of what z does not tell of a field of unit variance.

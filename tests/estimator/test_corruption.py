@@ -17,6 +17,7 @@ from skdiffuse.corruptions import (
     StudentTCorruption,
 )
 from skdiffuse.diffusion import ArealMean, DPMSolverStep, KnownCells
+from skdiffuse.estimator.fitting import _as_they_come
 from skdiffuse.networks import VideoUNet
 
 
@@ -201,3 +202,12 @@ def test_what_a_corruption_cannot_do_is_refused_by_name(fitted, name, ask, named
 def test_parameters_that_do_not_fit_are_refused_before_training(options, named):
     with pytest.raises(ValueError, match=named):
         PrecipDiffusion(n_frames=3, max_steps=1, verbose=False, **options).fit(RAIN)
+
+
+def test_windows_come_as_often_as_in_the_rain():
+    """Batches prefer wet windows and say what each stands for; laws are learnt of neither."""
+    dry, wet = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
+    batch = torch.cat([dry, wet, wet, wet]), torch.tensor([3.0, 1 / 3, 1 / 3, 1 / 3])
+    parts = list(_as_they_come([batch] * 300, seed=0))
+    assert [len(part) for part in parts] == [512, 512, 176]
+    assert abs(torch.cat(parts).mean() - 0.25) < 0.05
