@@ -44,6 +44,14 @@ SYSTEMS: dict[str, Make] = {
     "coarse_graining": diffusion(CoarseGrainingCorruption()),
     "coarse_graining_faint": diffusion(CoarseGrainingCorruption(noise_level=0.1)),
     "coarse_graining_cold": diffusion(CoarseGrainingCorruption(noise_level=0.0)),
+    "blur_of_rain": diffusion(BlurCorruption(of_rain=True)),
+    "coarse_graining_of_rain": diffusion(CoarseGrainingCorruption(of_rain=True)),
+    "coarse_graining_of_rain_faint": diffusion(
+        CoarseGrainingCorruption(noise_level=0.1, of_rain=True)
+    ),
+    "coarse_graining_of_rain_cold": diffusion(
+        CoarseGrainingCorruption(noise_level=0.0, of_rain=True)
+    ),
     "encoded": diffusion(EncodedCorruption(), "mixture"),
     "encoded_plain": diffusion(EncodedCorruption()),
 }
@@ -54,6 +62,6 @@ QUICK = (
     "student_t_3_cells_plain",
     "blur",
     "blur_cold",
-    "coarse_graining",
+    "coarse_graining_of_rain",
     "encoded",
 )

@@ -32,7 +32,9 @@ FAMILY = {
     "student_t of each cell": StudentTCorruption(nu=3.0, coupled=False),
     "blur": BlurCorruption(width=2.0),
     "blur, cold": BlurCorruption(width=2.0, noise_level=0.0, norm=1),
-    "coarse_graining": CoarseGrainingCorruption(noise_level=0.1),
+    "coarse_graining": CoarseGrainingCorruption(noise_level=0.1, of_rain=True),
+    "blur of rain": BlurCorruption(width=2.0, of_rain=True),
+    "blur of rain, cold": BlurCorruption(width=2.0, noise_level=0.0, of_rain=True),
     "encoded": EncodedCorruption(width=4, n_steps=2),
 }
 
@@ -91,7 +93,7 @@ def test_known_cells_come_back_without_a_gradient(fitted, name):
 
 
 @pytest.mark.parametrize("method", ["replacement", "restoration"])
-@pytest.mark.parametrize("name", ["blur", "blur, cold", "coarse_graining"])
+@pytest.mark.parametrize("name", ["blur of rain", "blur of rain, cold", "coarse_graining"])
 def test_downscaling_keeps_areal_means(fitted, name, method):
     # The law at the noisy end is one of windows, and a coarse field stands in for it.
     n = 3 if method == "replacement" else 4
@@ -112,7 +114,9 @@ def test_restoration_begins_at_the_coarse_field():
         def forward(self, z, log_snr):
             return self.weight * z
 
-    model = make(CoarseGrainingCorruption(noise_level=0.0), network=lambda **o: Nothing())
+    model = make(
+        CoarseGrainingCorruption(noise_level=0.0, of_rain=True), network=lambda **o: Nothing()
+    )
     model = model.set_params(training__learning_rate=1e-12, trace=0.0).fit(RAIN)
     coarse = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     fine = model.condition(ArealMean(coarse, 2), method="restoration")[0]
@@ -172,9 +176,10 @@ def test_encoder_makes_the_network_see_fewer_cells():
         ("encoded", lambda m: m.interpolate(RAIN[:2]), "method='replacement'"),
         ("encoded", lambda m: m.forecast(RAIN[:2], 1), "method='replacement'"),
         ("student_t", lambda m: m.downscale(RAIN, 1, method="restoration"), "'restoration'"),
-        ("blur", lambda m: m.impute(RAIN, method="restoration"), "coarse field"),
+        ("coarse_graining", lambda m: m.impute(RAIN, method="restoration"), "coarse field"),
+        ("blur", lambda m: m.downscale(RAIN, 1, method="restoration"), "of_rain=True"),
         (
-            "blur",
+            "coarse_graining",
             lambda m: m.condition(KnownCells(torch.ones(1, 3, 8, 8)), method="restoration"),
             "coarse field",
         ),
