@@ -47,6 +47,14 @@ SYSTEMS: dict[str, Make] = {
     "coarse_graining": diffusion(CoarseGrainingCorruption()),
     "coarse_graining_faint": diffusion(CoarseGrainingCorruption(noise_level=0.1)),
     "coarse_graining_cold": diffusion(CoarseGrainingCorruption(noise_level=0.0)),
+    "blur_of_rain": diffusion(BlurCorruption(of_rain=True)),
+    "coarse_graining_of_rain": diffusion(CoarseGrainingCorruption(of_rain=True)),
+    "coarse_graining_of_rain_faint": diffusion(
+        CoarseGrainingCorruption(noise_level=0.1, of_rain=True)
+    ),
+    "coarse_graining_of_rain_cold": diffusion(
+        CoarseGrainingCorruption(noise_level=0.0, of_rain=True)
+    ),
     "encoded": diffusion(EncodedCorruption(), "mixture"),
     "encoded_plain": diffusion(EncodedCorruption()),
     # Classes, each with one rate; with rates drawn by the law of their class; by a second network.
@@ -63,7 +71,7 @@ QUICK = (
     "student_t_3_cells_plain",
     "blur",
     "blur_cold",
-    "coarse_graining",
+    "coarse_graining_of_rain",
     "encoded",
     "masking_classes",
     "masking",

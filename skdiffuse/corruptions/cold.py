@@ -58,18 +58,26 @@ class ColdCorruption(Corruption):
     norm : {1, 2}
         Of the error in training. 2 makes the estimate the expectation, 1, as in the paper, the
         median, which is dry wherever it is mostly dry.
+    of_rain : bool
+        Whether `PrecipDiffusion` smooths rain in mm/h, and not its latent: a corrupted field is
+        then the one of a coarser grid, which ``method="restoration"`` needs.
 
     Notes
     -----
-    In `PrecipDiffusion` smoothing acts on rain in mm/h, whatever the transform: the corrupted field
-    is the one of a coarser grid. The noisy end is then one of the training windows' sequences of
-    mean rain, drawn at random, beside the noise: windows of another shape have no law.
+    The steps back are exact for the posterior mean as long as smoothing is linear in what is
+    estimated. ``of_rain`` gives that up where the transform is a curve: what is smoothed of an
+    expected root is less than the expected root of what is smoothed, and free sequences come out
+    too dry. It is meant for going back from a coarse field, whose means are then restored.
+
+    The noisy end is one of the training windows' sequences of means, drawn at random, beside the
+    noise: windows of another shape have no law.
     """
 
     width: float = 8.0
     noise_level: float = 1.0
     fresh: float = 0.0
     norm: int = 2
+    of_rain: bool = False
     means: Tensor | None = field(default=None, repr=False, compare=False)
     decode_smoothly: Field | None = field(default=None, repr=False, compare=False)
     encode_rain: Field | None = field(default=None, repr=False, compare=False)
@@ -92,11 +100,14 @@ class ColdCorruption(Corruption):
     @property
     def capabilities(self) -> frozenset[str]:  # type: ignore[override]
         able = {"cells", "expectation"} if self.norm == 2 else {"cells"}
-        return frozenset(able | ({"restoration"} if self.width else {"any_shape"}))
+        able |= {"restoration"} if self.of_rain and self.width else set()
+        return frozenset(able | (set() if self.width else {"any_shape"}))
 
     # What it learns of the data
 
     def bound(self, decode: Field, encode: Field) -> Self:
+        if not self.of_rain:
+            return self
         return replace(self, decode_smoothly=decode, encode_rain=encode)
 
     def fit(self, latents: Iterable[Tensor], seed: int = 0) -> Self:
@@ -129,7 +140,7 @@ class ColdCorruption(Corruption):
         """Log-SNR at which a field is as smooth as means over `factor` by `factor` cells."""
 
     def degrade(self, x: Tensor, log_snr: Tensor) -> Tensor:
-        """x smoothed, as rain if the way to mm/h is known; unknown cells are as the others."""
+        """x smoothed, as rain if so asked; unknown cells are as the others."""
         log_snr = torch.as_tensor(log_snr, dtype=torch.float64)
         if self.width == 0 or bool((log_snr == torch.inf).all()):
             return _filled(x)
@@ -188,11 +199,15 @@ class ColdCorruption(Corruption):
         return each.flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1)
 
     def estimate(self, prediction: Tensor, z: Tensor, log_snr: Tensor) -> Tensor:
-        """What z tells linearly, and the prediction in units of the detail that is missing."""
+        """What z tells linearly, and the prediction in units of the detail that is missing.
+
+        The mean of a frame is never smoothed away and the noise in it is little, so that it is
+        taken from z as it is: left to the network it would be learnt last.
+        """
+        mean = z.mean((-2, -1), keepdim=True)
         noise_over_signal = self.noise_level**2 * torch.exp(-torch.as_tensor(log_snr).double())
-        return of_each(1 / (1 + noise_over_signal), z) * z + of_each(self.detail(log_snr), z) * (
-            prediction
-        )
+        linear = mean + of_each(1 / (1 + noise_over_signal), z) * (z - mean)
+        return linear + of_each(self.detail(log_snr), z) * prediction
 
     def detail(self, log_snr: Tensor) -> Tensor:
         """Rough standard deviation of what z does not tell of a field of unit variance.
@@ -226,7 +241,7 @@ class BlurCorruption(ColdCorruption):
     ----------
     width : float, default=8.0
         Standard deviation of the kernel at ``log_snr = 0``, in cells.
-    noise_level, fresh, norm
+    noise_level, fresh, norm, of_rain
         See `ColdCorruption`.
 
     Examples
@@ -262,7 +277,7 @@ class CoarseGrainingCorruption(ColdCorruption):
     ----------
     width : float, default=8.0
         Side of the blocks at ``log_snr = 0``, in cells.
-    noise_level, fresh, norm
+    noise_level, fresh, norm, of_rain
         See `ColdCorruption`.
 
     Examples

@@ -56,7 +56,7 @@ CAPABILITIES = {
     "skip": "a closed form that the network may start from, with classes of weather",
     "learnt_latent": "a latent that may go on changing while the network learns",
     "any_shape": "a law at the noisy end for sequences of any size",
-    "restoration": "a noisy end that a coarse field can take the place of",
+    "restoration": "a noisy end that coarse rain can take the place of (of_rain=True)",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import tee
 from pathlib import Path
@@ -53,6 +53,8 @@ from skdiffuse.training.processes import Processes
 __all__ = ["Preparation", "fingerprint", "prepare"]
 
 CELLS_FOR_STATISTICS = 10_000_000
+# Windows of which some are drawn again.
+POOL = 512
 # What a training must agree in with the one that goes on with it, by name, as JSON has it.
 Description: TypeAlias = dict[str, Any]
 # Tensors and what JSON holds beside them.
@@ -362,8 +364,31 @@ def _fitted(
     corruption = corruption.bound(latent.decode_smoothly, latent.encode)
     if found is not None:
         return corruption.with_tensors(unflatten("corruption", unflatten("setup", found[0])))
-    batches = (windows.batch(k, group=0)[0] for k in batch_numbers(windows))
-    return corruption.fit((latent.encode(rain) for rain in batches), seed)
+    batches = (windows.batch(k, group=0)[:2] for k in batch_numbers(windows))
+    return corruption.fit((latent.encode(rain) for rain in _as_they_come(batches, seed)), seed)
+
+
+def _as_they_come(batches: Iterable[tuple[Tensor, Tensor]], seed: int) -> Iterator[Tensor]:
+    """Windows as frequent as in the rain, from batches in which some are preferred.
+
+    Drawn again from some hundreds at a time, in proportion to what each stands for.
+    """
+    generator = torch.Generator().manual_seed(seed % 2**63)
+    pool: list[tuple[Tensor, Tensor]] = []
+
+    def drawn() -> Tensor:
+        rain, weights = (torch.cat(parts) for parts in zip(*pool, strict=True))
+        if not weights.sum() > 0:
+            return rain
+        return rain[torch.multinomial(weights.double(), len(rain), True, generator=generator)]
+
+    for batch in batches:
+        pool.append(batch)
+        if sum(len(weights) for _, weights in pool) >= POOL:
+            yield drawn()
+            pool.clear()
+    if pool:
+        yield drawn()
 
 
 def _encoder(train_transformer: bool, model: RainModel) -> LatentCurve | Callable[[Tensor], Tensor]:

@@ -67,7 +67,9 @@ def test_coarse_graining_passes_through_block_means():
 
 
 def test_rain_is_smoothed_in_mm_per_hour():
-    corruption = CoarseGrainingCorruption(noise_level=0.0).bound(torch.square, torch.sqrt)
+    corruption = CoarseGrainingCorruption(noise_level=0.0, of_rain=True).bound(
+        torch.square, torch.sqrt
+    )
     root = torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     z = corruption.corrupt(root, torch.tensor(-torch.inf), torch.zeros(()))
     torch.testing.assert_close(z[0, 0, 0, 0], root.square().mean().sqrt())

@@ -17,6 +17,7 @@ from skdiffuse.corruptions import (
     StudentTCorruption,
 )
 from skdiffuse.diffusion import ArealMean, DPMSolverStep, KnownCells
+from skdiffuse.estimator.fitting import _as_they_come
 from skdiffuse.networks import VideoUNet
 
 
@@ -31,7 +32,9 @@ FAMILY = {
     "student_t of each cell": StudentTCorruption(nu=3.0, coupled=False),
     "blur": BlurCorruption(width=2.0),
     "blur, cold": BlurCorruption(width=2.0, noise_level=0.0, norm=1),
-    "coarse_graining": CoarseGrainingCorruption(noise_level=0.1),
+    "coarse_graining": CoarseGrainingCorruption(noise_level=0.1, of_rain=True),
+    "blur of rain": BlurCorruption(width=2.0, of_rain=True),
+    "blur of rain, cold": BlurCorruption(width=2.0, noise_level=0.0, of_rain=True),
     "encoded": EncodedCorruption(width=4, n_steps=2),
 }
 
@@ -90,7 +93,7 @@ def test_known_cells_come_back_without_a_gradient(fitted, name):
 
 
 @pytest.mark.parametrize("method", ["replacement", "restoration"])
-@pytest.mark.parametrize("name", ["blur", "blur, cold", "coarse_graining"])
+@pytest.mark.parametrize("name", ["blur of rain", "blur of rain, cold", "coarse_graining"])
 def test_downscaling_keeps_areal_means(fitted, name, method):
     # The law at the noisy end is one of windows, and a coarse field stands in for it.
     n = 3 if method == "replacement" else 4
@@ -111,7 +114,9 @@ def test_restoration_begins_at_the_coarse_field():
         def forward(self, z, log_snr):
             return self.weight * z
 
-    model = make(CoarseGrainingCorruption(noise_level=0.0), network=lambda **o: Nothing())
+    model = make(
+        CoarseGrainingCorruption(noise_level=0.0, of_rain=True), network=lambda **o: Nothing()
+    )
     model = model.set_params(training__learning_rate=1e-12, trace=0.0).fit(RAIN)
     coarse = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     fine = model.condition(ArealMean(coarse, 2), method="restoration")[0]
@@ -171,9 +176,10 @@ def test_encoder_makes_the_network_see_fewer_cells():
         ("encoded", lambda m: m.interpolate(RAIN[:2]), "method='replacement'"),
         ("encoded", lambda m: m.forecast(RAIN[:2], 1), "method='replacement'"),
         ("student_t", lambda m: m.downscale(RAIN, 1, method="restoration"), "'restoration'"),
-        ("blur", lambda m: m.impute(RAIN, method="restoration"), "coarse field"),
+        ("coarse_graining", lambda m: m.impute(RAIN, method="restoration"), "coarse field"),
+        ("blur", lambda m: m.downscale(RAIN, 1, method="restoration"), "of_rain=True"),
         (
-            "blur",
+            "coarse_graining",
             lambda m: m.condition(KnownCells(torch.ones(1, 3, 8, 8)), method="restoration"),
             "coarse field",
         ),
@@ -201,3 +207,12 @@ def test_what_a_corruption_cannot_do_is_refused_by_name(fitted, name, ask, named
 def test_parameters_that_do_not_fit_are_refused_before_training(options, named):
     with pytest.raises(ValueError, match=named):
         PrecipDiffusion(n_frames=3, max_steps=1, verbose=False, **options).fit(RAIN)
+
+
+def test_windows_come_as_often_as_in_the_rain():
+    """Batches prefer wet windows and say what each stands for; laws are learnt of neither."""
+    dry, wet = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
+    batch = torch.cat([dry, wet, wet, wet]), torch.tensor([3.0, 1 / 3, 1 / 3, 1 / 3])
+    parts = list(_as_they_come([batch] * 300, seed=0))
+    assert [len(part) for part in parts] == [512, 512, 176]
+    assert abs(torch.cat(parts).mean() - 0.25) < 0.05
