@@ -231,9 +231,11 @@ def _shift_of_the_whole(before: Tensor, after: Tensor) -> Tensor:
 def _sampled(fields: Tensor, displacement: Tensor, beyond: str) -> Tensor:
     """Each field (n, c, y, x) at its cells' places displaced by (n, 2, y, x) cells."""
     height, width = fields.shape[-2:]
-    options = {"dtype": displacement.dtype, "device": displacement.device}
-    y = torch.arange(height, **options)[:, None] + displacement[:, 0]
-    x = torch.arange(width, **options) + displacement[:, 1]
+    rows, columns = (
+        torch.arange(n, dtype=displacement.dtype, device=displacement.device)
+        for n in (height, width)
+    )
+    y, x = rows[:, None] + displacement[:, 0], columns + displacement[:, 1]
     grid = torch.stack(
         [(2 * x + 1) / width - 1, (2 * y + 1) / height - 1],
         dim=-1,

@@ -167,7 +167,7 @@ def prepare(
             cube.template,
             weathers,
             start if isinstance(start, MixturePrior) else None,
-            corruption,
+            corruption=corruption,
         )
         if weathers is not None:
             windows.weathers = weathers.classes

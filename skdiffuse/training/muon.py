@@ -69,7 +69,7 @@ class Muon(torch.optim.AdamW):
                 if is_matrix and parameter.grad is not None:
                     self._step_of_matrix(parameter, group["lr"], group["weight_decay"])
                     parameter.grad = None
-        super().step(closure)  # type: ignore[arg-type]
+        super().step(closure)
 
     def _step_of_matrix(self, parameter: Tensor, rate: float, decay: float) -> None:
         assert parameter.grad is not None
