@@ -124,7 +124,7 @@ def half_known(cube):
 
 
 class TestCondition:
-    @pytest.mark.parametrize("method", METHODS)
+    @pytest.mark.parametrize("method", [m for m in METHODS if m != "restoration"])
     def test_methods_keep_known_cells(self, model, cube, method):
         filled = model.impute(half_known(cube), method=method)
         assert np.isfinite(filled).all()
