@@ -13,16 +13,21 @@ import shutil
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+ROOT = Path(__file__).parents[1]
+# The package that stands beside the pages, and not one that is installed.
+sys.path[:0] = [str(Path(__file__).parent), str(ROOT)]
 
 from api_pages import pages
 from gallery import HEADER, as_page, picture_of, run_all, scripts
 from links import broken_links
 
-ROOT = Path(__file__).parents[1]
 OUT = ROOT / "build" / "site"
 # Where a page of the repository stands in the site.
-PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+PAGES = {
+    "README.md": "in_one_page.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+}
 
 
 def write(path, text):
@@ -55,6 +60,9 @@ def assemble(docs):
             kept.add(target)
     for name, page in PAGES.items():
         text = (ROOT / name).read_text().replace("](docs/", "](")
+        text = re.sub(r"\]\((?=benchmarks/)", "](../", text)
+        for other, there in PAGES.items():
+            text = text.replace(f"]({other}", f"]({there}")
         write(docs / page, page_text(text, examples))
         kept.add(docs / page)
     shutil.copytree(ROOT / "docs/images", docs / "images", dirs_exist_ok=True)

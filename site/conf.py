@@ -1,5 +1,6 @@
 """Settings of Sphinx for the sources that `build.py` puts together."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -37,10 +38,13 @@ numpydoc_show_class_members = False
 # What is left out, and why: one line is enough for a small function, so that it may lack examples,
 # further words and sections (ES01, EX01, SA01, PR01, PR07, RT01, RT02, RT03, GL08); parameters of
 # one kind share a line, in whatever order (PR03, PR04); a summary may be a noun phrase, which is
-# taken for a verb where it ends with s (SS05); what is seen also needs no capital (SA03).
+# taken for a verb where it ends with s (SS05), begin with a formula (SS02) or ask (SS03); a unit, a
+# symbol or a library may come first (PR08, RT04); what is seen also needs no capital (SA03).
+# Plain attributes, for which it reads the docstrings of int and frozenset.
+numpydoc_validation_exclude = {r"\.capabilities$", r"\.n_inputs$", r"\.n_outputs$"}
 numpydoc_validation_checks = {
     "all", "ES01", "EX01", "SA01", "SA03", "PR01", "PR03", "PR04", "PR07", "RT01", "RT02", "RT03",
-    "GL08", "SS05",
+    "PR08", "RT04", "GL08", "SS02", "SS03", "SS05",
 }  # fmt: skip
 
 sphinx_gallery_conf = {
@@ -76,5 +80,20 @@ html_theme_options = {
 html_sidebars = {"index": []}
 
 
+def stars_of_shapes(app, what, name, obj, options, lines):
+    """Let ``(n, *shape)`` and ``(n_iter_,)`` be read as they stand, and not as emphasis or a link."""
+    for i, line in enumerate(lines):
+        if "shape (" in line and "``" not in line:
+            line = re.sub(r"(?<=[ (])\*(?=\w)", r"\\*", line)
+            lines[i] = re.sub(r"(?<=\w)_(?=[,)])", r"\\_", line)
+
+
+def fields_of_tuples(app, what, name, obj, skip, options):
+    """Leave out entries that say no more than "Alias for field number 0"."""
+    return True if type(obj).__name__ == "_tuplegetter" else None
+
+
 def setup(app):
     add_math(app)
+    app.connect("autodoc-process-docstring", stars_of_shapes, priority=400)
+    app.connect("autodoc-skip-member", fields_of_tuples)

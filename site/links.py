@@ -2,7 +2,7 @@
 
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urldefrag, urlsplit
+from urllib.parse import unquote, urlsplit
 
 
 class _Page(HTMLParser):
@@ -36,7 +36,7 @@ def broken_links(folder):
             parts = urlsplit(link)
             if parts.scheme or parts.netloc:
                 continue
-            file, anchor = urldefrag(link)
+            file, anchor = parts.path, parts.fragment
             target = (path.parent / unquote(file)).resolve() if file else path
             if target.is_dir():
                 target /= "index.html"
