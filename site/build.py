@@ -42,6 +42,9 @@ def page_text(text, examples):
     for name, page in PAGES.items():
         text = text.replace(f"](../{name}", f"]({page}")
 
+    # What is no page of the site, a folder or a file for machines, is named only.
+    text = re.sub(r"\[([^\]]+)\]\((?:\.\./)*(?:skdiffuse/[\w/]*|[\w.]+\.cff)\)", r"\1", text)
+
     def link(found):
         name = found.group(1)
         return f"[`examples/{name}.py`](gallery/{name}.rst)" if name in examples else found.group(0)

@@ -15,7 +15,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PICTURES = ("docs/images", "examples", "benchmarks/results")
 # Scripts that want a file of the reader's own: shown with their stored picture, never run.
-NEED_A_FILE = {"cube_from_any_file", "generator_next_to_mrms", "verify_trained_model"}
+NEED_A_FILE = {"generator_next_to_mrms", "verify_trained_model"}
+# Pictures whose names are an argument of the script.
+PICTURES_OF_OTHER_NAMES = {"verify_trained_model": ["verification.png"]}
 HEADER = """\
 Gallery
 =======
@@ -33,7 +35,8 @@ def scripts(root=ROOT):
 def picture_of(script, root=ROOT):
     """The stored picture that a script makes, or None."""
     named = re.findall(r"[\w]+\.png", script.read_text())
-    for name in [f"{script.stem}.png", *named]:
+    others = PICTURES_OF_OTHER_NAMES.get(script.stem, [])
+    for name in [f"{script.stem}.png", *named, *others]:
         for folder in PICTURES:
             if (root / folder / name).is_file():
                 return root / folder / name
