@@ -39,7 +39,9 @@ def main(pattern: str | None = None) -> None:
     left.set_title("The wettest hour", fontsize="medium", loc="left")
     figure.colorbar(image, ax=left, label="mm/h")
     for name, part in (("train", train), ("test", test)):
-        right.plot(part, rain[part].mean(rain.dims[1:]), ".", ms=2, label=f"{len(part)} hours to {name}")
+        right.plot(
+            part, rain[part].mean(rain.dims[1:]), ".", ms=2, label=f"{len(part)} hours to {name}"
+        )
         path = write_cube(rain[part], f"ukcp18_{name}.nc", provenance={"split": repr(splitter)})
         print(f"{path}: {len(part)} hours, mean {float(rain[part].mean()):.3f} mm/h")
     right.set(xlabel="hour", ylabel="mean rain (mm/h)")

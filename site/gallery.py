@@ -59,7 +59,9 @@ def as_page(script, picture):
     text = re.sub(r"\n\n(?=    \S)", "\n\n::\n\n", text)
     head = f"{title}\n{'=' * len(title)}\n\n{text}\n"
     if picture:
-        head += f"\n.. image:: /images/{picture.name}\n   :alt: {title}\n   :class: gallery-picture\n"
+        head += (
+            f"\n.. image:: /images/{picture.name}\n   :alt: {title}\n   :class: gallery-picture\n"
+        )
     code = source.split('"""', 2)[2].lstrip("\n")
     page = f'r"""\n{head}"""\n\n{code}'
     if picture:
@@ -76,7 +78,11 @@ def run_all(folder, images, only=None):
             continue
         start = time.monotonic()
         done = subprocess.run(
-            [sys.executable, str(script)], cwd=images, env=environment, capture_output=True, text=True
+            [sys.executable, str(script)],
+            cwd=images,
+            env=environment,
+            capture_output=True,
+            text=True,
         )
         seconds[script.stem] = round(time.monotonic() - start, 1)
         print(f"{script.stem}: {seconds[script.stem]:.0f} s", flush=True)

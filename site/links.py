@@ -28,7 +28,11 @@ def _read(path):
 def broken_links(folder):
     """Each link that leads nowhere, and each thing that a page fetches from elsewhere."""
     folder = Path(folder).resolve()
-    pages = {path: _read(path) for path in sorted(folder.rglob("*.html"))}
+    pages = {
+        path: _read(path)
+        for path in sorted(folder.rglob("*.html"))
+        if "_static" not in path.relative_to(folder).parts
+    }  # templates of the theme
     found = set()
     for path, page in pages.items():
         shown = path.relative_to(folder).as_posix()
