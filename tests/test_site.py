@@ -9,6 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "site"
+# Its report takes too long to draw for a picture to be kept.
+WITHOUT_PICTURE = {"is_my_model_learning"}
 # Pages of the repository that the site has under other names, and those that it makes.
 MADE = {"in_one_page", "contributing", "changelog", "gallery/index", "api/index"}
 
@@ -27,7 +29,9 @@ def test_the_contents_name_every_page_once():
     index = (ROOT / "docs/index.md").read_text()
     blocks = re.findall(r"```\{toctree\}\n(.*?)```", index, re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
-    named = [line for line in lines if line and not line.startswith(":")]
+    named = [
+        re.sub(r".*<(.+)>", r"\1", line) for line in lines if line and not line.startswith(":")
+    ]
     pages = {path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"}
     assert len(named) == len(set(named))
     assert set(named) == pages | MADE
@@ -78,7 +82,9 @@ def test_every_example_has_a_page_with_a_picture():
     titles = []
     for script in scripts:
         picture = gallery.picture_of(script)
-        assert picture, f"{script.name} makes no picture that is kept in docs/images"
+        assert picture or script.stem in WITHOUT_PICTURE, (
+            f"{script.name} makes no picture that is kept in docs/images"
+        )
         page = gallery.as_page(script, picture)
         compile(page, script.name, "exec")
         titles.append(page.split("\n")[1])
