@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "site")]
 
-from api_pages import MODULES, public_names
+from api_pages import MODULES, public_names  # noqa: E402
 
 WORD = re.compile(r"[A-Za-z_]\w*")
 

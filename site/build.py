@@ -17,9 +17,9 @@ ROOT = Path(__file__).parents[1]
 # The package that stands beside the pages, and not one that is installed.
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT)]
 
-from api_pages import pages
-from gallery import HEADER, as_page, picture_of, run_all, scripts
-from links import broken_links
+from api_pages import pages  # noqa: E402
+from gallery import HEADER, as_page, picture_of, run_all, scripts  # noqa: E402
+from links import broken_links  # noqa: E402
 
 OUT = ROOT / "build" / "site"
 # Where a page of the repository stands in the site.

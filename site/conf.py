@@ -81,7 +81,7 @@ html_sidebars = {"index": []}
 
 
 def stars_of_shapes(app, what, name, obj, options, lines):
-    """Let ``(n, *shape)`` and ``(n_iter_,)`` be read as they stand, and not as emphasis or a link."""
+    """Let ``(n, *shape)`` and ``(n_iter_,)`` be read as they stand."""
     for i, line in enumerate(lines):
         if "shape (" in line and "``" not in line:
             line = re.sub(r"(?<=[ (])\*(?=\w)", r"\\*", line)
