@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format docs gallery clean
 
 demo: $(VENV)/.installed
 	$(BIN)/skdiffuse demo --out demo $(DEMO_ARGS)
@@ -22,6 +22,13 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The pages in build/site/html; `gallery` runs every example first, which takes minutes.
+docs: $(VENV)/.installed-docs
+	$(BIN)/python site/build.py
+
+gallery: $(VENV)/.installed-docs
+	$(BIN)/python site/build.py --gallery
+
 # torch is installed by itself first, at the pinned version, so that no other package's
 # requirement can pull in a different (CUDA) build.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -34,6 +41,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) --constraint constraints.txt --editable '.[dev]'
 	$(PIP) --constraint constraints.txt --editable '.[pysteps]' || \
 		echo "pysteps was not built, for want of a C compiler perhaps: its tests are skipped."
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) --constraint constraints.txt --editable '.[docs]'
 	touch $@
 
 clean:

@@ -4,6 +4,7 @@ An exact denoiser plugs in wherever a network does, so a sampler can be tried wi
 data here have directions of very different variance, as sequences of rain have.
 """
 
+import matplotlib.pyplot as plt
 import torch
 
 from skdiffuse.diffusion import (
@@ -21,6 +22,7 @@ variances = torch.tensor([1e-3, 1e-1, 1.0, 1e1, 1e3], dtype=torch.float64)
 denoiser = GaussianDenoiser(torch.zeros(5), torch.diag(variances))
 schedule = TruncatedCosineSchedule()
 
+figure, axis = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
 print("sampled / true variance".ljust(42), *(f"{v:8g}" for v in variances))
 for name, step, spacing in [
     ("ancestral, uniform in the angle", AncestralStep(), "angle"),
@@ -37,3 +39,14 @@ for name, step, spacing in [
         truth = variances * (z if not step.stochastic else torch.ones(1)).square().mean(0)
         ratios = x.square().mean(0) / truth
         print(f"{name}, {evaluations}".ljust(42), *(f"{float(ratio):8.3f}" for ratio in ratios))
+    axis.plot(variances, ratios, "o-", label=f"{name}, {evaluations} evaluations")
+axis.axhline(1, color="0.6", lw=0.8)
+axis.set(
+    xscale="log",
+    ylim=(0, 1.15),
+    xlabel="variance of the data along a direction",
+    ylabel="share of it in the samples",
+)
+axis.legend(frameon=False, fontsize="small")
+axis.spines[["top", "right"]].set_visible(False)
+figure.savefig("sampler_choice.png", dpi=90)

@@ -35,9 +35,9 @@ class Steps(BaseEstimator):
     ----------
     n_cascade_levels : int, default=6
     cell_size : float, default=2.0
-        In km, and
+        Length of a cell's side, in km.
     time_step : float, default=5.0
-        in minutes: the mask of where it may rain widens with them.
+        From one frame to the next, in minutes: the mask of where it may rain widens with both.
     random_state : int, RandomState or None, default=None
 
     References

@@ -290,7 +290,7 @@ class PrecipitationLaw:
         return self.covariance_of(np.array(latent)) / self.variance
 
     def power_spectrum(self) -> np.ndarray:
-        """Expected periodogram of a frame, |fft2(R)|^2 / (n_y n_x)^2.
+        """Expected periodogram of a frame, ``|fft2(R)|^2 / (n_y n_x)^2``.
 
         Returns
         -------

@@ -78,7 +78,7 @@ class EDMDenoiser:
     Parameters
     ----------
     network : callable
-        ``(c_in y, log_snr) -> F``. (``c_noise = log(r) / 4`` of the paper is ``-log_snr / 8``.)
+        ``(c_in y, log_snr) -> F``; ``c_noise = log(r) / 4`` of the paper is ``-log_snr / 8``.
     data_std : float
         Standard deviation of the data.
 

@@ -231,8 +231,8 @@ class AnalyticVariance(PosteriorVariance):
         per_cell : bool
             Whether every cell has its own variance.
         bounds : (float, float), optional
-            Range of the data, which bounds the variance by ``((b - a) / 2)^2``. (Su's eq. 7.11
-            lacks the square.)
+            Range of the data, which bounds the variance by ``((b - a) / 2)^2``; Su's eq. 7.11
+            lacks the square.
         """
         values = []
         for log_snr in torch.as_tensor(log_snrs, dtype=torch.float64):

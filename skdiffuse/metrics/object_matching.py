@@ -63,8 +63,9 @@ class ObjectMatch(NamedTuple):
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
-        """Observed and simulated objects that match, as numbers in the lists; a storm that the
-        other field holds in parts has a pair for each.
+        """Observed and simulated objects that match, as numbers in the lists.
+
+        A storm that the other field holds in parts has a pair for each.
         """
         found = np.argwhere(self.interest >= self.min_interest)
         return [(int(i), int(j)) for i, j in found]
@@ -92,8 +93,9 @@ class ObjectMatch(NamedTuple):
 
     @property
     def median_of_maximum_interest(self) -> float:
-        """How well the fields match: each object's best interest, and the median of all objects
-        of both; 0 where only one field has any, NaN where neither has.
+        """How well the fields match: the median of each object's best interest, in both fields.
+
+        0 where only one field has any objects, NaN where neither has.
         """
         if not self.observed and not self.simulated:
             return float("nan")
