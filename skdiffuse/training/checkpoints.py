@@ -98,7 +98,19 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path} is damaged: its checksum is not that of its content. Use a copy, or an "
             "earlier checkpoint."
         )
-    return tensors, json.loads(header["skdiffuse"])
+    try:
+        content = json.loads(header["skdiffuse"])
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} was made by hand: what it says of itself is no JSON ({error}). Use a file "
+            "that save has written."
+        ) from error
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path} was made by hand: it says {type(content).__name__} of itself, not an object "
+            "of JSON. Use a file that save has written."
+        )
+    return tensors, content
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
