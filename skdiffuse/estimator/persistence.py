@@ -32,6 +32,7 @@ from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.weather import WeatherLaw, prior_of, prior_tensors
 from skdiffuse.networks import MixturePrior, Told, periodic_axes
 from skdiffuse.preprocessing import transformer_from_arrays, transformer_to_arrays
+from skdiffuse.runtime.whole_files import write_whole
 from skdiffuse.training.checkpoints import flatten, read_tensors, unflatten, write_tensors
 
 __all__ = ["load", "read_model", "save", "write_model"]
@@ -70,7 +71,7 @@ def save(
         card = ModelCard.of(model.window, model.template, training, said)
     write_model(learnt, params, path)
     if card is not None:
-        card_path(Path(path)).write_text(card.to_json(), encoding="utf-8")
+        write_whole(card_path(Path(path)), card.to_json().encode())
 
 
 def load(path: Path, named: bool, **own: Any) -> tuple[Learnt, dict[str, Any]]:
