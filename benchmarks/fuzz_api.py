@@ -46,7 +46,12 @@ from torch import nn
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from skdiffuse import NetworkSettings, PrecipDiffusion, SamplerSettings, TrainingSettings
+from skdiffuse import (  # noqa: E402
+    NetworkSettings,
+    PrecipDiffusion,
+    SamplerSettings,
+    TrainingSettings,
+)
 
 _PACKAGE = str(ROOT / "skdiffuse")
 # Errors that the documentation promises; AttributeError of what there is only after fit.
@@ -485,11 +490,9 @@ def make_machine(tally: Tally) -> type[RuleBasedStateMachine]:
                     np.float64,
                 )
                 if mask is None:
-                    kept = np.isfinite(given)
-                    there = np.broadcast_to(given, values.shape)[
-                        np.broadcast_to(kept, values.shape)
-                    ]
-                    if (values[np.broadcast_to(kept, values.shape)] != there.astype("f4")).any():
+                    there = np.broadcast_to(given, values.shape)
+                    kept = np.isfinite(there)
+                    if (values[kept].astype("f4") != there[kept].astype("f4")).any():
                         return "known values came back changed"
                 return self.is_rain(result, () if n is None else (n,))
 
@@ -601,7 +604,7 @@ def main() -> None:
     if not options.quick:
         path = Path(__file__).parent / "results" / "fuzz_api.json"
         kept = {**figures, "by_verb": dict(tally.by_verb.most_common())}
-        path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8", newline="\n")
     print(json.dumps(figures))
 
 

@@ -99,11 +99,11 @@ def check_zip(archive: zipfile.ZipFile) -> None:
         place = PurePosixPath(info.filename.replace("\\", "/"))
         if place.is_absolute() or ".." in place.parts or ":" in place.parts[:1]:
             raise ValueError(
-                f"the archive holds {info.filename!r}, a name that leads out of it: unpack what you "
-                "trust, and give the folder."
+                f"the archive holds {info.filename!r}, a name that leads out of it: unpack what "
+                "you trust, and give the folder."
             )
         if place.name in _METADATA and info.file_size > _MOST_METADATA:
             raise ValueError(
-                f"the archive holds {info.file_size} bytes of metadata in {info.filename!r}, and no "
-                f"more than {_MOST_METADATA} are read: it is no store of rain."
+                f"the archive holds {info.file_size} bytes of metadata in {info.filename!r}, and "
+                f"no more than {_MOST_METADATA} are read: it is no store of rain."
             )

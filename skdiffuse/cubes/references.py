@@ -89,13 +89,13 @@ def _check_place(path: Path, url: str) -> None:
         return
     if scheme not in ("", "file", "local") or "::" in url:
         raise ValueError(
-            f"{str(path)!r} refers to {url[:200]!r}, and references by {scheme!r} are not followed; "
-            f"there are files in its own folder, and {sorted(_SERVICES)}."
+            f"{str(path)!r} refers to {url[:200]!r}, and references by {scheme!r} are not "
+            f"followed: there are files in its own folder, and {sorted(_SERVICES)}."
         )
     folder = path.resolve().parent
     if not Path(rest).resolve().is_relative_to(folder):
         raise ValueError(
-            f"{str(path)!r} refers to {rest[:200]!r}, outside its own folder {str(folder)!r}, and a "
-            "list from elsewhere must not choose what is read here: put the list into a folder "
+            f"{str(path)!r} refers to {rest[:200]!r}, outside its own folder {str(folder)!r}, and "
+            "a list from elsewhere must not choose what is read here: put the list into a folder "
             "around its files."
         )

@@ -78,7 +78,7 @@ def test_bounds_are_no_draw_where_dry_cells_are_drawn(treatment):
 
 
 @pytest.mark.parametrize("scaling", ["standard", "range"])
-def test_where_it_never_rains(scaling):
+def test_where_it_never_rains_there_are_bounds(scaling):
     space = LatentSpace.fit(SqrtTransform(), torch.zeros(3, 4), scaling, 0.01)
     lower, upper = space.bounds
     assert lower < upper
