@@ -98,8 +98,8 @@ def zarr_in_zip(path: Path) -> str | None:
         with zipfile.ZipFile(path) as archive:
             check_zip(archive)
             names = archive.namelist()
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{str(path)!r} is damaged or incomplete: {error}") from error
+    except zipfile.BadZipFile:
+        return None
     roots = [name.removesuffix(mark).rstrip("/") for mark in ZARR_MARKS for name in names
              if name == mark or name.endswith(f"/{mark}")]  # fmt: skip
     # The groups and arrays of a store have such files too; its root is around them.
