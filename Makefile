@@ -5,13 +5,30 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint format docs gallery clean
+.PHONY: demo test test-lowest coverage lint format docs gallery clean
 
 demo: $(VENV)/.installed
 	$(BIN)/skdiffuse demo --out demo $(DEMO_ARGS)
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(TEST_ARGS)
+
+# Lines and branches of the package that the tests run, of TEST_ARGS or of all of them; what is not
+# run is listed by line. Tests read off the sources count nothing.
+coverage: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov=skdiffuse --cov-branch \
+		--cov-report=term-missing:skip-covered $(TEST_ARGS)
+
+# With the oldest versions that pyproject.toml allows, in an environment of their own. torch stays at
+# the pinned CPU wheel: its oldest is on PyPI as a CUDA build of gigabytes.
+LOWEST ?= .venv-lowest
+LOWEST_TESTS ?= tests/test_contract.py tests/estimator/test_precip_diffusion.py tests/cubes/test_writing.py tests/metrics/test_intensity.py
+test-lowest:
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(PYTHON) .ci/lowest_versions.py > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint $(LOWEST)/lowest.txt --editable '.[lazy]' pytest hypothesis
+	$(LOWEST)/bin/python -m pytest -q -p no:cacheprovider $(LOWEST_TESTS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -48,4 +65,4 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info
+	rm -rf $(VENV) $(LOWEST) demo build *.egg-info

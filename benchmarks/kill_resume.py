@@ -27,7 +27,7 @@ import torch
 
 from skdiffuse import LearntMonotoneTransform, PrecipDiffusion, TrainingSettings
 from skdiffuse.datasets import make_precipitation
-from skdiffuse.training import checkpoints, loop
+from skdiffuse.training import loop
 
 N_KILLS = 50
 N_STEPS = 100
@@ -83,7 +83,7 @@ def _die_in_write(countdown: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         replace(source, target)
 
-    checkpoints.os.fsync, checkpoints.os.replace = dying_fsync, dying_replace
+    os.fsync, os.replace = dying_fsync, dying_replace
 
 
 def run(n_kills: int, seed: int) -> dict:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
+import numpy as np
 import xarray as xr
 
 _VARIABLE, _DIMENSIONS = "skdiffuse_variable", "skdiffuse_dimensions"
@@ -21,7 +22,7 @@ def layout_attributes(dims: Sequence[Hashable], name: str) -> dict[str, str | li
 def own_variable(dataset: xr.Dataset) -> str | None:
     """The cube of a file that was written here; None of another."""
     name = dataset.attrs.get(_VARIABLE)
-    return name if name in dataset.data_vars else None
+    return name if isinstance(name, str) and name in dataset.data_vars else None
 
 
 def own_dimensions(dataset: xr.Dataset, name: str) -> list[str] | None:
@@ -35,7 +36,7 @@ def own_dimensions(dataset: xr.Dataset, name: str) -> list[str] | None:
     >>> own_dimensions(turned, "rain")
     ['a', 'b', 'c']
     """
-    stated = [str(dim) for dim in dataset.attrs.get(_DIMENSIONS, [])]
+    stated = [str(dim) for dim in np.atleast_1d(dataset.attrs.get(_DIMENSIONS, []))]
     if own_variable(dataset) != name or set(stated) != set(dataset[name].dims):
         return None
     return stated

@@ -1,8 +1,7 @@
-"""Files and stores inside others: compressed files, zipped Zarr, lists of references."""
+"""Files and stores inside others: compressed files, and zipped Zarr."""
 
 from __future__ import annotations
 
-import json
 import lzma
 import shutil
 import tempfile
@@ -12,11 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from skdiffuse.cubes.before_reading import check_zip
 from skdiffuse.cubes.foreign import holds_a_known_file, opener_of
+from skdiffuse.cubes.references import read_references
 
 __all__ = [
     "ZARR_MARKS",
-    "is_references",
+    "free_space",
     "lasting_folder",
     "open_store",
     "uncompressed",
@@ -26,8 +27,9 @@ __all__ = [
 # One of them lies at the root of each Zarr store.
 ZARR_MARKS = ("zarr.json", ".zmetadata", ".zgroup")
 
-# As much of a list of references as tells that it is one.
-_START = 4096
+_BLOCK = 2**20
+# What is left of a disk for everybody else.
+_KEPT_FREE = 2**28
 _folders: list[tempfile.TemporaryDirectory[str]] = []
 
 Opener: TypeAlias = Callable[..., Any]
@@ -59,18 +61,42 @@ def uncompressed(path: Path) -> Path:
 @cache
 def _copy(path: Path, opener: Opener, _changed: int, _size: int) -> Path:
     target = lasting_folder() / (path.stem or path.name)
+    written, room = 0, max(free_space(target.parent) - _KEPT_FREE, 0)
     try:
         with opener(path, "rb") as packed, open(target, "wb") as plain:
-            shutil.copyfileobj(packed, plain, 2**20)
+            while block := packed.read(_BLOCK):
+                written += len(block)
+                if written > room:
+                    break
+                plain.write(block)
     except (OSError, EOFError, lzma.LZMAError) as error:
+        target.unlink(missing_ok=True)
         raise ValueError(f"{str(path)!r} is damaged or incomplete: {error}") from error
+    if written > room:
+        target.unlink()
+        raise ValueError(
+            f"{str(path)!r} holds more than the {room} bytes that may be written to "
+            f"{str(target.parent.parent)!r}: unpack it where there is room (TMPDIR says where)."
+        )
     return target
 
 
+def free_space(folder: Path) -> int:
+    """Bytes that are free on the disk of a folder."""
+    return shutil.disk_usage(folder).free
+
+
 def zarr_in_zip(path: Path) -> str | None:
-    """Where in a zip archive a Zarr store is, "" at its root; None where there is none."""
+    """Where in a zip archive a Zarr store is, "" at its root; None where there is none.
+
+    Raises
+    ------
+    ValueError
+        If the archive would lead out of itself, or take more memory than metadata need.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
+            check_zip(archive)
             names = archive.namelist()
     except zipfile.BadZipFile:
         return None
@@ -80,22 +106,13 @@ def zarr_in_zip(path: Path) -> str | None:
     return min(roots, key=len, default=None)
 
 
-def is_references(path: Path) -> bool:
-    """Whether a file lists references to parts of other files, as kerchunk makes them."""
-    with open(path, "rb") as file:
-        start = file.read(_START)
-    return start.lstrip().startswith(b"{") and any(
-        mark in start for mark in (b'"refs"', b'".zgroup"', b'"zarr.json"')
-    )
-
-
 def open_store(path: Path, kind: str) -> Any:
     """The Zarr store in a zip archive ("zip") or behind a list of references ("references").
 
     Raises
     ------
     ValueError
-        If the list cannot be read.
+        If the list cannot be read, or points to where it may not.
     """
     import zarr
 
@@ -105,12 +122,8 @@ def open_store(path: Path, kind: str) -> Any:
             return zarr.storage.ZipStore(path, mode="r")
         fs = _filesystem("zip", fo=str(path))
         return zarr.storage.FsspecStore(fs, read_only=True, path=root)
-    try:
-        references = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{str(path)!r} is damaged or incomplete: {error}") from error
     options = {"asynchronous": True}
-    fs = _filesystem("reference", fo=references, remote_options=options, **options)
+    fs = _filesystem("reference", fo=read_references(path), remote_options=options, **options)
     return zarr.storage.FsspecStore(fs, read_only=True, path="")
 
 

@@ -32,10 +32,12 @@ def read_radar(path: Path, kind: str) -> xr.Dataset:
     ValueError
         If the file does not hold what its format promises.
     """
+    from PIL.Image import DecompressionBombError
+
     reader = {"knmi": _read_knmi, "odim": _read_odim, "fmi": _read_fmi, "mch": _read_mch}[kind]
     try:
         return reader(path)
-    except (KeyError, IndexError, AttributeError, OSError, EOFError) as error:
+    except (LookupError, AttributeError, OSError, EOFError, DecompressionBombError) as error:
         raise ValueError(f"{str(path)!r} is damaged or not the {kind} product: {error}") from error
 
 

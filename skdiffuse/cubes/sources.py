@@ -14,17 +14,13 @@ from typing import Any, TypeAlias
 import xarray as xr
 from scipy.io import netcdf_file
 
+from skdiffuse.cubes.before_reading import check_netcdf, check_zarr
 from skdiffuse.cubes.foreign import explain
 from skdiffuse.cubes.grib import grib_options, read_headers, with_step_ranges
 from skdiffuse.cubes.groups import SeveralGroups, in_group
-from skdiffuse.cubes.packed import (
-    ZARR_MARKS,
-    is_references,
-    open_store,
-    uncompressed,
-    zarr_in_zip,
-)
+from skdiffuse.cubes.packed import ZARR_MARKS, open_store, uncompressed, zarr_in_zip
 from skdiffuse.cubes.radar_formats import hdf5_kind, read_radar
+from skdiffuse.cubes.references import is_references
 from skdiffuse.cubes.remote import is_address, reach
 from skdiffuse.cubes.time_axis import BOUNDS_OFFSET
 
@@ -159,6 +155,10 @@ def open_dataset(
     if kind == "netcdf":
         _check_complete(Path(path))
     try:
+        if options["engine"] == "zarr":
+            check_zarr(target, options)
+        elif kind in ("hdf5", "netcdf", "imerg"):
+            check_netcdf(Path(path))
         with _chunk_size() if chunked else nullcontext():
             dataset = xr.open_dataset(target, **options)
             dataset.encoding["source"] = str(path)

@@ -68,8 +68,9 @@ def mm_per_hour(units: str, interval: float | None = None) -> float:
     known = read_water_units(units)
     if known is None:
         raise ValueError(
-            f"units {units!r} are not known as units of precipitation (known are, for example, "
-            "'mm h-1', 'mm/day', 'kg m-2 s-1', 'm s-1', 'mm', 'm', 'kg m-2'). " + _remedy(units)
+            f"units {units[:100]!r} are not known as units of precipitation (known are, for "
+            "example, 'mm h-1', 'mm/day', 'kg m-2 s-1', 'm s-1', 'mm', 'm', 'kg m-2'). "
+            + _remedy(units)
         )
     if not known.is_amount:
         return known.factor

@@ -104,14 +104,24 @@ def write_cube(
         partial = scratch / path.name
         if to_zarr:
             dataset.to_zarr(partial, mode="w", zarr_format=2, consolidated=True)
-            if path.is_dir():
-                os.replace(path, scratch / "replaced.zarr")
         else:
             dataset.to_netcdf(partial, engine="netcdf4", format="NETCDF4")
-        os.replace(partial, path)
+        _put_in_place(partial, path, scratch / "replaced.zarr")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return path
+
+
+def _put_in_place(partial: Path, path: Path, aside: Path) -> None:
+    """Give what is written its name; a folder of that name is put aside first, or put back."""
+    try:
+        if path.is_dir():
+            os.replace(path, aside)
+        os.replace(partial, path)
+    except BaseException:
+        if aside.exists() and not path.exists():
+            os.replace(aside, path)
+        raise
 
 
 def _check_structure(cube: xr.DataArray) -> None:

@@ -16,6 +16,7 @@ from skdiffuse.demo.report import write_report
 from skdiffuse.demo.result import WET, DemoResult
 from skdiffuse.estimator.precip_diffusion import PrecipDiffusion
 from skdiffuse.estimator.settings import SamplerSettings, TrainingSettings
+from skdiffuse.runtime.whole_files import write_whole
 
 __all__ = ["run_demo"]
 
@@ -109,7 +110,7 @@ def run_demo(
         nowcast=nowcast,
         minutes=(time.monotonic() - began) / 60,
     )
-    (out / "scores.json").write_text(json.dumps(result.scores(), indent=2) + "\n")
+    write_whole(out / "scores.json", (json.dumps(result.scores(), indent=2) + "\n").encode())
     write_report(result, out / "report.html")
     return result
 

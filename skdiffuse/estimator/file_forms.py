@@ -69,7 +69,11 @@ def from_json(value: Any, parameter: str) -> Any:
 
 
 def _class_of(name: str) -> Any:
-    return getattr(diffusion, name, None) or getattr(corruptions, name, None)
+    """What is public under a name; whatever else its modules have imported is not made."""
+    for module in (diffusion, corruptions):
+        if name in module.__all__:
+            return getattr(module, name)
+    return None
 
 
 def name_of(value: Any) -> str:

@@ -78,7 +78,9 @@ class LatentSpace:
             raise ValueError(f"scaling={scaling!r} is unknown; choose one of {SCALINGS}.")
         dry = transformer.transform(torch.zeros(1, 1, dtype=torch.float64)).item()
         half = (latent.max().item() - dry) / 2 or 1.0
-        return cls(transformer, dry + half, half, trace, largest=known.max().item())
+        # Where it never rains, no rain is the largest.
+        largest = known.max().item() or PHYSICAL_LIMIT
+        return cls(transformer, dry + half, half, trace, largest=largest)
 
     def encode(self, rain: Tensor) -> Tensor:
         """Rain in mm/h to latent; NaN passes through."""

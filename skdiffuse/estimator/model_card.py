@@ -18,6 +18,8 @@ __all__ = ["ModelCard", "card_path"]
 
 _SAID = ("title", "data", "region", "licence")
 _CLOSE = 0.02
+# No size of a window, of a cell in m, or step in s is as large.
+_BEYOND = 2**53
 
 
 def card_path(weights: Path) -> Path:
@@ -123,7 +125,7 @@ class ModelCard:
         """
         try:
             content = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{where} is no JSON ({error}): write it anew.") from error
         if not isinstance(content, dict):
             raise ValueError(f"{where} holds {type(content).__name__}, not an object of JSON.")
@@ -235,24 +237,28 @@ def _numbers(n: int, kind: type | tuple[type, ...]) -> Any:
             isinstance(value, list | tuple)
             and len(value) == n
             and all(isinstance(v, kind) and not isinstance(v, bool) and v for v in value)
+            and all(abs(v) < _BEYOND for v in value)
         )
 
     return fits
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+    # What is not for the eye could be a command to the terminal that a card is shown on.
+    return isinstance(value, str) and all(c.isprintable() or c in "\n\t" for c in value)
 
 
 def _is_step(value: Any) -> bool:
     return value is None or (
-        isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+        isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _BEYOND
     )
 
 
 _pair = _numbers(2, (int, float))
 _FORMS: dict[str, tuple[Any, str]] = {
-    **dict.fromkeys((*_SAID, "cell_unit", "quantity", "limits"), (_is_text, "text")),
+    **dict.fromkeys(
+        (*_SAID, "cell_unit", "quantity", "limits"), (_is_text, "text that can be printed")
+    ),
     "window": (_numbers(3, int), "three whole numbers: frames, rows and columns"),
     "time_step": (_is_step, "seconds above 0, or null"),
     "cell": (lambda v: v is None or _pair(v), "two numbers, for y and x, or null"),

@@ -13,6 +13,7 @@ __all__ = ["FOLDER_VARIABLE", "find_model", "list_models", "read_card"]
 
 FOLDER_VARIABLE = "SKDIFFUSE_WEIGHTS"
 _PREFIX = "skdiffuse/"
+_LONGEST_CARD = 2**20
 _SUFFIX = ".safetensors"
 _SHIPPED = Path(__file__).parents[1] / "weights"
 
@@ -105,11 +106,16 @@ def read_card(weights: Path) -> ModelCard | None:
     """
     path = card_path(weights)
     try:
-        text = path.read_text(encoding="utf-8")
+        with open(path, encoding="utf-8") as file:
+            text = file.read(_LONGEST_CARD + 1)
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read ({error}): write it anew.") from error
+    if len(text) > _LONGEST_CARD:
+        raise ValueError(
+            f"{path} has more than {_LONGEST_CARD} characters, which is no card: write it anew."
+        )
     return ModelCard.from_json(text, str(path))
 
 

@@ -55,6 +55,11 @@ class NetworkPlan:
         """Whether the network is told the class of weather; one of a user's own is not."""
         return self.skip == "mixture" and isinstance(self.architecture, str)
 
+    def shapes(self, start: MixturePrior | Tensor | None) -> dict[str, torch.Size]:
+        """Names and shapes of a network's weights, for which no memory is taken."""
+        with torch.device("meta"):
+            return {name: each.shape for name, each in self.build(start).state_dict().items()}
+
     def build(
         self,
         start: MixturePrior | Tensor | None,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from skdiffuse._version import __version__
 from skdiffuse.corruptions import GaussianCorruption
 from skdiffuse.cubes import GridMetadata
 from skdiffuse.diffusion import KNOWN_COVARIATES
+from skdiffuse.estimator.constraints import InvalidParameterError
 from skdiffuse.estimator.file_forms import from_json, to_json
 from skdiffuse.estimator.finiteness import refuse_broken_weights
 from skdiffuse.estimator.latent import LatentSpace
@@ -29,6 +32,7 @@ from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.weather import WeatherLaw, prior_of, prior_tensors
 from skdiffuse.networks import MixturePrior, Told, periodic_axes
 from skdiffuse.preprocessing import transformer_from_arrays, transformer_to_arrays
+from skdiffuse.runtime.whole_files import write_whole
 from skdiffuse.training.checkpoints import flatten, read_tensors, unflatten, write_tensors
 
 __all__ = ["load", "read_model", "save", "write_model"]
@@ -38,6 +42,19 @@ FORMAT = 2
 # Parameters that mean nothing to whoever uses a model: the fitted transformer is stored in full,
 # folders and the device are those of another machine.
 _NOT_KEPT = {"transformer": None, "checkpoint_dir": None, "keeping": None, "device": "auto"}
+
+# Larger windows were never trained on.
+_MOST_CELLS = 2**31
+# What is raised where a file says what no model is; a ValueError that is none of these is ours.
+_NONSENSE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    json.JSONDecodeError,
+)
 
 # The part of some settings for which an object of a user's own may stand.
 _OWN_PART = {"network": "architecture", "sampler": "step"}
@@ -54,7 +71,7 @@ def save(
         card = ModelCard.of(model.window, model.template, training, said)
     write_model(learnt, params, path)
     if card is not None:
-        card_path(Path(path)).write_text(card.to_json(), encoding="utf-8")
+        write_whole(card_path(Path(path)), card.to_json().encode())
 
 
 def load(path: Path, named: bool, **own: Any) -> tuple[Learnt, dict[str, Any]]:
@@ -149,6 +166,25 @@ def read_model(path: str | Path, **own: Any) -> tuple[Learnt, dict[str, Any]]:
     tensors, content = read_tensors(path)
     if content.get("kind") != "PrecipDiffusion":
         raise ValueError(f"{path} is no model, but a checkpoint or another file of skdiffuse.")
+    try:
+        return _model_of(path, tensors, content, own)
+    except InvalidParameterError:
+        raise
+    except _NONSENSE as error:
+        if any(each is not None for each in own.values()):
+            # What a user's own object says is for the user.
+            raise
+        # A checksum is no signature: whoever makes a file can make it right.
+        raise ValueError(
+            f"{path} is no model that this version of skdiffuse can read: it was damaged or made "
+            f"by hand ({type(error).__name__}: {error}). Use a file that save has written."
+        ) from error
+
+
+def _model_of(
+    path: str | Path, tensors: dict[str, Tensor], content: dict[str, Any], own: Mapping[str, Any]
+) -> tuple[Learnt, dict[str, Any]]:
+    """The model that a file describes; nothing larger than its tensors is made of it."""
     if content["format"] != FORMAT:
         newer = content["format"] > FORMAT
         raise ValueError(
@@ -186,10 +222,20 @@ def read_model(path: str | Path, **own: Any) -> tuple[Learnt, dict[str, Any]]:
     corruption = GaussianCorruption() if corruption is None else corruption
     corruption = corruption.bound(latent.decode_smoothly, latent.encode)
     corruption = corruption.with_tensors(unflatten("corruption", tensors))
-    window = corruption.shape((content["n_frames"], *content["field_shape"]))
-    start: MixturePrior | Tensor | None = None if plan.skip is None else torch.ones(window)
+    window = _window(corruption.shape((content["n_frames"], *content["field_shape"])))
+    start: MixturePrior | Tensor | None = None
     if plan.skip == "mixture":
         start = prior_of(unflatten("prior", tensors), periodic_axes(plan.edges))
+    elif plan.skip is not None:
+        start = torch.ones(window, device="meta")
+    if isinstance(plan.architecture, str):
+        # Before memory is taken for it.
+        needed = plan.shapes(start)
+        if plan.tells_weather:
+            needed = {name: size for name, size in needed.items() if not name.startswith("prior.")}
+        _refuse_other_weights(path, network.architecture, needed, weights)
+    if start is not None and not isinstance(start, MixturePrior):
+        start = torch.ones(window)
     module = plan.build(start, gradient_checkpointing=network.gradient_checkpointing)
     if isinstance(start, MixturePrior) and plan.tells_weather:
         weights |= flatten("prior", start.state_dict())
@@ -229,6 +275,37 @@ def _weights(model: RainModel) -> dict[str, Tensor]:
     if not model.plan.tells_weather:
         return weights
     return {name: each for name, each in weights.items() if not name.startswith("prior.")}
+
+
+def _window(shape: Sequence[int]) -> tuple[int, ...]:
+    """Frames, rows and columns that a file gives its windows."""
+    if any(not isinstance(n, int) or n < 1 for n in shape) or math.prod(shape) > _MOST_CELLS:
+        raise TypeError(f"windows of {list(shape)} cells")
+    return tuple(shape)
+
+
+def _refuse_other_weights(
+    path: str | Path,
+    architecture: Any,
+    needed: Mapping[str, torch.Size],
+    weights: Mapping[str, Tensor],
+) -> None:
+    found = {name: each.shape for name, each in weights.items()}
+    different = sorted(
+        name for name in needed.keys() | found.keys() if needed.get(name) != found.get(name)
+    )
+    if different:
+        name = different[0]
+        raise ValueError(
+            f"{path} holds weights of another network than network={architecture!r} makes: "
+            f"{len(different)} of them are missing, too many or of another size, such as {name} "
+            f"({_size(found.get(name))} there, {_size(needed.get(name))} here). Load it with the "
+            "network that it was fitted with."
+        )
+
+
+def _size(shape: torch.Size | None) -> str:
+    return "none" if shape is None else " x ".join(map(str, shape)) or "a number"
 
 
 def _with_tuples(stored: dict[str, Any]) -> dict[str, Any]:

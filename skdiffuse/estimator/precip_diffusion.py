@@ -1165,6 +1165,11 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         check_own_objects(**own)
         file, named = find_model(path, folder)
         learnt, params = persistence.load(file, named, **own)
+        if unknown := sorted(params.keys() - set(cls._get_param_names())):
+            raise ValueError(
+                f"{file} holds parameters that {cls.__name__} does not have, {unknown}: load it "
+                "with the class and the version of skdiffuse that saved it."
+            )
         model = cls(**params)
         model._take(learnt)
         return model

@@ -153,7 +153,8 @@ def transformer_from_arrays(
     Raises
     ------
     ValueError
-        If no imported class has the stored name.
+        If no imported class has the stored name, or something else than its parameters and what
+        it has learnt is stored.
 
     Examples
     --------
@@ -185,6 +186,13 @@ def transformer_from_arrays(
         own["feature_names_in_"] = np.asarray(config["state"]["feature_names_in_"], dtype=object)
     values = config["params"] | config["state"] | nested | own
     names = set(cls._get_param_names())
+    if foreign := sorted(
+        name for name in values.keys() - names if name[:1] == "_" or name[-1:] != "_"
+    ):
+        raise ValueError(
+            f"config: {foreign} are neither parameters of {cls.__name__} nor learnt by it: the "
+            "file was not written by transformer_to_arrays; save the transformer anew."
+        )
     transformer = cls(**{name: value for name, value in values.items() if name in names})
     for name, value in values.items():
         if name not in names:

@@ -80,6 +80,9 @@ def streamed(
         dims: tuple[str, ...] = ("realization", "sequence", "time", "y", "x")
         dims = dims if cube.ndim == len(dims) else (dims[0], *dims[2:])
         cube = xr.DataArray(cube, dims=dims, name="precipitation_rate")
+    if cube.name in (None, cube.data.name):
+        # xarray takes the key of a dask array for the name of one that nobody named.
+        cube = cube.rename("precipitation_rate")
     with dask.config.set(scheduler="synchronous"):
         path = write(cube, out)
     written = xr.open_dataset(
@@ -88,4 +91,4 @@ def streamed(
         chunks={},
         decode_timedelta=True,
     )
-    return written[cube.name or "precipitation_rate"]
+    return written[cube.name]

@@ -3,9 +3,7 @@
 import contextlib
 import hashlib
 import json
-import os
 import re
-import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,13 +14,19 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from skdiffuse.runtime.whole_files import write_whole
+
 __all__ = ["read_tensors", "recover_checkpoint", "save_checkpoint", "write_tensors"]
 
 _PATTERN = re.compile(r"checkpoint-(\d+)\.safetensors")
 
 
 def write_tensors(
-    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
+    path: str | Path,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, Any],
+    *,
+    later_than: int = 0,
 ) -> None:
     """Write tensors and JSON-able metadata to one safetensors file, atomically.
 
@@ -35,36 +39,18 @@ def write_tensors(
     tensors : mapping of str to Tensor
     metadata : mapping
         Anything that JSON can hold.
+    later_than : int, default=0
+        See `write_whole`.
 
     Raises
     ------
     OSError
         If the file cannot be written; nothing is left behind.
     """
-    path = Path(path)
     contiguous = {k: v.detach().to("cpu").contiguous().clone() for k, v in tensors.items()}
     text = json.dumps(metadata)
     payload = save(contiguous, metadata={"skdiffuse": text, "sha256": _digest(contiguous, text)})
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp's file is for its owner's eyes only; a model is to be shared.
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    # The new name itself is on the disk only once its folder is.
-    with contextlib.suppress(OSError):
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    write_whole(path, payload, later_than=later_than)
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -98,7 +84,19 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path} is damaged: its checksum is not that of its content. Use a copy, or an "
             "earlier checkpoint."
         )
-    return tensors, json.loads(header["skdiffuse"])
+    try:
+        content = json.loads(header["skdiffuse"])
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} was made by hand: what it says of itself is no JSON ({error}). Use a file "
+            "that save has written."
+        ) from error
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path} was made by hand: it says {type(content).__name__} of itself, not an object "
+            "of JSON. Use a file that save has written."
+        )
+    return tensors, content
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
@@ -125,7 +123,9 @@ def save_checkpoint(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"checkpoint-{step:08d}.safetensors"
-    write_tensors(path, tensors, {**metadata, "step": step})
+    # A clock that was set back must not make the newest the oldest, which is dropped.
+    newest = max((p.stat().st_mtime_ns for p in _newest_first(folder)), default=0)
+    write_tensors(path, tensors, {**metadata, "step": step}, later_than=newest)
     abandoned = [p for p in folder.iterdir() if p.name.startswith((".checkpoint-", ".averages-"))]
     for old in [*_newest_first(folder)[keep:], *abandoned]:
         with contextlib.suppress(OSError):

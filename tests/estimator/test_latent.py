@@ -75,3 +75,11 @@ def test_bounds_are_no_draw_where_dry_cells_are_drawn(treatment):
     assert space.bounds == (low, high)
     dry = space.encode(torch.zeros(1, 10_000))
     assert (dry > low).all() and dry.std() > 0
+
+
+@pytest.mark.parametrize("scaling", ["standard", "range"])
+def test_where_it_never_rains_there_are_bounds(scaling):
+    space = LatentSpace.fit(SqrtTransform(), torch.zeros(3, 4), scaling, 0.01)
+    lower, upper = space.bounds
+    assert lower < upper
+    assert (space.decode(space.encode(torch.zeros(2, 2))) == 0).all()

@@ -1,3 +1,4 @@
+import os
 import pickle
 
 import cftime
@@ -333,8 +334,6 @@ class TestInterruption:
         )
 
     def test_full_disk(self, cube, model, tmp_path, monkeypatch):
-        from skdiffuse.training import checkpoints
-
         options = {**OPTIONS, "checkpoint_dir": tmp_path, "warm_start": True}
         PrecipDiffusion(**{**options, "max_steps": 2}).fit(cube)
 
@@ -342,7 +341,7 @@ class TestInterruption:
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr(checkpoints.os, "fsync", disk_is_full)
+            patch.setattr(os, "fsync", disk_is_full)
             with pytest.raises(OSError, match="No space left"):
                 PrecipDiffusion(**options).fit(cube)
         np.testing.assert_array_equal(

@@ -3,7 +3,6 @@ import os
 import pytest
 import torch
 
-from skdiffuse.training import checkpoints as module
 from skdiffuse.training import read_tensors, recover_checkpoint, save_checkpoint, write_tensors
 
 
@@ -24,7 +23,7 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch
     def disk_is_full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", disk_is_full)
+    monkeypatch.setattr(os, "fsync", disk_is_full)
     with pytest.raises(OSError, match="No space left"):
         write_tensors(path, {"a": torch.zeros(1)}, {})
     assert os.listdir(tmp_path) == ["x.safetensors"]
@@ -95,6 +94,17 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path):
     (tmp_path / ".checkpoint-00000001.safetensors.abc").write_bytes(b"half")
     save_checkpoint(tmp_path, 2, {"a": torch.ones(1)}, {})
     assert os.listdir(tmp_path) == ["checkpoint-00000002.safetensors"]
+
+
+def test_a_clock_that_is_set_back_loses_nothing(tmp_path):
+    """The newest is the one that was written last, whatever the clock said."""
+    for step in (1, 2, 3, 4):
+        path = save_checkpoint(tmp_path, step, {"step": torch.tensor(step)}, {})
+        if step == 2:
+            ahead = path.stat().st_mtime_ns + 3600 * 10**9
+            os.utime(path, ns=(ahead, ahead))
+        assert recover_checkpoint(tmp_path)[1]["step"] == step
+    assert sorted(os.listdir(tmp_path))[0].startswith("checkpoint-00000003")
 
 
 def test_others_may_read_what_was_written(tmp_path):
