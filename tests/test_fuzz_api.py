@@ -1,6 +1,7 @@
 """A share of the calls of benchmarks/fuzz_api.py, and whether it would notice what is unclear."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ pytest.importorskip("dask")
 _PATH = Path(__file__).resolve().parents[1] / "benchmarks" / "fuzz_api.py"
 _SPEC = importlib.util.spec_from_file_location("fuzz_api", _PATH)
 fuzz_api = importlib.util.module_from_spec(_SPEC)
+# What is pickled is looked for there.
+sys.modules["fuzz_api"] = fuzz_api
 _SPEC.loader.exec_module(fuzz_api)
 
 

@@ -65,7 +65,7 @@ def test_no_path_is_of_one_system():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 first = node.value.split("\n")[0]
-                assert not re.match(r"/(tmp|home|usr|var|proc|etc|dev)(/|$)", first), (
+                assert not re.match(r"/(tmp|home|usr|var|proc|etc)(/|$)", first), (
                     f"{path}:{node.lineno} has the path {first!r}"
                 )
 
@@ -102,7 +102,7 @@ def test_names_of_files_that_are_made(tmp_path):
     for source in SOURCES:
         text = source.read_text(encoding="utf-8")
         for name in re.findall(
-            r"""f?"([^"\n]*\.(?:nc|json|csv|html|png|zarr|safetensors))\"""", text
+            r"""(?<![rR])f?"([^"\n]*\.(?:nc|json|csv|html|png|zarr|safetensors))\"""", text
         ):
             bare = re.sub(r"\{[^{}]*\}", "", name).rpartition("/")[2]
             assert "://" in name or not set(bare) & set('<>:"\\|?'), f"{source}: {name}"

@@ -15,6 +15,8 @@ from typing import TypeAlias
 Quantity: TypeAlias = tuple[tuple[int, ...], Fraction]
 
 # Months and years have no one length and are left out on purpose.
+# No unit is longer; reading a million letters would take many seconds.
+LONGEST = 200
 _UNITS: dict[str, Quantity] = {
     name: (powers, Fraction(factor))
     for powers, names in (
@@ -62,6 +64,8 @@ def read_water_units(units: str) -> WaterUnits | None:
     >>> read_water_units("mm month-1") is None
     True
     """
+    if len(units) > LONGEST:
+        return None
     try:
         reader = _Reader(_plain(units))
         (length, mass, time), factor = reader.read()
