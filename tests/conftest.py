@@ -30,6 +30,31 @@ def real_data() -> Path:
     return folder
 
 
+class _OneStream:
+    """As `RandomStreams`, but one generator draws for all samples, and at once.
+
+    For laws that take thousands of samples, of which it does not matter who draws which.
+    """
+
+    def __init__(self, n_samples, seed=0):
+        self.n_samples, self.generator = n_samples, torch.Generator().manual_seed(seed)
+
+    def __len__(self):
+        return self.n_samples
+
+    def normal(self, shape, dtype=torch.float32):
+        return torch.randn((self.n_samples, *shape), generator=self.generator, dtype=dtype)
+
+    def each(self, draw):
+        return torch.stack([draw(self.generator) for _ in range(self.n_samples)])
+
+
+@pytest.fixture(scope="session")
+def one_stream():
+    """`one_stream(n)`: streams of n samples that are quick to draw from."""
+    return _OneStream
+
+
 @pytest.fixture
 def global_generators_stay_untouched():
     """The house rule that nothing draws from the global generators."""
