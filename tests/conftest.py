@@ -17,7 +17,7 @@ matplotlib.use("Agg")
 # Tests run side by side, one process a core.
 torch.set_num_threads(1)
 # The first example of a test may have to wait for a compilation or an import.
-settings.register_profile("skdiffuse", deadline=None, derandomize=True)
+settings.register_profile("skdiffuse", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("skdiffuse")
 
 
