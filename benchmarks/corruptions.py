@@ -2,11 +2,13 @@
 
     python benchmarks/corruptions.py --quick
     python benchmarks/corruptions.py --systems blur --data mrms --seeds 0 --seconds 600 --out DIR
+    python benchmarks/corruptions.py --device cuda --steps 220 --batch-size 32 --seeds 0 --out DIR
     python benchmarks/corruptions.py --encoder --out DIR
     python benchmarks/corruptions.py --collect DIR
 
 A run is one system on one kind of rain with one seed: it trains by CPU time, everything included
-that goes before the network (a closed form, an autoencoder), draws sequences freely, makes coarse
+that goes before the network (a closed form, an autoencoder), or by steps, of which two stages take
+half each; it draws sequences freely, makes coarse
 rain fine again and fills in frames where it can, and writes one JSON to
 ``DIR/<system>-<data>-<seed>.json``. Runs are independent and single-threaded, so that as many as
 there are cores go side by side. ``--collect`` makes the table of all of them, with means and 95 %
@@ -39,6 +41,7 @@ import xarray as xr
 from corruption_checks import CHECKS
 from corruption_systems import QUICK, SYSTEMS
 from corruption_table import collect
+from corruption_two_stages import TwoStages
 from torch import Tensor
 
 from skdiffuse import make_precipitation, metrics
@@ -109,20 +112,36 @@ def cases_of(rain: xr.DataArray, size: Size) -> np.ndarray:
     return wet[: size.n_cases]
 
 
-def trained(name: str, rain: xr.DataArray, size: Size, seed: int, seconds: float) -> Any:
-    """A system after so many seconds of CPU time, and what they were spent on."""
+@dataclass(frozen=True)
+class Length:
+    """Of a training: seconds of CPU time, or steps on a device."""
+
+    seconds: float = 600.0
+    steps: int | None = None
+    batch_size: int = 8
+    device: str = "cpu"
+
+
+def trained(name: str, rain: xr.DataArray, size: Size, seed: int, length: Length) -> Any:
+    """A system after its training, and the seconds of CPU time that were spent on it."""
     model = SYSTEMS[name](
         network=size.network,
         n_frames=size.n_frames,
         crop_size=size.crop,
         max_steps=10**9,
         warm_start=True,
+        batch_size=length.batch_size,
         random_state=seed,
-        device="cpu",
+        device=length.device,
         verbose=False,
     )
     model.set_params(sampler__n_steps=size.n_steps)
     started, spent, of_training = time.process_time(), 0.0, 0.0
+    if length.steps is not None:
+        each = length.steps // (2 if isinstance(model, TwoStages) and model.second else 1)
+        model.set_params(max_steps=each).fit(rain)
+        return model, time.process_time() - started
+    seconds = length.seconds
     while seconds - spent > 0.02 * seconds:
         # By the wall clock a busy machine takes longer: again, until the CPU time is spent.
         model.set_params(max_time=of_training + seconds - spent).fit(rain)
@@ -197,12 +216,12 @@ def conditional_scores(model: Any, cases: np.ndarray, size: Size) -> dict[str, A
     return scores
 
 
-def run(name: str, data: str, seed: int, seconds: float, size: Size, quick: bool) -> dict[str, Any]:
+def run(name: str, data: str, seed: int, length: Length, size: Size, quick: bool) -> dict[str, Any]:
     """One system on one kind of rain with one seed."""
     torch.set_num_threads(1)
     learnt, held_out = rain_of(data, quick)
     truth = windows_of(learnt, size, size.n_windows, seed=1)
-    model, spent = trained(name, learnt, size, seed, seconds)
+    model, spent = trained(name, learnt, size, seed, length)
     start = time.process_time()
     drawn = np.asarray(model.sample(size.n_samples, batch_size=16, random_state=seed + 100))
     sampling = (time.process_time() - start) / size.n_samples
@@ -212,6 +231,7 @@ def run(name: str, data: str, seed: int, seconds: float, size: Size, quick: bool
         "data": data,
         "seed": seed,
         "cpu_seconds": spent,
+        "device": "cpu" if length.device == "cpu" else torch.cuda.get_device_name(),
         "training_steps": model.n_iter_,
         "parameters": sum(p.numel() for p in model.network_.parameters()),
         "cpu_seconds_per_sequence": sampling,
@@ -291,7 +311,12 @@ def main() -> None:
     parser.add_argument("--data", choices=("synthetic", "mrms"), default="synthetic")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--steps", type=int, help="of training, instead of seconds")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--n-samples", type=int, default=Size.n_samples)
+    parser.add_argument("--n-cases", type=int, default=Size.n_cases)
+    parser.add_argument("--n-members", type=int, default=Size.n_members)
     parser.add_argument("--out", type=Path, default=HERE / "results/corruptions")
     parser.add_argument("--encoder", action="store_true")
     parser.add_argument("--collect", type=Path)
@@ -308,10 +333,11 @@ def main() -> None:
         path.write_text(json.dumps(encoder_costs(options.data), indent=1))
         print(path.read_text())
         return
-    size = Size(n_samples=options.n_samples)
+    size = Size(n_samples=options.n_samples, n_cases=options.n_cases, n_members=options.n_members)
+    length = Length(options.seconds, options.steps, options.batch_size, options.device)
     for name in options.systems:
         for seed in options.seeds:
-            result = run(name, options.data, seed, options.seconds, size, quick=False)
+            result = run(name, options.data, seed, length, size, quick=False)
             path = options.out / f"{name}-{options.data}-{seed}.json"
             path.write_text(json.dumps(result, indent=1))
             print(json.dumps(result))
@@ -325,7 +351,7 @@ def quick() -> None:
     runs = []
     for name in QUICK:
         start = time.process_time()
-        result = run(name, "synthetic", 0, 3.0, QUICK_SIZE, quick=True)
+        result = run(name, "synthetic", 0, Length(3.0), QUICK_SIZE, quick=True)
         steps = result["training_steps"]
         print(f"{name:>24}: {steps} steps, {time.process_time() - start:.0f} s", flush=True)
         runs.append(name)

@@ -275,7 +275,7 @@ def race(
     return scored
 
 
-def loaded(race: Race, device: str) -> PrecipDiffusion:
+def loaded(race: Race, device: str = "cpu") -> PrecipDiffusion:
     if not FOLDER.is_dir():
         raise SystemExit(
             f"The race needs the rain in {FOLDER} (or SKDIFFUSE_TEST_DATA): use --quick without it."
