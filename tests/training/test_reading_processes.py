@@ -1,13 +1,11 @@
 """Processes that read: the same batches, an end with every training, errors instead of waiting."""
 
 import os
-import sys
 import threading
 
 import numpy as np
 import pytest
 import torch
-from joblib.externals import cloudpickle
 
 from skdiffuse import PrecipDiffusion
 from skdiffuse.cubes import open_cube, validate_cube
@@ -20,8 +18,6 @@ da = pytest.importorskip("dask.array")
 xr = pytest.importorskip("xarray")
 
 MEMORY = 200_000
-# What is sent takes its code along: processes that read need not import this file, and torch.
-cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 @pytest.fixture(scope="module")
