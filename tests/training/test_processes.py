@@ -134,9 +134,8 @@ def launch(folder, n, steps=4, dies=None, **options):
 
 def start(folder, n, target, *arguments):
     """Exit codes of n processes."""
-    # What every optimiser and every sharded model loads: once here, and not in each process.
+    # What every optimiser loads: once here, and not in each process.
     importlib.import_module("torch._dynamo")
-    importlib.import_module("torch.distributed.fsdp")
     folder.mkdir(exist_ok=True)
     with socket.socket() as free:
         free.bind(("localhost", 0))
