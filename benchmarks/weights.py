@@ -123,16 +123,19 @@ def keep(model: PrecipDiffusion, path: Path) -> None:
     """Save a model in half precision, with the end of its history.
 
     Latitudes and longitudes of a whole training area, which would be most of the file, are left out
-    where the model speaks of crops.
+    where the model speaks of crops, and so is what was done to the files before.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     model.save(path)
     tensors, content = read_tensors(path)
     content["history"] = content["history"][-1:]
     template = model.template_
-    if template is not None and template.field_shape != model.field_shape_:
-        fields = [name for name, c in template.coords.coords.items() if c.ndim > 1]
-        content["template"] = replace(template, coords=template.coords.drop_vars(fields)).to_json()
+    if template is not None:
+        coords = template.coords
+        if template.field_shape != model.field_shape_:
+            coords = coords.drop_vars([name for name, c in coords.coords.items() if c.ndim > 1])
+        attrs = {key: value for key, value in template.attrs.items() if key != "history"}
+        content["template"] = replace(template, coords=coords, attrs=attrs).to_json()
     half = {
         name: tensor.half() if name.startswith("network.network.") else tensor
         for name, tensor in tensors.items()

@@ -17,7 +17,7 @@ matplotlib.use("Agg")
 # Tests run side by side, one process a core.
 torch.set_num_threads(1)
 # The first example of a test may have to wait for a compilation or an import.
-settings.register_profile("skdiffuse", deadline=None, derandomize=True)
+settings.register_profile("skdiffuse", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("skdiffuse")
 
 
@@ -28,6 +28,31 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("real precipitation data are not here (SKDIFFUSE_TEST_DATA)")
     return folder
+
+
+class _OneStream:
+    """As `RandomStreams`, but one generator draws for all samples, and at once.
+
+    For laws that take thousands of samples, of which it does not matter who draws which.
+    """
+
+    def __init__(self, n_samples, seed=0):
+        self.n_samples, self.generator = n_samples, torch.Generator().manual_seed(seed)
+
+    def __len__(self):
+        return self.n_samples
+
+    def normal(self, shape, dtype=torch.float32):
+        return torch.randn((self.n_samples, *shape), generator=self.generator, dtype=dtype)
+
+    def each(self, draw):
+        return torch.stack([draw(self.generator) for _ in range(self.n_samples)])
+
+
+@pytest.fixture(scope="session")
+def one_stream():
+    """`one_stream(n)`: streams of n samples that are quick to draw from."""
+    return _OneStream
 
 
 @pytest.fixture

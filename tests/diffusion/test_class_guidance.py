@@ -43,10 +43,10 @@ def test_with_and_without_classifier_are_the_same(log_snr, weight):
 
 
 @pytest.mark.parametrize("step", [HeunStep(), AncestralStep("upper")])
-def test_samples_are_of_the_class(step):
+def test_samples_are_of_the_class(step, one_stream):
     """With Bayes' rule any sampler draws from the class's Gaussian, which is 30 % of the data."""
     n = 4000
-    streams = RandomStreams(range(n))
+    streams = one_stream(n)
     x = run_sampler(
         ClassifierGuidance(MIXTURE, log_probability),
         streams.normal((2,), torch.float64),
@@ -60,10 +60,10 @@ def test_samples_are_of_the_class(step):
 
 
 @pytest.mark.parametrize("step", [HeunStep(), AncestralStep("lower")])
-def test_linear_score_tilts_the_density(step):
+def test_linear_score_tilts_the_density(step, one_stream):
     """exp(gamma b^T x) N(x; m, S) is N(m + gamma S b, S): exact, the score being linear."""
     n, b, scale = 2000, torch.tensor([1.0, -0.5], dtype=torch.float64), 0.8
-    streams = RandomStreams(range(n))
+    streams = one_stream(n)
     noise = streams.normal((2,), torch.float64)
     x = run_sampler(
         SimilarityGuidance(WANTED, lambda x: x @ b, scale),

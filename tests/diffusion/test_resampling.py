@@ -25,10 +25,10 @@ from skdiffuse.diffusion import (
 GRID = sampling_grid(TruncatedCosineSchedule(), 48)
 
 
-def test_going_back_keeps_the_law(gaussian):
+def test_going_back_keeps_the_law(gaussian, one_stream):
     """With the exact reverse covariance every repeated step still ends in the exact law."""
     n = 3000
-    streams = RandomStreams(range(n))
+    streams = one_stream(n)
     step = ResampledStep(AncestralStep(ExactReverseCovariance(gaussian.denoiser)), 3)
     grid = sampling_grid(TruncatedCosineSchedule(), 8)
     noise = streams.normal((6,), torch.float64)
@@ -78,7 +78,7 @@ def test_once_is_the_step_itself(gaussian, step):
     assert torch.equal(sample(once), sample(step))
 
 
-def test_going_back_takes_the_bias_from_replacement(gaussian):
+def test_going_back_takes_the_bias_from_replacement(gaussian, one_stream):
     values = torch.tensor([[0.6, torch.nan, -0.9, torch.nan, 1.1, torch.nan]]).double()
     observation = KnownCells(values)
     k, u = [0, 2, 4], [1, 3, 5]
@@ -87,7 +87,7 @@ def test_going_back_takes_the_bias_from_replacement(gaussian):
 
     def bias(n_times):
         n = 1000
-        streams = RandomStreams(range(n))
+        streams = one_stream(n)
         x = run_sampler(
             condition(gaussian.denoiser, observation, "replacement"),
             streams.normal((6,), torch.float64),

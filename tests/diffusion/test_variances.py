@@ -218,12 +218,12 @@ def test_variance_of_a_mixture_is_tweedies(log_snr):
     torch.testing.assert_close(mixture.posterior_variance(z, log_snr), expected)
 
 
-def test_conditional_variance_improves_samples():
+def test_conditional_variance_improves_samples(one_stream):
     """At few steps the latents of two points keep their second moment, alpha^2 + sigma^2 = 1."""
     grid = sampling_grid(TruncatedCosineSchedule(-8.0, 1.0), 3)
     moments = []
     for variance in ("lower", PosteriorVariance(lambda z, at: 1 - two_points(z, at) ** 2)):
-        streams = RandomStreams(range(4000))
+        streams = one_stream(4000)
         z = streams.normal((1,), torch.float64)
         z = integrate(two_points, z, grid, AncestralStep(variance), streams=streams)
         moments.append(float(z.square().mean()))

@@ -74,7 +74,7 @@ def ask(model, rain, tmp_path_factory):
         "score": {"X": rain[:2]},
         "denoising_loss": {"X": rain[:2]},
         "save": {"path": file},
-        "learn_variance": {"X": rain[:2]},
+        "learn_variance": {"X": rain[:2], "n_windows": 1, "max_steps": 1},
         "load": {"path": file},
         "fit": {"X": rain},
     }

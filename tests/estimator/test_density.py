@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from skdiffuse import PrecipDiffusion, make_precipitation
-from skdiffuse.diffusion import GaussianDenoiser, GaussianMixtureDenoiser, RandomStreams
+from skdiffuse.diffusion import GaussianDenoiser, GaussianMixtureDenoiser
 from skdiffuse.estimator.density import log_density_bound
 from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.preprocessing import CubeRootTransform, LogTransform, SqrtTransform
@@ -18,7 +18,7 @@ def normal_log_density(x, mean, std):
 
 
 @pytest.mark.parametrize("transform", [SqrtTransform(), CubeRootTransform(), LogTransform()])
-def test_wet_cells_have_the_density_of_the_transformed_gaussian(transform):
+def test_wet_cells_have_the_density_of_the_transformed_gaussian(transform, one_stream):
     """Rain whose latent is Gaussian: log p(r) = log N(h(r)) + log h'(r), exactly."""
     rain = torch.tensor([[0.5, 2.0], [7.0, 30.0]], dtype=torch.float64)
     space = LatentSpace(transform.fit(rain), centre=0.3, scale=1.7, trace=0.01)
@@ -26,7 +26,7 @@ def test_wet_cells_have_the_density_of_the_transformed_gaussian(transform):
     denoiser = GaussianDenoiser(torch.zeros(2, dtype=torch.float64), correlated)
     n = 4000
     copies = rain.repeat_interleave(n, dim=0)
-    streams = RandomStreams(range(2 * n))
+    streams = one_stream(2 * n)
     bounds = log_density_bound(denoiser, copies, space, streams).reshape(2, n)
     latent = space.encode(rain)
     # The slope by finite differences and not from the transform itself.
@@ -40,7 +40,7 @@ def test_wet_cells_have_the_density_of_the_transformed_gaussian(transform):
     assert ((bounds.mean(1) - exact).abs() < 3 * error).all()
 
 
-def test_dry_cells_have_the_probability_to_be_dry():
+def test_dry_cells_have_the_probability_to_be_dry(one_stream):
     """An atom of 0.7 beside a Gaussian: log 0.7 for dry, log 0.3 + log density for wet."""
     space = LatentSpace(SqrtTransform(), centre=1.0, scale=2.0, trace=0.01)
     dry = space.encode(torch.zeros(1, 1, dtype=torch.float64)).item()
@@ -51,7 +51,7 @@ def test_dry_cells_have_the_probability_to_be_dry():
     )
     rain = torch.tensor([[0.0], [0.0099], [9.0]], dtype=torch.float64)
     n = 4000
-    streams = RandomStreams(range(3 * n))
+    streams = one_stream(3 * n)
     copies = rain.repeat_interleave(n, dim=0)
     bounds = log_density_bound(denoiser, copies, space, streams).reshape(3, n)
     mean, error = bounds.mean(1), bounds.std(1) / math.sqrt(n)
@@ -88,13 +88,13 @@ def test_real_rain_is_more_probable_than_shuffled_rain(model):
     assert model.score(rain) > model.score(shuffled.reshape(rain.shape))
 
 
-def test_missing_cells_are_left_out():
+def test_missing_cells_are_left_out(one_stream):
     """Of independent cells the density of those that are known is the sum over them."""
     space = LatentSpace(SqrtTransform(), centre=1.0, scale=2.0, trace=0.01)
     denoiser = GaussianDenoiser(torch.zeros(2).double(), torch.diag(torch.tensor([0.5, 2.0])))
     n = 4000
     rain = torch.tensor([[9.0, math.nan]], dtype=torch.float64).expand(n, 2)
-    bounds = log_density_bound(denoiser, rain, space, RandomStreams(range(n)))
+    bounds = log_density_bound(denoiser, rain, space, one_stream(n))
     exact = normal_log_density(1.0, 0.0, math.sqrt(0.5)) + math.log(1 / (2 * 3.0) / 2.0)
     error = float(bounds.std()) / math.sqrt(n)
     assert float(bounds.mean()) == pytest.approx(exact, abs=3 * error + 5e-3)

@@ -56,6 +56,7 @@ BAD = {
     "sampler__spacing": ["even", 2],
     "sampler__reverse_variance": ["middle", 3, type(SAMPLERS["ancestral"].variance)],
     "training": ["fast", NetworkSettings()],
+    "training__optimizer": ["sgd", 3, None],
     "training__learning_rate": [0, -1.0, np.nan, np.inf, "fast"],
     "training__learning_rate_schedule": ["linear", None],
     "training__weight_decay": [-1, np.nan],

@@ -65,7 +65,7 @@ def test_no_tag_switches_the_battery_off():
 
 @each_transform
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(values=st.lists(RATES, min_size=1, max_size=50))
 def test_inverse_undoes_forward(fitted, k, dtype, values):
     x = cube(values, dtype)
@@ -91,7 +91,7 @@ def test_float16_keeps_its_digits(fitted, k):
 
 
 @each_transform
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(values=st.lists(RATES, min_size=2, max_size=50))
 def test_strictly_increasing(fitted, k, values):
     x = np.unique(values)
@@ -102,7 +102,7 @@ def test_strictly_increasing(fitted, k, values):
 
 
 @each_transform
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(values=st.lists(RATES, min_size=1, max_size=30), seed=st.integers(0, 2**31))
 def test_each_element_on_its_own(fitted, k, values, seed):
     x = cube(values)
@@ -116,7 +116,7 @@ def test_each_element_on_its_own(fitted, k, values, seed):
 
 
 @each_transform
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(latent=st.lists(st.floats(-1e30, 1e30), min_size=1, max_size=30))
 def test_any_latent_gives_possible_rain(fitted, k, latent):
     back = fitted[k].inverse_transform(cube(latent))

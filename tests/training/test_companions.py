@@ -6,6 +6,7 @@ import xarray as xr
 from skdiffuse import NetworkSettings, PrecipDiffusion, SamplerSettings, TrainingSettings
 from skdiffuse.cubes import validate_cube
 from skdiffuse.datasets import make_precipitation
+from skdiffuse.networks import PRESETS
 from skdiffuse.training import WindowBatches, companions_of
 
 
@@ -74,6 +75,11 @@ def test_data_arrays_are_aligned(cube):
 def test_what_does_not_fit(cube, y, message):
     with pytest.raises(ValueError, match=message):
         companions_of(y, cube, validate_cube(cube))
+
+
+@pytest.fixture(autouse=True)
+def narrow_networks(monkeypatch):
+    monkeypatch.setitem(PRESETS, "tiny", {"width": 8, "multipliers": (1, 2), "patch_size": 2})
 
 
 OPTIONS = {

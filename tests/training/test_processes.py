@@ -4,6 +4,7 @@ They are started as ``torchrun`` tells them that they are; benchmarks/two_proces
 itself start them.
 """
 
+import importlib
 import json
 import multiprocessing
 import os
@@ -21,7 +22,7 @@ from torch import distributed
 from skdiffuse import PrecipDiffusion, TrainingSettings
 from skdiffuse.cubes import validate_cube
 from skdiffuse.diffusion import TruncatedCosineSchedule
-from skdiffuse.networks import VideoUNet
+from skdiffuse.networks import PRESETS, VideoUNet
 from skdiffuse.preprocessing import MonotoneNetwork
 from skdiffuse.training import Budget, HeldOut, LatentCurve, Trainer, WindowBatches, loop
 from skdiffuse.training.processes import own_share
@@ -103,6 +104,7 @@ def fit(folder, environment, sharded):
     """What a user's script does under torchrun."""
     os.environ |= environment
     torch.set_num_threads(1)
+    PRESETS["tiny"] = {"width": 8, "multipliers": (1, 2), "patch_size": 2}
     rain = np.random.default_rng(0).gamma(0.3, 1.0, (12, 8, 8))
     callback = StopsAfterTwoEpochs()
     model = PrecipDiffusion(
@@ -132,6 +134,8 @@ def launch(folder, n, steps=4, dies=None, **options):
 
 def start(folder, n, target, *arguments):
     """Exit codes of n processes."""
+    # What every optimiser loads: once here, and not in each process.
+    importlib.import_module("torch._dynamo")
     folder.mkdir(exist_ok=True)
     with socket.socket() as free:
         free.bind(("localhost", 0))

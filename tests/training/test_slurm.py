@@ -26,9 +26,11 @@ import os
 import numpy as np
 import torch
 from skdiffuse import KeepingSettings, PrecipDiffusion
+from skdiffuse.networks import PRESETS
 from skdiffuse.training import loop
 
 torch.set_num_threads(1)
+PRESETS["tiny"] = {"width": 8, "multipliers": (1,)}
 loop.LOG_EVERY = 1
 rain = np.random.default_rng(0).gamma(0.3, 1.0, (12, 8, 8))
 model = PrecipDiffusion(

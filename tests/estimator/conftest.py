@@ -1,0 +1,17 @@
+"""What tests of the estimator share: networks as deep as the smallest preset, a quarter as wide."""
+
+import pytest
+
+from skdiffuse.networks.video_unet import PRESETS
+
+# They read models that were stored with the preset's own width, or measure its memory.
+AS_SHIPPED = ("test_named_models", "test_stored_draws", "test_refitting")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def narrow_networks(request):
+    """Most of what these tests ask has nothing to do with how much a network can learn."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.stem not in AS_SHIPPED:
+            patch.setitem(PRESETS, "tiny", {"width": 8, "multipliers": (1, 2), "patch_size": 2})
+        yield
