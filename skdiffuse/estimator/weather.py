@@ -256,8 +256,8 @@ def with_means(rain: Tensor, means: Tensor, most: float = MOST_SCALING) -> Tenso
     Examples
     --------
     >>> rain = torch.tensor([0.0, 0.0, 2.0, 6.0]).reshape(1, 1, 2, 2)
-    >>> with_means(rain, torch.tensor([1.0])).flatten()
-    tensor([0., 0., 1., 3.])
+    >>> with_means(rain, torch.tensor([2.5])).flatten()
+    tensor([0.0000, 0.0000, 2.5000, 7.5000])
     """
     found = rain.double().mean((1, 2, 3))
     factor = torch.where(found > 0, means / found, 1.0)

@@ -4,8 +4,15 @@ import pytest
 
 from skdiffuse.networks.video_unet import PRESETS
 
-# They read models that were stored with the preset's own width, or measure its memory.
-AS_SHIPPED = ("test_named_models", "test_stored_draws", "test_refitting")
+# They read models that were stored with the preset's own width, measure its memory, ask what a
+# network can learn, or train in processes that begin anew.
+AS_SHIPPED = (
+    "test_named_models",
+    "test_stored_draws",
+    "test_refitting",
+    "test_searches",
+    "test_several_cubes",
+)
 
 
 @pytest.fixture(scope="module", autouse=True)

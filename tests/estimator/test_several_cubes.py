@@ -121,7 +121,7 @@ def test_a_class_for_each_cube_is_followed(monkeypatch):
     model = PrecipDiffusion(
         **OPTIONS | {"max_steps": 60, "batch_size": 16},
         network=NetworkSettings(skip=None),
-        training=TrainingSettings(learning_rate=1e-2),
+        training=TrainingSettings(learning_rate=1e-2, optimizer="adamw"),
     ).set_params(sampler__n_steps=12)
     model.fit([weak, strong], y=[0, 1])
     # The seeds are the same: a network that did not listen would give the same rain twice.
