@@ -9,7 +9,7 @@ import xarray as xr
 
 from skdiffuse.cubes.layout import ordered
 from skdiffuse.cubes.time_axis import find_breaks, is_time_like
-from skdiffuse.cubes.units import mm_per_hour
+from skdiffuse.cubes.validation import check_rate_units
 from skdiffuse.runtime.durations import in_hours
 
 __all__ = ["MEMBER", "as_ensemble", "step_of"]
@@ -49,7 +49,7 @@ def as_ensemble(forecast: Any, name: str = "forecast") -> xr.DataArray:
         forecast = xr.DataArray(values, dims=(MEMBER, "time", "y", "x")[4 - values.ndim :])
     if forecast.dtype.kind not in "fiu":
         raise TypeError(f"{name} must hold rain in mm/h; got dtype {forecast.dtype}.")
-    _check_units(forecast, name)
+    check_rate_units(forecast, name)
     if forecast.ndim not in (3, 4):
         raise ValueError(
             f"{name} has the dimensions {forecast.dims}, and an ensemble has one for its members "
@@ -107,18 +107,3 @@ def step_of(series: xr.DataArray, step: Any, name: str = "forecast") -> float:
             f"step={step!r}, and the times of {name} are {seconds:g} s apart: leave step out."
         )
     return seconds / 3600
-
-
-def _check_units(forecast: xr.DataArray, name: str) -> None:
-    units = forecast.attrs.get("units")
-    if units is None:
-        return
-    try:
-        factor = mm_per_hour(str(units))
-    except ValueError:
-        factor = None
-    if factor != 1.0:
-        raise ValueError(
-            f"{name} has units {units!r}, not mm/h: convert it with "
-            f"skdiffuse.open_cube({name}), or correct {name}.attrs['units']."
-        )

@@ -58,7 +58,7 @@ def validate_cube(X: Any, *, n_frames: int = 1, name: str = "X") -> Cube:
     _check_shape(X, values, name)
     template, breaks, step = None, np.zeros(values.shape[-3] - 1, dtype=bool), None
     if isinstance(X, xr.DataArray):
-        _check_units(X, name)
+        check_rate_units(X, name)
         template, breaks, step = _read_dimensions(X, name, n_frames)
     is_series = values.ndim == 3
     cube = Cube(
@@ -131,7 +131,19 @@ def _check_shape(X: Any, values: Any, name: str) -> None:
         raise ValueError(f"{name} is empty: shape {tuple(values.shape)}, expected {_SHAPES}.")
 
 
-def _check_units(X: xr.DataArray, name: str) -> None:
+def check_rate_units(X: xr.DataArray, name: str) -> None:
+    """Refuse a DataArray that says that it is of other units than mm/h.
+
+    Parameters
+    ----------
+    X : DataArray
+    name : str
+        How the message calls it.
+
+    Raises
+    ------
+    ValueError
+    """
     units = X.attrs.get("units")
     if units is None:
         return
@@ -142,7 +154,7 @@ def _check_units(X: xr.DataArray, name: str) -> None:
     if factor != 1.0:
         raise ValueError(
             f"{name} has units {units!r}, not mm/h: convert it with "
-            "skdiffuse.cubes.open_cube(X), or correct X.attrs['units']."
+            f"skdiffuse.cubes.open_cube({name}), or correct {name}.attrs['units']."
         )
 
 
