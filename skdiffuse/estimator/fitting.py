@@ -397,7 +397,18 @@ def _encoder(train_transformer: bool, model: RainModel) -> LatentCurve | Callabl
     may_change = train_transformer and "learnt_latent" in model.corruption.capabilities
     if not (may_change and hasattr(latent.transformer, "trainable_module")):
         return latent.encode
-    return LatentCurve(latent.transformer.trainable_module(), latent.centre, latent.scale)
+    return latent_curve(latent)
+
+
+def latent_curve(latent: LatentSpace) -> LatentCurve:
+    """The latent of a transform that can be trained, as a module."""
+    transformer = latent.transformer
+    return LatentCurve(
+        transformer.trainable_module(),  # type: ignore[attr-defined]
+        latent.centre,
+        latent.scale,
+        getattr(transformer, "held_rain", None),
+    )
 
 
 def _held_out(

@@ -15,7 +15,7 @@ from torch import nn
 from skdiffuse.cubes import Cube
 from skdiffuse.cubes.cube import missing_everywhere
 from skdiffuse.estimator.finiteness import refuse_broken_model, refuse_broken_weights
-from skdiffuse.estimator.fitting import Preparation
+from skdiffuse.estimator.fitting import Preparation, latent_curve
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.runtime.double import home_of_double
 from skdiffuse.training import Budget, reconstruct_average
@@ -113,7 +113,8 @@ def _learnt(preparation: Preparation) -> Learnt:
     if averaged.curve is not None:
         # Centre and scale are those of the trained curve: it was trained on them.
         frozen = copy.deepcopy(latent.transformer).freeze(averaged.curve)
-        latent = replace(latent, transformer=frozen)
+        centre, scale = averaged.encode.moments()
+        latent = replace(latent, transformer=frozen, centre=centre, scale=scale)
     model = replace(model, latent=latent, network=averaged.network)
     if not trainer.sharded:
         # A network that no device holds would be tried on the CPU, by every process.
@@ -143,9 +144,11 @@ def reaverage(
     latent = model.latent
     if curve := unflatten("encode.curve", state):
         transformer = copy.deepcopy(latent.transformer)
-        module = transformer.trainable_module()
-        module.load_state_dict(curve)
-        latent = replace(latent, transformer=transformer.freeze(module))
+        encode = latent_curve(latent)
+        encode.curve.load_state_dict(curve)
+        centre, scale = encode.moments()
+        frozen = transformer.freeze(encode.curve)
+        latent = replace(latent, transformer=frozen, centre=centre, scale=scale)
     # Errors were measured with other weights.
     averaged = replace(model, network=network, latent=latent, errors=None)
     refuse_broken_weights(averaged, f"The average with relative_width={relative_width!r}")

@@ -60,6 +60,9 @@ class LearntMonotoneTransform(TabulatedTransformer):
         Steps of ``fit``.
     joint_learning_rate : float, default=1e-3
         Adam's for the curve in joint training.
+    hold_variance : bool, default=False
+        Whether mean and variance of the latent are held in joint training. The v-loss is smaller
+        for a latent of smaller variance, and training uses that otherwise.
     warm_start : bool, default=False
         Whether ``fit`` goes on from the curve already learnt.
     random_state : int, RandomState or None, default=None
@@ -75,6 +78,8 @@ class LearntMonotoneTransform(TabulatedTransformer):
         Loss at every step of the last ``fit``.
     n_iter_ : int
         Steps made.
+    rate_bins_, share_bins_ : ndarray of shape (n_bins,)
+        The rain of `fit`, as rates in mm/h and their shares.
     rate_nodes_, latent_nodes_ : ndarray of shape (n_nodes,)
         The frozen curve; linear between nodes, within 2e-5 of the network in relative terms.
     raw1_, bias1_, raw2_, bias2_, raw3_, bias3_ : ndarray
@@ -123,6 +128,7 @@ class LearntMonotoneTransform(TabulatedTransformer):
         learning_rate: float = 0.1,
         max_iter: int = 600,
         joint_learning_rate: float = 1e-3,
+        hold_variance: bool = False,
         warm_start: bool = False,
         random_state: RandomStateLike = None,
     ):
@@ -134,8 +140,14 @@ class LearntMonotoneTransform(TabulatedTransformer):
         self.learning_rate = learning_rate
         self.max_iter = max_iter
         self.joint_learning_rate = joint_learning_rate
+        self.hold_variance = hold_variance
         self.warm_start = warm_start
         self.random_state = random_state
+
+    @property
+    def held_rain(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Rates and shares whose latent keeps its variance in joint training, if it is held."""
+        return (self.rate_bins_, self.share_bins_) if self.hold_variance else None
 
     def trainable_module(self) -> MonotoneNetwork:
         """A copy of the curve as a torch module, for joint training.
@@ -234,6 +246,7 @@ class LearntMonotoneTransform(TabulatedTransformer):
             self.scale_ = max(1.0, 2.0 * lowest)
         module = (self.trainable_module() if continued else self._new_module(generator)).double()
         rain, weight = _binned(finite_values(X, _SUBSAMPLE, rng), self.scale_, lowest)
+        self.rate_bins_, self.share_bins_ = rain.numpy(), weight.numpy()
         self.loss_curve_ = _minimise(module, rain, weight, self.learning_rate, self.max_iter)
         self.n_iter_ = len(self.loss_curve_)
         with torch.no_grad():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,25 +25,78 @@ def masked_v_loss(network: Denoiser, latent: Tensor, log_snr: Tensor, noise: Ten
 class LatentCurve(nn.Module):
     """Rain to scaled latent by a curve that is trained together with the network.
 
-    `centre` and `scale` are those of the curve at its start and do not change in training. They
-    need not: the curve keeps its ends, 0 at no rain and 2 at its scale in mm/h, so that the range
-    of the latent is the same at every step, and a constant scale adds a constant to the
-    log-Jacobian, which moves no gradient. Were they estimated anew at the end, the network would
-    be handed a latent at other signal-to-noise ratios than it was trained on.
+    The curve keeps its ends, 0 at no rain and 2 at its scale in mm/h, so that the range of the
+    latent is the same at every step. `centre` and `scale` are those of the curve at its start, and
+    stay so in training unless `rain` is given. Were they estimated anew at the end alone, the
+    network would be handed a latent at other signal-to-noise ratios than it was trained on.
+
+    With `rain` they follow the curve at every step, so that mean and variance of the latent of that
+    rain are held: the v-loss is smaller for a latent of smaller variance, and training uses that
+    otherwise. The stretch loss is then that of the scaled latent, which no factor changes.
 
     Parameters
     ----------
     curve : MonotoneNetwork
         Trained in place.
     centre, scale : float
-        In units of the curve's latent.
+        Of the curve as it is, in units of its latent.
+    rain : tuple of ndarray or None, default=None
+        Rates in mm/h, and their shares, whose latent keeps its mean and variance. None: centre and
+        scale stay.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from skdiffuse.preprocessing import MonotoneNetwork
+    >>> curve = MonotoneNetwork(scale=20.0)
+    >>> encode = LatentCurve(curve, 0.0, 1.0, (np.array([0.0, 4.0]), np.array([0.5, 0.5])))
+    >>> with torch.no_grad():
+    ...     before = encode(torch.tensor([0.0, 4.0]).reshape(2, 1, 1, 1))[0]
+    ...     _ = curve.raw1.mul_(2)
+    ...     after = encode(torch.tensor([0.0, 4.0]).reshape(2, 1, 1, 1))[0]
+    >>> torch.allclose(before, after, atol=1e-6)
+    True
     """
 
-    def __init__(self, curve: MonotoneNetwork, centre: float, scale: float) -> None:
+    def __init__(
+        self,
+        curve: MonotoneNetwork,
+        centre: float,
+        scale: float,
+        rain: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
         super().__init__()
         self.curve = curve
         self.centre = centre
         self.scale = scale
+        self.start: tuple[float, float] | None = None
+        if rain is not None:
+            # Part of the transform, which has its own place in checkpoints.
+            for name, values in zip(("rates", "shares"), rain, strict=True):
+                values = torch.as_tensor(values, dtype=torch.float32)
+                self.register_buffer(name, values, persistent=False)
+            with torch.no_grad():
+                self.start = tuple(x.item() for x in self._moments())  # type: ignore[assignment]
+
+    def moments(self) -> tuple[float, float]:
+        """Centre and scale of the curve as it is now."""
+        with torch.no_grad():
+            centre, scale = self._centre_and_scale()
+        return float(centre), float(scale)
+
+    def _centre_and_scale(self) -> tuple[Tensor | float, Tensor | float]:
+        if self.start is None:
+            return self.centre, self.scale
+        mean, spread = self._moments()
+        factor = spread / self.start[1]
+        # The mean of the scaled latent is the one at the start, 0 for most.
+        return mean - factor * (self.start[0] - self.centre), factor * self.scale
+
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        latent, _ = self.curve(self.rates)
+        mean = (self.shares * latent).sum()
+        return mean, (self.shares * (latent - mean).square()).sum().sqrt()
 
     def forward(self, rain: Tensor) -> tuple[Tensor, Tensor]:
         """Latent, and the stretch loss of each sequence: minus the mean of m log h'.
@@ -56,15 +110,22 @@ class LatentCurve(nn.Module):
         -------
         latent : Tensor, shape of rain
         stretch_loss : Tensor of shape (n,)
-            Means over the known cells of each sequence, as the v-loss is; 0 without any.
+            Means over the known cells of each sequence, as the v-loss is; 0 without any. Where the
+            variance is held, h' is relative to the scale.
         """
         latent, log_slope = self.curve(rain)
+        centre, scale = self._centre_and_scale()
+        if isinstance(scale, Tensor):
+            log_slope = log_slope - (scale / self.scale).log().to(log_slope)
+            centre, scale = centre.to(latent), scale.to(latent)  # type: ignore[union-attr]
         known = torch.isfinite(rain)
+        # NaN would reach the gradient of the scale, with whatever weight.
+        scaled = (latent.masked_fill(~known, 0.0) - centre) / scale
         share = known / known.flatten(1).sum(1).clamp(min=1).reshape(-1, 1, 1, 1)
         stretch = [
             self.curve.stretch_loss(*one) for one in zip(rain, log_slope, share, strict=True)
         ]
-        return (latent - self.centre) / self.scale, torch.stack(stretch)
+        return scaled.masked_fill(~known, torch.nan), torch.stack(stretch)
 
 
 class TrainingObjective(nn.Module):

@@ -6,8 +6,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skdiffuse import PrecipDiffusion, make_precipitation
 from skdiffuse.estimator.latent import LatentSpace
-from skdiffuse.preprocessing import DryCellTransform, SqrtTransform, resolve_transformer
+from skdiffuse.preprocessing import (
+    DryCellTransform,
+    LearntMonotoneTransform,
+    SqrtTransform,
+    resolve_transformer,
+)
 
 RAIN = torch.from_numpy(np.random.default_rng(0).gamma(0.2, 5.0, (50, 40)))
 
@@ -83,3 +89,29 @@ def test_where_it_never_rains_there_are_bounds(scaling):
     lower, upper = space.bounds
     assert lower < upper
     assert (space.decode(space.encode(torch.zeros(2, 2))) == 0).all()
+
+
+def test_held_variance_survives_training_resuming_and_files(tmp_path):
+    rain = make_precipitation(24, (8, 8), random_state=0)
+
+    def model(hold_variance, **options):
+        curve = LearntMonotoneTransform(
+            max_iter=30, joint_learning_rate=0.05, hold_variance=hold_variance
+        )
+        settings = {"n_frames": 3, "batch_size": 4, "random_state": 0, "verbose": False}
+        return PrecipDiffusion(curve, **settings, **options)
+
+    def spread(fitted):
+        return float(fitted.latent_.encode(torch.from_numpy(np.asarray(rain))[None]).std())
+
+    free, whole = (model(hold, max_steps=12).fit(rain) for hold in (False, True))
+    assert abs(spread(free) - 1) > 0.01
+    assert spread(whole) == pytest.approx(1, abs=2e-3)
+    in_parts = model(True, max_steps=5, checkpoint_dir=tmp_path / "run", warm_start=True).fit(rain)
+    in_parts = model(True, max_steps=12, checkpoint_dir=tmp_path / "run", warm_start=True).fit(rain)
+    whole.save(tmp_path / "model.safetensors")
+    loaded = PrecipDiffusion.load(tmp_path / "model.safetensors")
+    for other in (in_parts, loaded):
+        assert other.latent_.numbers == whole.latent_.numbers
+        assert np.array_equal(np.asarray(other.sample(1, n_steps=2, random_state=0)),
+                              np.asarray(whole.sample(1, n_steps=2, random_state=0)))  # fmt: skip

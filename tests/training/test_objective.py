@@ -61,10 +61,12 @@ def test_both_terms_are_means_over_known_cells(rain, transform):
         assert stretch[i].item() == pytest.approx(np.mean(stretch_terms), abs=5e-3)
 
 
-def test_gradient_of_the_joint_loss_is_its_finite_difference(rain, transform):
+@pytest.mark.parametrize("hold_variance", [False, True])
+def test_gradient_of_the_joint_loss_is_its_finite_difference(rain, transform, hold_variance):
     batch = torch.from_numpy(rain[:6].reshape(2, 3, 8, 8)).double()
     curve = transform.trainable_module().double()
-    objective = TrainingObjective(LinearNetwork(-0.7), LatentCurve(curve, 0.3, 0.2))
+    encoder = held(transform) if hold_variance else LatentCurve(curve, 0.3, 0.2)
+    objective = TrainingObjective(LinearNetwork(-0.7), encoder)
     log_snr = torch.tensor([-1.0, 2.0], dtype=torch.float64)
     noise = torch.randn(batch.shape, generator=torch.Generator().manual_seed(1)).double()
 
@@ -85,6 +87,49 @@ def test_gradient_of_the_joint_loss_is_its_finite_difference(rain, transform):
             down = loss()
             parameter += step * direction
         assert ((up - down) / (2 * step)).item() == pytest.approx(expected, rel=1e-5, abs=1e-9)
+
+
+def held(transform):
+    """A latent of mean 0.2 and variance 1.21 whose curve has been moved."""
+    rain = transform.rate_bins_, transform.share_bins_
+    curve = transform.trainable_module().double()
+    with torch.no_grad():
+        latent = curve(torch.from_numpy(rain[0]))[0].numpy()
+    mean = np.average(latent, weights=rain[1])
+    spread = np.average((latent - mean) ** 2, weights=rain[1]) ** 0.5
+    encoder = LatentCurve(curve, mean - 0.2 * spread / 1.1, spread / 1.1, rain).double()
+    with torch.no_grad():
+        curve.raw1 += 0.5 * torch.randn(
+            curve.raw1.shape, generator=torch.Generator().manual_seed(0)
+        )
+        curve.bias2 -= 0.3
+    return encoder
+
+
+def test_held_moments_stay_whatever_becomes_of_the_curve(rain, transform):
+    encoder = held(transform)
+    moved, _ = encoder(encoder.rates.reshape(1, 1, 1, -1))
+    moved, shares = moved.detach().flatten(), encoder.shares
+    mean = (shares * moved).sum()
+    assert mean.item() == pytest.approx(0.2, abs=1e-5)
+    assert (shares * (moved - mean) ** 2).sum().item() == pytest.approx(1.21, rel=1e-5)
+    centre, scale = encoder.moments()
+    rates = torch.from_numpy(rain[:6].reshape(2, 3, 8, 8)).double()
+    expected = (encoder.curve(rates)[0] - centre) / scale
+    assert torch.allclose(encoder(rates)[0], expected, atol=1e-6, equal_nan=True)
+
+
+def test_stretch_loss_of_a_held_latent_is_that_of_its_own_slope(rain, transform):
+    """By finite differences of the latent as it is handed to the network."""
+    encoder = held(transform)
+    rates = torch.from_numpy(rain[:3].reshape(1, 3, 8, 8)).double()
+    with torch.no_grad():
+        _, stretch = encoder(rates)
+        up, down = (encoder(rates * f)[0] for f in (1 + 1e-5, 1 - 1e-5))
+    slope = (up - down) / (2e-5 * rates) * encoder.scale * transform.scale_ / 2
+    asks = (rates >= 0.01) & (rates <= transform.scale_)
+    expected = -slope[asks].log().sum() / torch.isfinite(rates).sum()
+    assert stretch.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_missing_cells_move_nothing(rain, transform):
