@@ -1,0 +1,345 @@
+"""Controlled comparisons: the dissertation's three models, and our default with one thing changed.
+
+    python benchmarks/controlled.py --study reproduction --data era5 --seeds 0 1 2
+    python benchmarks/controlled.py --study ablation --data synthetic --seeds 0 1
+    python benchmarks/controlled.py --tables
+
+Every variant is trained on the same windows, for as many steps, from the same seeds, and draws as
+many sequences, which are compared with the rain it learnt: what the dissertation's comparison of
+checkpoints of 124k, 200k and 218k steps with different numbers of samples was not. Windows have 8
+frames of 16 x 16 cells, so that a variant takes minutes of one CPU core; ``--network``,
+``--steps``, ``--samples`` and ``--device`` make more of it where there is a GPU. ``--rain`` takes a
+cube of your own, such as UKCP18 after ``examples/ukcp18_prepare.py``.
+
+Rows are written to ``benchmarks/results/controlled.json`` as they come; those that are there are
+not repeated, so that it can be interrupted at any time.
+
+- ``reproduction``: the dissertation's learner (no skip, range scaling, AdamW; its sampler replaced
+  by one of 32 steps, which ends with the same statistics) without a transform, with the square
+  root, and with the jointly learnt curve, as printed and with the variance of the latent held. Also
+  interpolation by w_r = 0, 1e3 and 1e6, in its reading (the error averaged over the batch) and
+  ours, and a nowcast and a series of 48 frames of each.
+- ``ablation``: the default, and with one thing changed.
+
+Data: made-up rain of known law, in crops; a region of ERA5 at half a degree, whole fields with
+their geography (two pairs of months learnt, two held out); hourly MRMS radar rain, in crops.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+import xarray as xr
+from controlled_tables import print_tables
+from fidelity import FOLDER, rain_of, read_files
+
+from skdiffuse import (
+    PrecipDiffusion,
+    SamplerSettings,
+    make_precipitation,
+    metrics,
+    open_cube,
+)
+from skdiffuse.cubes import coarsen, validate_cube
+from skdiffuse.diffusion import ShiftedCosineSchedule, TruncatedCosineSchedule
+from skdiffuse.preprocessing import DryCellTransform, LearntMonotoneTransform, SqrtTransform
+from skdiffuse.presets import dissertation_model
+from skdiffuse.training import WindowBatches
+
+RESULT = Path(__file__).parent / "results" / "controlled.json"
+N_FRAMES, SIDE = 8, 16
+LEVELS = (0.99, 0.999, 0.9999, 1 - 1e-5)
+BANDS = {"1": (1, 1), "2-3": (2, 3), "4-8": (4, 8)}
+# Of the dissertation: below, generated rain is noise (section 4.2); above, rain that matters.
+TRACE, NOISE, HEAVY = 0.1, 0.2, 1.0
+N_REAL = 4096
+
+
+# Data
+
+
+def region_of_era5(*months: str) -> xr.DataArray:
+    """South-central Chile and the sea beside it, 16 x 16 cells of half a degree."""
+    fields = read_files(FOLDER, *(f"era5_chile_0p25deg_1h_{month}" for month in months))
+    return coarsen(fields, 2)[:, 40 : 40 + SIDE, 2 : 2 + SIDE]
+
+
+def data_of(name: str, rain: Path | None = None) -> tuple[xr.DataArray, xr.DataArray]:
+    """Rain to learn, and rain held out."""
+    if name == "era5":
+        return region_of_era5("202001-02", "202007-08"), region_of_era5("202004-05", "202010-11")
+    if name == "mrms":
+        learnt, held_out, _ = rain_of("mrms", FOLDER)
+        return learnt, held_out
+    if name == "own":
+        cube = open_cube(rain)
+        return cube[: 3 * len(cube) // 4], cube[3 * len(cube) // 4 :]
+    parts = (make_precipitation(1500, (48, 48), correlation_length=4.0, random_state=s)
+             for s in (0, 1))  # fmt: skip
+    return tuple(parts)  # type: ignore[return-value]
+
+
+def windows_of(rain: xr.DataArray, n: int, seed: int = 1) -> np.ndarray:
+    """Whole windows as they come, none oftener than others."""
+    cube = validate_cube(rain)
+    shape = tuple(min(side, SIDE) for side in cube.field_shape)
+    batches = WindowBatches(cube, N_FRAMES, shape, 64, seed=seed, n_candidates=1)
+    found = np.concatenate([batches(k)[0].numpy() for k in range(-(-n // 64))])[:n]
+    batches.reader.close()
+    return found[np.isfinite(found).all((1, 2, 3))]
+
+
+# Variants
+
+
+def dissertation(transform: object) -> Callable[..., PrecipDiffusion]:
+    def make(**options: object) -> PrecipDiffusion:
+        changes = {"network__architecture": options.pop("architecture"), "latent_scaling": "range"}
+        sampler = SamplerSettings("adams", n_steps=32)
+        return dissertation_model(transform, sampler=sampler, **changes, **options)
+
+    return make
+
+
+def ours(transformer: object = "sqrt", **changes: object) -> Callable[..., PrecipDiffusion]:
+    def make(**options: object) -> PrecipDiffusion:
+        architecture = options.pop("architecture")
+        model = PrecipDiffusion(transformer, **options)
+        return model.set_params(network__architecture=architecture, **changes)
+
+    return make
+
+
+STUDIES: dict[str, dict[str, Callable[..., PrecipDiffusion]]] = {
+    "reproduction": {
+        "none": dissertation(None),
+        "sqrt": dissertation("sqrt"),
+        "learnt": dissertation("learnt"),
+        "learnt, variance held": dissertation(
+            LearntMonotoneTransform(form="dissertation", hold_variance=True)
+        ),
+    },
+    "ablation": {
+        "default": ours(),
+        "linear filter as skip, no weather": ours(network__skip="wiener"),
+        "no skip": ours(network__skip=None),
+        "one class of weather": ours(network__weathers=(1, 1)),
+        "AdamW": ours(training__optimizer="adamw"),
+        "noise levels of the dissertation": ours(schedule=TruncatedCosineSchedule(-30.0, 30.0)),
+        "noise levels an e-fold lower": ours(schedule=ShiftedCosineSchedule(-1.0)),
+        "no transform": ours(None),
+        "learnt, variance held": ours(LearntMonotoneTransform(hold_variance=True)),
+        "dry cells drawn": ours(DryCellTransform(SqrtTransform(), "censored")),
+        "no trace": ours(trace=0.0),
+        "no geography": ours(network__geography=False),
+    },
+}
+# Of the trained default alone: what sampling does, without another training.
+SAMPLERS = {
+    "Adams, 8 steps": {"n_steps": 8},
+    "Adams, 16 steps": {"n_steps": 16},
+    "Heun, 32 steps": {"sampler": SamplerSettings("heun", n_steps=32)},
+    "ancestral, 128 steps": {"sampler": SamplerSettings("ancestral", n_steps=128)},
+}
+
+
+# Statistics
+
+
+def power_of(rain: np.ndarray) -> dict[str, float]:
+    power = metrics.spatial_psd(rain).P
+    return {name: float(np.sum(power[a : b + 1])) for name, (a, b) in BANDS.items()}
+
+
+def compared(rain: np.ndarray, real: np.ndarray, *, maps: bool) -> dict[str, object]:
+    """Generated beside real rain: the four views of the dissertation's chapter 4, in numbers."""
+    ratios = np.quantile(rain, LEVELS) / np.quantile(real, LEVELS)
+    power, wanted = power_of(rain), power_of(real)
+    found: dict[str, object] = {
+        "n": len(rain),
+        "mean": float(rain.mean() / real.mean()),
+        "wet_share": float((rain >= TRACE).mean() / (real >= TRACE).mean()),
+        "drizzle": [float(((r > 0) & (r < NOISE)).mean()) for r in (rain, real)],
+        "below_1_mm_h": [float((r < HEAVY).mean()) for r in (rain, real)],
+        "quantiles": [float(r) for r in ratios],
+        "power": {name: power[name] / wanted[name] for name in BANDS},
+        "spatial_power_deficit": metrics.power_deficit(real, rain, kind="spatial"),
+        "temporal_power_deficit": metrics.power_deficit(real, rain, kind="temporal"),
+    }
+    if maps:
+        found["normalised_bias"] = metrics.bias_summary(real, rain).mean_absolute
+    return found
+
+
+@dataclass(frozen=True)
+class Task:
+    """Cases of held-out rain to be completed."""
+
+    cases: np.ndarray
+    n_members: int = 4
+
+    def interpolated(self, model: PrecipDiffusion) -> dict[str, dict[str, float]]:
+        """CRPS and high quantile of every second frame, by weight and by reading of it."""
+        known = np.zeros(self.cases.shape, bool)
+        known[:, ::2] = True
+        wanted = self.cases[:, 1::2]
+        rows = {}
+        ways: dict[str, dict] = {"w_r = 0": {"method": "replacement"}}
+        for weight in (1e3, 1e6):
+            ways[f"w_r = {weight:g}, over the batch"] = {
+                "method": "ho", "w_r": weight, "mean_over_batch": True, "batch_size": 16,
+            }  # fmt: skip
+        ways["w_r = 1e6, ours"] = {"method": "reconstruction", "w_r": 1e6}
+        for name, way in ways.items():
+            try:
+                filled = model.impute(
+                    self.cases, known, n_samples=self.n_members, random_state=0, **way
+                )
+            except ValueError as error:
+                rows[name] = {"error": str(error)[:120]}
+                continue
+            between = np.asarray(filled)[:, :, 1::2]
+            rows[name] = {
+                "crps": float(metrics.crps_ensemble(wanted, between, axis=0)),
+                "quantile_0.999": float(np.quantile(between, 0.999) / np.quantile(wanted, 0.999)),
+                "mean": float(between.mean() / wanted.mean()),
+            }
+        return rows
+
+    def nowcast(self, model: PrecipDiffusion) -> dict[str, float]:
+        """CRPS of the last three frames given the five before, beside persistence."""
+        past, wanted = self.cases[:, :5], self.cases[:, 5:]
+        found = model.forecast(past, 3, n_members=self.n_members, random_state=0)
+        still = np.abs(past[:, -1:] - wanted).mean()
+        crps = float(metrics.crps_ensemble(wanted, np.asarray(found), axis=0))
+        return {"crps": crps, "persistence": float(still)}
+
+
+def series(model: PrecipDiffusion, real: np.ndarray, shape: tuple[int, int]) -> dict[str, float]:
+    """Mean and wet share of autoregressive series of 48 frames."""
+    rain = np.asarray(model.simulate(48, n_samples=4, shape=shape, random_state=0))
+    return {
+        "mean": float(rain.mean() / real.mean()),
+        "wet_share": float((rain >= TRACE).mean() / (real >= TRACE).mean()),
+    }
+
+
+# The runs
+
+
+def run(study: str, name: str, data: str, seed: int, arguments: argparse.Namespace) -> list[dict]:
+    """Rows of one training: of the variant, and of the samplers for the default."""
+    learnt, held_out = data_of(data, arguments.rain)
+    real = windows_of(learnt, N_REAL)
+    maps = data in ("era5", "own")
+    start = time.process_time()
+    model = STUDIES[study][name](
+        architecture=arguments.network,
+        n_frames=N_FRAMES,
+        crop_size=SIDE,
+        max_steps=arguments.steps,
+        batch_size=arguments.batch_size,
+        random_state=seed,
+        device=arguments.device,
+        verbose=False,
+    ).fit(learnt)
+    spent = time.process_time() - start
+    rows = []
+    ways = {name: {}} | (SAMPLERS if (study, name) == ("ablation", "default") else {})
+    for title, way in ways.items():
+        start = time.process_time()
+        changed = dict(way)
+        sampler = changed.pop("sampler", None)
+        before = model.sampler
+        if sampler is not None:
+            model.set_params(sampler=sampler)
+        drawn = np.asarray(
+            model.sample(arguments.samples, batch_size=64, random_state=seed + 50, **changed)
+        )
+        model.set_params(sampler=before)
+        row = {"study": study, "variant": title, "data": data, "seed": seed}
+        row |= {"steps": arguments.steps, "batch_size": arguments.batch_size}
+        row |= {"train_cpu_seconds": round(spent, 1)}
+        row["sample_cpu_seconds"] = round((time.process_time() - start) / len(drawn), 4)
+        row |= compared(drawn, real, maps=maps)
+        rows.append(row)
+    if study == "reproduction":
+        drawn = windows_of(held_out, 1024, seed=7)
+        wettest = drawn[np.argsort(-drawn.mean((1, 2, 3)))[: 4 * arguments.cases]]
+        task = Task(wettest[::4])
+        rows[0]["interpolation"] = task.interpolated(model)
+        rows[0]["nowcast"] = task.nowcast(model)
+        rows[0]["series"] = series(model, real, model.field_shape_)
+    return rows
+
+
+def references(data: str, arguments: argparse.Namespace) -> list[dict]:
+    """What no model could better: as many real windows, and what other months are."""
+    learnt, held_out = data_of(data, arguments.rain)
+    real, maps = windows_of(learnt, N_REAL), data in ("era5", "own")
+    rows = []
+    for seed in range(3):
+        few = windows_of(learnt, arguments.samples, seed=20 + seed)
+        rows.append({"variant": "as many learnt windows", "seed": seed})
+        rows[-1] |= compared(few, real, maps=maps)
+    rows.append({"variant": "held-out rain", "seed": 0})
+    rows[-1] |= compared(windows_of(held_out, N_REAL), real, maps=maps)
+    return [{"study": "reference", "data": data} | row for row in rows]
+
+
+def stored(path: Path) -> list[dict]:
+    return json.loads(path.read_text())["rows"] if path.exists() else []
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--study", choices=list(STUDIES), default="reproduction")
+    parser.add_argument("--data", choices=["synthetic", "era5", "mrms", "own"], default="era5")
+    parser.add_argument("--rain", type=Path, help="with --data own: a file that open_cube reads")
+    parser.add_argument("--variants", nargs="+", help="some of them by name")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--samples", type=int, default=256)
+    parser.add_argument("--cases", type=int, default=12, help="held-out windows to be completed")
+    parser.add_argument("--network", default="tiny")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--tables", action="store_true", help="print what has been found")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = stored(arguments.out)
+    if arguments.tables:
+        print_tables(rows)
+        return
+    keys = ("study", "variant", "data", "seed")
+    done = {tuple(row[key] for key in keys) for row in rows}
+
+    def keep(more: list[dict]) -> None:
+        rows.extend(more)
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(json.dumps({"rows": rows}, indent=0) + "\n")
+        for row in more:
+            shown = {k: row[k] for k in ("variant", "seed", "mean", "wet_share", "quantiles")}
+            print(json.dumps(shown | {"power": row["power"]}), flush=True)
+
+    if ("reference", "held-out rain", arguments.data, 0) not in done:
+        keep(references(arguments.data, arguments))
+    for seed in arguments.seeds:
+        for name in arguments.variants or STUDIES[arguments.study]:
+            if name == "no geography" and arguments.data not in ("era5", "own"):
+                continue
+            if (arguments.study, name, arguments.data, seed) not in done:
+                keep(run(arguments.study, name, arguments.data, seed, arguments))
+
+
+if __name__ == "__main__":
+    main()
