@@ -7,8 +7,8 @@ bound for the difference:
 
 - ``bfloat16``, ``float16``: losses of 30 steps, relative to those in float32.
 - ``compiled``: the same with ``compile=True``.
-- ``gradients_exchanged``, ``weights_shared``: a process that ``torchrun`` starts, with NCCL on a GPU
-  and gloo on a CPU, in which the network is wrapped as for many processes, beside a plain one.
+- ``gradients_exchanged``, ``weights_shared``: a process that ``torchrun`` starts, with NCCL on a
+  GPU and gloo on a CPU, in which the network is wrapped as for many, beside a plain one.
 - ``resumed``: half a training, and the other half from its checkpoint.
 - ``sampled``: `sample` on the device and on the CPU from one ``random_state``, relative to the
   largest rain, without TF32.

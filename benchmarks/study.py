@@ -11,8 +11,8 @@ changed), `episodes_apart.py` (how far real episodes are from each other), `samp
 ``--quick`` draws made-up rain with the weights of the package and compares it with its exact law,
 loads the other weights, and ends with one JSON line: ``power_deficit_synthetic``, the largest share
 of power missing at any scale, ``quantile_error_synthetic``, the largest relative error of quantiles
-to 1 - 1e-3, ``weights``, those that load and do what their cards say, and ``gpu``, the chip that stored
-results are from, or null.
+to 1 - 1e-3, ``weights``, those that load and do what their cards say, and ``gpu``, the chip that
+stored results are from, or null.
 """
 
 import argparse
