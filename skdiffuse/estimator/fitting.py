@@ -205,6 +205,7 @@ def _trainer(
         amortised=parameters.amortised,
         average_snapshots=keeping.average_snapshots,
         patience=training.patience,
+        watch=training.watch,
         seed=windows.seed,
         device=device_of(parameters.device),
         checkpoint_dir=parameters.checkpoint_dir,
@@ -289,6 +290,7 @@ def _description(
         "learning_rate_schedule": training.learning_rate_schedule,
         "weight_decay": training.weight_decay,
         "optimizer": training.optimizer,
+        "watch": None if training.watch == "loss" else training.watch,
         "symmetries": training.symmetries,
         "validation_fraction": training.validation_fraction,
         "transformer": repr(resolve_transformer(parameters.transformer)),
@@ -414,13 +416,19 @@ def latent_curve(latent: LatentSpace) -> LatentCurve:
 def _held_out(
     parameters: Parameters, validation: Cubes | None, crop: tuple[int, int], seed: int
 ) -> HeldOut | None:
-    patience = parameters.training.patience
+    training = parameters.training
+    if training.watch != "loss" and parameters.corruption != GaussianCorruption():
+        raise ValueError(
+            f"watch={training.watch!r} starts the sampler from Gaussian noise, and the corruption "
+            f"is {parameters.corruption!r}; set watch='loss'."
+        )
     if validation is None:
-        if patience is not None:
-            raise ValueError(
-                f"patience={patience} needs rain to validate on: set validation_fraction, "
-                "such as 0.1, or call fit(X, validation=...)."
-            )
+        for name, asked in ("patience", training.patience), ("watch", training.watch):
+            if asked not in (None, "loss"):
+                raise ValueError(
+                    f"{name}={asked!r} needs rain to validate on: set validation_fraction, "
+                    "such as 0.1, or call fit(X, validation=...)."
+                )
         return None
     return HeldOut(
         validation, parameters.n_frames, crop, parameters.schedule, parameters.batch_size, seed

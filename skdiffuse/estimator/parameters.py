@@ -133,6 +133,7 @@ CONSTRAINTS: dict[type, dict[str, Constraint]] = {
         "max_epochs": whole_number(1),
         "validation_fraction": number(at_least=0, below=1),
         "patience": whole_number(1, optional=True),
+        "watch": one_of("loss", "paired_start"),
         "symmetries": flag(),
         "train_transformer": flag(),
     },

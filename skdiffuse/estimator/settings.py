@@ -150,6 +150,11 @@ class TrainingSettings(BaseEstimator):
     patience : int or None, default=None
         Training ends when so many validations in a row were no better than the best, whose weights
         are kept. There is one an epoch, but none within 100 steps of the last.
+    watch : {"loss", "paired_start"}, default="loss"
+        What is to become better by `patience`: the validation loss, most of which is noise that
+        nobody can predict, or how far the power of each scale is off where the sampler starts from
+        held-out windows under noise (log-SNR -6); Gaussian noise only, and 16 evaluations of the
+        network at each validation. In `history_` as ``paired_start_error``.
     symmetries : bool, default=False
         Train on windows mirrored and, where square, turned at random. For data without a preferred
         direction; not together with `geography`.
@@ -177,6 +182,7 @@ class TrainingSettings(BaseEstimator):
         max_epochs: int = 100,
         validation_fraction: float = 0.0,
         patience: int | None = None,
+        watch: str = "loss",
         symmetries: bool = False,
         train_transformer: bool = True,
     ) -> None:
@@ -191,6 +197,7 @@ class TrainingSettings(BaseEstimator):
         self.max_epochs = max_epochs
         self.validation_fraction = validation_fraction
         self.patience = patience
+        self.watch = watch
         self.symmetries = symmetries
         self.train_transformer = train_transformer
 

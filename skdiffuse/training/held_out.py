@@ -17,6 +17,7 @@ from skdiffuse.diffusion import NoiseSchedule
 from skdiffuse.runtime.double import home_of_double
 from skdiffuse.runtime.seeds import derived_seed
 from skdiffuse.training.objective import TrainingObjective
+from skdiffuse.training.paired_start import paired_start_error
 
 __all__ = ["HeldOut", "hold_out"]
 
@@ -136,6 +137,16 @@ class HeldOut:
         objective.eval()
         return self._by_band(
             self._losses(objective.of_closed_form, objective.corruption, device)[0]
+        )
+
+    def paired_start_error(self, objective: TrainingObjective, device: torch.device | str) -> float:
+        """How far power at each scale is off in what is made from these windows under noise."""
+        objective.eval()
+        with torch.no_grad():
+            latent = objective.latent(self._rain.to(device)).cpu()
+        noise = torch.stack([self._noise(i, objective.corruption) for i in range(len(latent))])
+        return paired_start_error(
+            objective.predict_v, latent, noise, batch_size=self.batch_size, device=device
         )
 
     def _losses(

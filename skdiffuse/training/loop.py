@@ -100,6 +100,8 @@ class Trainer:
     patience : int or None
         Training ends when so many validations in a row were no better than the best one, whose
         weights are then the result.
+    watch : {"loss", "paired_start"}
+        What `patience` goes by: the loss, or `HeldOut.paired_start_error`, which is then recorded.
     seed : int
     device : torch.device
     checkpoint_dir : Path or None
@@ -161,6 +163,7 @@ class Trainer:
     average_snapshots: bool = False
     held_out: HeldOut | None = None
     patience: int | None = None
+    watch: str = "loss"
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     checkpoint_dir: Path | None = None
@@ -434,9 +437,14 @@ class Trainer:
         loss, by_log_snr = self.held_out.loss(self.state.average.network, self.device)
         # One decides for all: in the last bits they may differ.
         loss = self.processes.from_first(torch.tensor([loss], dtype=torch.float64)).item()
-        if self.patience is not None:
-            self.state.validated(loss)
         found: dict[str, Any] = {"validation_loss": loss, "validation_by_log_snr": by_log_snr}
+        watched = loss
+        if self.watch == "paired_start":
+            error = self.held_out.paired_start_error(self.state.average.network, self.device)
+            watched = self.processes.from_first(torch.tensor([error], dtype=torch.float64)).item()
+            found["paired_start_error"] = watched
+        if self.patience is not None:
+            self.state.validated(watched)
         of_skip = self.held_out.loss_of_skip(self.state.average.network, self.device)
         if of_skip is not None:
             over_skip = {band: by_log_snr[band] / of_skip[band] for band in of_skip}

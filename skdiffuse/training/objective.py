@@ -231,6 +231,10 @@ class TrainingObjective(nn.Module):
         x = self.corruption.encode(latent)
         return self.corruption.loss(closed_form, x, log_snr, noise), stretch
 
+    def latent(self, rain: Tensor) -> Tensor:
+        """Rain to what is diffused."""
+        return self.corruption.encode(self._encoded(rain)[0])
+
     def _encoded(self, rain: Tensor) -> tuple[Tensor, Tensor]:
         """Latent, and stretch loss of each sequence."""
         if isinstance(self.encode, LatentCurve):
