@@ -64,6 +64,17 @@ SYSTEMS: dict[str, Make] = {
     "substitution": partial(TwoStages, "substitution", True),
     "ordinal": partial(TwoStages, "ordinal", True),
 }
+# Those of the table.
+COMPARED = (
+    "gaussian",
+    "gaussian_plain",
+    "student_t_3",
+    "student_t_3_cells_plain",
+    "blur",
+    "coarse_graining",
+    "encoded",
+    "masking",
+)
 # Those of the quick run.
 QUICK = (
     "gaussian",
