@@ -10,7 +10,8 @@ from skdiffuse import NetworkSettings, PrecipDiffusion, SamplerSettings
 from skdiffuse.corruptions import INTENSITY_EDGES, ClassCorruption, intensity_classes
 from skdiffuse.datasets import make_precipitation
 from skdiffuse.estimator.latent import LatentSpace
-from skdiffuse.estimator.two_stage import RAISED, TwoStageDiffusion
+from skdiffuse.estimator.rate_stage import RAISED, RateStage
+from skdiffuse.estimator.two_stage import TwoStageDiffusion
 from skdiffuse.networks.video_unet import PRESETS
 
 pytestmark = pytest.mark.usefixtures("global_generators_stay_untouched")
@@ -150,7 +151,8 @@ def test_second_stage_that_knows_nothing_has_the_density_of_independent_cells(mo
     try:
         space = LatentSpace(learnt.latent.transformer, RAISED, 1.0, learnt.latent.trace)
         model.intensities_.model_ = replace(learnt, network=NoNetwork(), latent=space)
-        bound = model._rates_bound(rain, classes, torch.device("cpu"))
+        stage = RateStage(model.rates_, model.intensities_)
+        bound = stage.log_density(rain, classes, torch.device("cpu"))
     finally:
         model.intensities_.model_ = learnt
     wet = classes > 0
