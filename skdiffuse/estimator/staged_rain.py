@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 from sklearn.base import clone
 
 from skdiffuse.corruptions import (
@@ -17,6 +17,7 @@ from skdiffuse.corruptions import (
 )
 from skdiffuse.cubes import Cube, are_several, validate_cube
 from skdiffuse.diffusion import RandomStreams
+from skdiffuse.estimator.arguments import checked_sizes
 from skdiffuse.estimator.class_maps import class_map_bound, complete_class_maps, draw_class_maps
 from skdiffuse.estimator.parameters import check_parameters, usable_device
 from skdiffuse.estimator.precip_diffusion import PrecipDiffusion
@@ -94,7 +95,7 @@ def learn_stages(
     if second is None:
         return first, None, rates
     scores = raised_scores(rates, values)
-    named: Any = scores if isinstance(X, np.ndarray) else X.copy(data=scores)
+    named = X.copy(data=scores) if isinstance(X, xr.DataArray) else scores
     classes = intensity_classes(values, corruption.edges)
     return first, _to_fit(second, last[1]).fit(named, y=classes), rates
 
@@ -121,19 +122,20 @@ class StagedRain:
     rates: RateStage
 
     def draw_classes(
-        self, n_samples: int, field: tuple[int, int], n_steps: int | None, seed: int
+        self, n_samples: int, shape: tuple[int, int] | None, n_steps: int | None, seed: int
     ) -> np.ndarray:
-        """Maps of classes of shape (n_samples, n_frames, *field), float32."""
+        """Maps of classes, (n_samples, n_frames, *shape); None: the shape of the model; float32."""
         model = self.classes.model_
+        field = model.field_shape if shape is None else checked_sizes(shape, ("rows", "columns"))
         request = self._request(n_steps, seed)
         seeds = [derived_seed(request.seed, i) for i in range(n_samples)]
-        return draw_class_maps(model, request, (model.n_frames, *field), seeds).numpy()
+        return draw_class_maps(model, request, (model.n_frames, field[0], field[1]), seeds).numpy()
 
     def draw(
-        self, n_samples: int, field: tuple[int, int], n_steps: int | None, seed: int
+        self, n_samples: int, shape: tuple[int, int] | None, n_steps: int | None, seed: int
     ) -> np.ndarray:
         """Rain in mm/h of the maps that `draw_classes` gives."""
-        return self.rates.draw(self.draw_classes(n_samples, field, n_steps, seed), n_steps, seed)
+        return self.rates.draw(self.draw_classes(n_samples, shape, n_steps, seed), n_steps, seed)
 
     def complete(
         self, rain: np.ndarray, n_members: int, n_steps: int | None, seed: int

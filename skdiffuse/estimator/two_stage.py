@@ -13,12 +13,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from skdiffuse.corruptions import RatesInClasses
 from skdiffuse.cubes import dress, validate_cube
-from skdiffuse.estimator.arguments import check_arguments, check_number, checked_mask, checked_sizes
+from skdiffuse.estimator.arguments import check_arguments, check_number, checked_mask
 from skdiffuse.estimator.generation import history_of
 from skdiffuse.estimator.precip_diffusion import PrecipDiffusion
 from skdiffuse.estimator.rate_stage import RateStage
 from skdiffuse.estimator.staged_rain import StagedRain, learn_stages
 from skdiffuse.estimator.two_stage_file import STAGES, read_stages, write_stages
+from skdiffuse.estimator.two_stage_refusals import SaysWhyNot, refusing
 from skdiffuse.estimator.verbs import as_asked, context, refined_in_time, with_future
 from skdiffuse.runtime.array_types import ArrayOrDataArray, RandomStateLike
 from skdiffuse.runtime.default_dtype import single_precision
@@ -27,7 +28,7 @@ from skdiffuse.runtime.seeds import integer_seed
 __all__ = ["TwoStageDiffusion"]
 
 
-class TwoStageDiffusion(BaseEstimator):
+class TwoStageDiffusion(SaysWhyNot, BaseEstimator):
     """Diffusion of classes of intensity, and then of the rates within them.
 
     The first stage draws maps of classes (dry, trace, light, moderate, heavy, extreme) by masking
@@ -71,9 +72,6 @@ class TwoStageDiffusion(BaseEstimator):
     >>> rain = model.sample(3)
     >>> rain.shape
     (3, 2, 16, 16)
-
-    A file holds both stages:
-
     >>> path = getfixture("tmp_path") / "model.safetensors"
     >>> model.save(path)
     >>> TwoStageDiffusion.load(path).sample(3).equals(rain)
@@ -125,6 +123,7 @@ class TwoStageDiffusion(BaseEstimator):
         self.classes_, self.intensities_, self.rates_ = first, second, rates
         return self
 
+    @refusing
     @single_precision()
     def sample(
         self,
@@ -154,11 +153,12 @@ class TwoStageDiffusion(BaseEstimator):
         """
         check_is_fitted(self)
         check_arguments(n_samples=n_samples)
-        asked = self._field(shape), n_steps, self._seed(random_state)
+        asked = shape, n_steps, self._seed(random_state)
         template = self.classes_.model_.template
         rain = self._stages.draw(n_samples, *asked)
         return dress(rain, template, time="elapsed", history=_history("sample"))
 
+    @refusing
     @single_precision()
     def sample_classes(
         self,
@@ -177,9 +177,10 @@ class TwoStageDiffusion(BaseEstimator):
         """
         check_is_fitted(self)
         check_arguments(n_samples=n_samples)
-        asked = self._field(shape), n_steps, self._seed(random_state)
+        asked = shape, n_steps, self._seed(random_state)
         return self._stages.draw_classes(n_samples, *asked)
 
+    @refusing
     @single_precision()
     def impute(
         self,
@@ -222,6 +223,7 @@ class TwoStageDiffusion(BaseEstimator):
         filled = as_asked(self._stages.fill(values, known, n_samples or 1, *asked), cube, n_samples)
         return dress(filled, cube.template, history=_history("impute"))
 
+    @refusing
     @single_precision()
     def interpolate(
         self,
@@ -257,6 +259,7 @@ class TwoStageDiffusion(BaseEstimator):
         grid = {"time": "refined", "factor": factor, "history": _history("interpolate")}
         return dress(as_asked(filled, cube, n_samples), cube.template, **grid)
 
+    @refusing
     @single_precision()
     def forecast(
         self,
@@ -377,12 +380,6 @@ class TwoStageDiffusion(BaseEstimator):
     def _seed(self, random_state: RandomStateLike) -> int:
         check_arguments(random_state=random_state)
         return integer_seed(self.random_state if random_state is None else random_state)
-
-    def _field(self, shape: tuple[int, int] | None) -> tuple[int, int]:
-        if shape is None:
-            return self.classes_.model_.field_shape
-        rows, columns = checked_sizes(shape, ("rows", "columns"))
-        return rows, columns
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "rates_") and hasattr(self, "intensities_")
