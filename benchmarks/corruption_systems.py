@@ -57,6 +57,7 @@ SYSTEMS: dict[str, Make] = {
     ),
     "encoded": diffusion(EncodedCorruption(), "mixture"),
     "encoded_plain": diffusion(EncodedCorruption()),
+    "encoded_joint": diffusion(EncodedCorruption(joint=True)),
     # Classes, each with one rate; with rates drawn by the law of their class; by a second network.
     "masking_classes": diffusion("masking"),
     "masking_independent": partial(TwoStages, "masking", False),

@@ -204,6 +204,17 @@ def references(data: str, quick: bool, size: Size) -> tuple[dict[str, float], di
     return learnt, ratios(held_out, learnt)
 
 
+def lost_by_encoding(model: Any, rain: np.ndarray) -> float | None:
+    """Error of what an encoder's codes say of held-out fields, in their standard deviations."""
+    corruption = getattr(getattr(model, "model_", None), "corruption", None)
+    if not isinstance(corruption, EncodedCorruption):
+        return None
+    latent = model.latent_.encode(torch.from_numpy(rain))
+    with torch.no_grad():
+        back = corruption.decode(corruption.encode(latent))
+    return float((back - latent).square().mean().sqrt() / latent.std())
+
+
 def run(name: str, data: str, seed: int, length: Length, size: Size, quick: bool) -> dict[str, Any]:
     """One system on one kind of rain with one seed."""
     torch.set_num_threads(1)
@@ -229,6 +240,7 @@ def run(name: str, data: str, seed: int, length: Length, size: Size, quick: bool
         "free": ratios(likeness(drawn), truth),
         "sampling_noise": sampling_noise(drawn, truth),
         "conditional": conditional,
+        "lost_by_encoding": lost_by_encoding(model, windows_of(held_out, size, 512, seed=2)),
         "size": {k: v if isinstance(v, int | str) else "own" for k, v in asdict(size).items()},
     }
 
