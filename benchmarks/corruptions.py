@@ -325,11 +325,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results/corruptions")
     parser.add_argument("--encoder", action="store_true")
     parser.add_argument("--collect", type=Path)
+    parser.add_argument("--name", default="equal_cpu_time", help="by which the table is kept")
     options = parser.parse_args()
     # A training's clock: a busy machine trains as long as an idle one.
     time.monotonic = time.process_time
     if options.collect:
-        collect(options.collect, HERE / "results/corruptions.json")
+        collect(options.collect, HERE / "results/corruptions.json", options.name)
         return
     if options.quick:
         quick()
