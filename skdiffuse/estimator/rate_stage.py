@@ -13,6 +13,7 @@ from skdiffuse.corruptions import RatesInClasses
 from skdiffuse.diffusion import RandomStreams, VDenoiser
 from skdiffuse.estimator.density import log_density_bound
 from skdiffuse.estimator.precip_diffusion import PrecipDiffusion
+from skdiffuse.runtime.array_types import ArrayOrDataArray
 from skdiffuse.runtime.seeds import derived_seed
 
 __all__ = ["RAISED", "RateStage", "raised_scores"]
@@ -106,7 +107,7 @@ class RateStage:
         return self.rates.rates(classes, levels).astype(np.float32)
 
 
-def _levels(scores: np.ndarray) -> np.ndarray:
+def _levels(scores: ArrayOrDataArray) -> np.ndarray:
     return ndtr(np.asarray(scores, dtype=np.float64) - RAISED)
 
 

@@ -256,8 +256,8 @@ class TwoStageDiffusion(SaysWhyNot, BaseEstimator):
         values = refined_in_time(cube, factor)
         asked = n_steps, self._seed(random_state)
         filled = self._stages.fill(values, np.isfinite(values), n_samples or 1, *asked)
-        grid = {"time": "refined", "factor": factor, "history": _history("interpolate")}
-        return dress(as_asked(filled, cube, n_samples), cube.template, **grid)
+        filled, history = as_asked(filled, cube, n_samples), _history("interpolate")
+        return dress(filled, cube.template, time="refined", factor=factor, history=history)
 
     @refusing
     @single_precision()
@@ -363,11 +363,10 @@ class TwoStageDiffusion(SaysWhyNot, BaseEstimator):
             with objects that are not given.
         """
         own = {"classes": classes, "intensities": intensities}
-        stages, rates, random_state = read_stages(path, own)
-        parameters = {name: each or "independent" for name, each in stages.items()}
-        model = cls(**clone(parameters, safe=False), random_state=random_state)
-        model.classes_, model.intensities_ = stages["classes"], stages["intensities"]
-        model.rates_ = rates
+        first, second, rates, random_state = read_stages(path, own)
+        stages = clone(first), "independent" if second is None else clone(second)
+        model = cls(*stages, random_state=random_state)
+        model.classes_, model.intensities_, model.rates_ = first, second, rates
         return model
 
     # Details

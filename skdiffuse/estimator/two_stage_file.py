@@ -29,6 +29,7 @@ from skdiffuse.estimator.persistence import (
     refuse_other_format,
 )
 from skdiffuse.estimator.precip_diffusion import PrecipDiffusion
+from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.runtime.array_types import RandomStateLike
 from skdiffuse.training.checkpoints import flatten, unflatten, write_tensors
 
@@ -38,12 +39,10 @@ STAGES = ("classes", "intensities")
 KIND = "TwoStageDiffusion"
 OWN = {"network", "sampler", "schedule", "corruption"}
 
-Stages = Mapping[str, PrecipDiffusion | None]
-
 
 def write_stages(
     path: str | Path,
-    stages: Stages,
+    stages: Mapping[str, PrecipDiffusion | None],
     rates: RatesInClasses,
     random_state: RandomStateLike,
 ) -> None:
@@ -79,7 +78,7 @@ def write_stages(
 
 def read_stages(
     path: str | Path, own: Mapping[str, Mapping[str, Any] | None]
-) -> tuple[Stages, RatesInClasses, int | None]:
+) -> tuple[PrecipDiffusion, PrecipDiffusion | None, RatesInClasses, int | None]:
     """Read what `write_stages` wrote.
 
     Parameters
@@ -90,8 +89,8 @@ def read_stages(
 
     Returns
     -------
-    stages, rates, random_state
-        As given to `write_stages`.
+    first, second, rates, random_state
+        Both stages, and as given to `write_stages`.
     """
     check_all({"path": path}, ARGUMENTS)
     for name, given in own.items():
@@ -103,13 +102,17 @@ def read_stages(
     tensors, content = read_kind(path, KIND)
     try:
         refuse_other_format(path, content)
-        stages = {name: _stage(path, name, tensors, content[name], own[name]) for name in STAGES}
+        first, second = (_stage(path, name, tensors, content[name], own[name]) for name in STAGES)
         rates = _rates(unflatten("rates", tensors), content["rates"])
+        if first is None:
+            raise TypeError("no first stage")
+        _check(first.model_, second and second.model_, rates)
         random_state = content["random_state"]
-        _check(stages, rates, random_state)
+        if not isinstance(random_state, int | None):
+            raise TypeError(f"random_state {random_state!r}")
     except NONSENSE as error:
         raise made_by_hand(path, error) from error
-    return stages, rates, random_state
+    return first, second, rates, random_state
 
 
 def _stage(
@@ -136,15 +139,12 @@ def _rates(tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> RatesIn
     return RatesInClasses(edges, shares, float(numbers["scale"]), float(numbers["shape"]))
 
 
-def _check(stages: Stages, rates: RatesInClasses, random_state: int | None) -> None:
+def _check(first: RainModel, second: RainModel | None, rates: RatesInClasses) -> None:
     """Raise a TypeError where the parts are of no model of two stages."""
-    first, second = (None if each is None else each.model_ for each in stages.values())
-    if first is None or not isinstance(first.corruption, ClassCorruption):
+    if not isinstance(first.corruption, ClassCorruption):
         raise TypeError("a first stage that diffuses no classes")
     if second is not None and second.n_frames != first.n_frames:
         raise TypeError(f"stages of {first.n_frames} and {second.n_frames} frames")
-    if not isinstance(random_state, int | None):
-        raise TypeError(f"random_state {random_state!r}")
     expected = RatesInClasses.fit(np.empty(0), first.corruption.edges)
     if not np.array_equal(rates.edges, expected.edges):
         raise TypeError(f"rates between the edges {rates.edges} of {first.corruption!r}")
