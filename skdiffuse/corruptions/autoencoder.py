@@ -10,7 +10,7 @@ __all__ = ["SpatialAutoencoder"]
 
 FRAMES_IN_A_STEP = 16
 LEARNING_RATE = 2e-3
-FRAMES_OF_REFERENCE = 64
+FRAMES_OF_REFERENCE, CELLS_OF_REFERENCE = 64, 2**18
 LEAST_SCALE = 1e-6
 
 
@@ -85,9 +85,14 @@ class SpatialAutoencoder(nn.Module):
         return codes.mean(), codes.std().clamp(min=LEAST_SCALE)
 
     def hold(self, fields: Tensor) -> None:
-        """Keep mean and variance of codes by frames of these fields from now on."""
+        """Keep mean and variance of codes by frames of these fields from now on.
+
+        From the wettest on at even ranks, so that a dry climate has its rain among them.
+        """
         frames = torch.nan_to_num(fields.flatten(0, 1))[:, None]
-        self.reference = frames[:: -(-len(frames) // FRAMES_OF_REFERENCE)].clone()
+        most = min(FRAMES_OF_REFERENCE, max(1, CELLS_OF_REFERENCE // frames[0].numel()))
+        ranked = frames.flatten(1).mean(1).argsort(descending=True)
+        self.reference = frames[ranked[:: -(-len(frames) // most)]]
 
     @torch.no_grad()
     def settle(self) -> None:
