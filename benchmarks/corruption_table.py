@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -29,6 +30,8 @@ COLUMNS = {
     "cpu_seconds_per_sequence": "s / sequence",
 }
 
+_ONE_LINE = r'{"mean": \1, "half": \2, "n": \3}'
+
 
 def numbers(value: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
     """All numbers of a JSON, by their paths."""
@@ -46,11 +49,12 @@ def summary(values: list[float]) -> dict[str, float]:
     half = math.nan
     if n > 1:
         half = float(student.ppf(0.975, n - 1) * np.std(finite, ddof=1) / math.sqrt(n))
-    return {"mean": float(np.mean(finite)) if n else math.nan, "half": half, "n": n}
+    mean = float(np.mean(finite)) if n else math.nan
+    return {"mean": float(f"{mean:.5g}"), "half": float(f"{half:.3g}"), "n": n}
 
 
-def collect(folder: Path, result: Path, name: str) -> None:
-    """Read all runs of a folder, print their table and keep what it is made of by a name."""
+def collect(folder: Path, result: Path, block: str) -> None:
+    """Read all runs of a folder, print their table and keep what it is made of in a block."""
     runs: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     costs = {}
     for path in sorted(folder.glob("*.json")):
@@ -66,7 +70,8 @@ def collect(folder: Path, result: Path, name: str) -> None:
             gathered: dict[str, list[float]] = defaultdict(list)
             for part in parts:
                 for name, value in numbers(part):
-                    gathered[name].append(value)
+                    if name != "seed" and not name.startswith("size."):
+                        gathered[name].append(value)
             found[data][system] = {name: summary(values) for name, values in gathered.items()}
         print(f"\n{data}: mean over seeds, and half of the 95 % interval")
         print("| system | " + " | ".join(COLUMNS.values()) + " |")
@@ -77,7 +82,12 @@ def collect(folder: Path, result: Path, name: str) -> None:
         chance = [_chance(name, found[data].values()) for name in COLUMNS]
         print("| standard error of one draw | " + " | ".join(chance) + " |")
     kept = json.loads(result.read_text()) if result.exists() else {}
-    result.write_text(json.dumps(kept | {name: found}, indent=1) + "\n")
+    lines = json.dumps(kept | {block: found}, indent=1)
+    # One line for a number and what belongs to it.
+    result.write_text(
+        re.sub(r"\{\s+\"mean\": (.*),\s+\"half\": (.*),\s+\"n\": (.*)\s+\}", _ONE_LINE, lines)
+        + "\n"
+    )
 
 
 def _chance(name: str, systems: Iterable[dict[str, Any]]) -> str:
