@@ -57,6 +57,7 @@ SYSTEMS: dict[str, Make] = {
     ),
     "encoded": diffusion(EncodedCorruption(), "mixture"),
     "encoded_plain": diffusion(EncodedCorruption()),
+    "encoded_joint": diffusion(EncodedCorruption(joint=True)),
     # Classes, each with one rate; with rates drawn by the law of their class; by a second network.
     "masking_classes": diffusion("masking"),
     "masking_independent": partial(TwoStages, "masking", False),
@@ -64,6 +65,17 @@ SYSTEMS: dict[str, Make] = {
     "substitution": partial(TwoStages, "substitution", True),
     "ordinal": partial(TwoStages, "ordinal", True),
 }
+# Those of the table.
+COMPARED = (
+    "gaussian",
+    "gaussian_plain",
+    "student_t_3",
+    "student_t_3_cells_plain",
+    "blur",
+    "coarse_graining",
+    "encoded",
+    "masking",
+)
 # Those of the quick run.
 QUICK = (
     "gaussian",

@@ -1,7 +1,7 @@
 """Ancestral sampling in 10 to 100 steps with every reverse variance: what each keeps.
 
     python benchmarks/reverse_variances.py
-    python benchmarks/reverse_variances.py --weights benchmarks/weights/synthetic.safetensors
+    python benchmarks/reverse_variances.py --weights skdiffuse/weights/synthetic.safetensors
 
 Without weights, on a mixture of three Gaussians (dry, drizzle, storm) in six dimensions, whose
 denoiser is exact, and on the same with 0.95 of its noise, as an imperfect network has it: relative
@@ -143,7 +143,8 @@ def of_mixture():
     return {"steps": STEPS, "rows": found}
 
 
-def of_weights(path, n_samples, n_windows, max_steps, side):
+def of_weights(path, n_samples, n_windows, max_steps, side, first):
+    """All numbers of steps from the first on; rows of fewer are those that are kept."""
     torch.set_num_threads(1)
     model = PrecipDiffusion.load(path).set_params(device="cpu", verbose=False, batch_size=4)
     rain = make_precipitation(1200, (side, side), correlation_length=6.0, random_state=77)
@@ -182,7 +183,9 @@ def of_weights(path, n_samples, n_windows, max_steps, side):
         fixed = name in ("lower", "upper")
         rules[name] = AncestralStep(name if fixed else part.errors.variance(name, shape, device))
     statistics_named = ["wet share", "variance", *(f"power {a}-{b}" for a, b in BANDS), "seconds"]
-    found = {name: [] for name in rules}
+    done = STEPS.index(first)
+    before = json.loads(RESULT.read_text())["weights"]["rows"] if done else {}
+    found = {name: before.get(name, [])[:done] for name in rules}
     kept = {
         "model": Path(path).stem,
         "samples": n_samples,
@@ -192,7 +195,7 @@ def of_weights(path, n_samples, n_windows, max_steps, side):
         "learnt in seconds": seconds,
         "rows": found,
     }
-    for n_steps in STEPS:
+    for n_steps in STEPS[done:]:
         for name, step in rules.items():
             start = time.process_time()
             ratios = statistics(draw(step, n_steps)) / reference
@@ -251,6 +254,7 @@ def main():
     parser.add_argument("--windows", type=int, default=16, help="to measure its errors on")
     parser.add_argument("--head-steps", type=int, default=60, help="training of npr and sn")
     parser.add_argument("--side", type=int, default=32, help="rows and columns of the sequences")
+    parser.add_argument("--first", type=int, choices=STEPS, default=10, help="number of steps")
     parser.add_argument("--figure", action="store_true", help="only draw what is kept")
     arguments = parser.parse_args()
     if arguments.weights is not None:
@@ -260,6 +264,7 @@ def main():
             arguments.windows,
             arguments.head_steps,
             arguments.side,
+            arguments.first,
         )
     elif not arguments.figure:
         keep("mixture", of_mixture())

@@ -1,5 +1,6 @@
 """Ways to corrupt data that a denoiser learns to undo, behind one interface."""
 
+from skdiffuse.corruptions.autoencoder import SpatialAutoencoder
 from skdiffuse.corruptions.categorical import (
     ClassChain,
     MaskingChain,
@@ -23,7 +24,7 @@ from skdiffuse.corruptions.class_denoisers import ExactClassDenoiser
 from skdiffuse.corruptions.cold import BlurCorruption, CoarseGrainingCorruption, ColdCorruption
 from skdiffuse.corruptions.corruption import CAPABILITIES, Corruption, require
 from skdiffuse.corruptions.cosine_basis import blur, cosine_basis, damping
-from skdiffuse.corruptions.encoding import EncodedCorruption, SpatialAutoencoder
+from skdiffuse.corruptions.encoding import EncodedCorruption
 from skdiffuse.corruptions.exact_denoisers import GaussianBlurDenoiser, ScaleMixtureDenoiser
 from skdiffuse.corruptions.gaussian import GaussianCorruption
 from skdiffuse.corruptions.intensity_classes import (

@@ -36,7 +36,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from skdiffuse.diffusion import Denoiser
 
@@ -146,6 +146,42 @@ class Corruption(ABC):
 
         ``network(z, log_snr)`` is given z and gives a prediction; see `estimate`.
         """
+
+    @property
+    def trained(self) -> nn.Module | None:
+        """What is trained together with the network; by default nothing."""
+        return None
+
+    def settled(self) -> Self:
+        """The same corruption at the end of a training, with what it has learnt in it."""
+        return self
+
+    def losses(
+        self,
+        network: Denoiser,
+        latent: Tensor,
+        log_snr: Tensor,
+        noise: Tensor,
+        density: Callable[[Tensor], Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """What training minimises the sum of: `loss`, and what is asked of `trained`.
+
+        Parameters
+        ----------
+        network : callable
+        latent : Tensor of shape (n, frames, y, x)
+            Of rain, NaN where missing.
+        log_snr : Tensor of shape (n,)
+        noise : Tensor
+        density : callable
+            By which log-SNRs are drawn.
+
+        Returns
+        -------
+        loss, loss_of_trained : Tensor of shape (n,)
+        """
+        loss = self.loss(network, self.encode(latent), log_snr, noise)
+        return loss, torch.zeros_like(loss)
 
     # On the way back
 

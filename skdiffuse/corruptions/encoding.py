@@ -3,14 +3,33 @@ r"""The encoding model: diffusion of what a trained encoder makes of the data.
 .. math:: z = \alpha\, F(x) + \sigma\, \epsilon
 
 (Su, eq. 11.17). F is learnt first, as one half of an autoencoder, and then held (two stages, as in
-Rombach et al. (2022), "Latent diffusion models"). Its element-wise case is
-`skdiffuse.preprocessing.LearntMonotoneTransform`, which is learnt jointly with the network (eq.
-11.18), has an inverse and a Jacobian in closed form and keeps every cell; here cells are saved.
+Rombach et al. (2022), "Latent diffusion models"), or goes on learning together with the network
+(eq. 11.18). Its element-wise case is `skdiffuse.preprocessing.LearntMonotoneTransform`, which has
+an inverse and a Jacobian in closed form and keeps every cell; here cells are saved.
+
+**Together** both minimise a bound of :math:`-\log p(x)`. Its last step back, from the code with a
+little noise ``s = code_noise`` to the data, is the decoder's, a Gaussian of a variance
+:math:`\tau^2` that is learnt; all others are the network's:
+
+.. math:: \frac{1}{2 \tau^2} \|x - D(F(x) + s \epsilon)\|^2 + \frac{d}{2} \log 2 \pi \tau^2
+          + \frac12 \int_{-\infty}^{-2 \log s} \|\epsilon - \hat\epsilon\|^2 \, d\lambda
+
+The network's share of it may be weighted as training weights it, because each noise level is a task
+of its own; the encoder's may not. So the encoder is handed the v-loss's gradient times
+:math:`\alpha^2 / (2 p(\lambda))`, with p the density by which log-SNRs are drawn, up to
+``-2 log s``, and nothing beyond (Vahdat et al. (2021), "Score-based generative modeling in latent
+space", weigh encoder and network apart for the same reason).
+
+Without the first term codes that are easily told from noise would be best: constant ones. Their
+scale is out of the game: mean and variance over some frames of the training data are 0 and 1 at
+each step, as they were for the schedule that the network goes by.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import copy
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -18,104 +37,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skdiffuse.corruptions.autoencoder import SpatialAutoencoder
+from skdiffuse.corruptions.corruption import of_each
 from skdiffuse.corruptions.gaussian import GaussianCorruption
+from skdiffuse.diffusion import Denoiser, alpha
 
-__all__ = ["EncodedCorruption", "SpatialAutoencoder"]
+__all__ = ["EncodedCorruption"]
 
-# Cells of the training windows that are kept to learn from, and frames in a step.
+# Cells of the training windows that are kept to learn from.
 MOST_CELLS = 2**25
-FRAMES_IN_A_STEP = 16
-LEARNING_RATE = 2e-3
-
-
-class SpatialAutoencoder(nn.Module):
-    """Fields to codes of `factor**2` times fewer cells and back, frame by frame.
-
-    Starts as what can be said without learning: block means, and bilinear interpolation. Both
-    halves then add what convolutions find. A code is one field, so that any network for fields
-    learns it.
-
-    Parameters
-    ----------
-    factor : {2, 4, 8}
-        Cells along each side of a code's cell.
-    width : int
-        Channels.
-
-    Examples
-    --------
-    >>> autoencoder = SpatialAutoencoder(factor=2, width=8)
-    >>> code = autoencoder.encode(torch.ones(1, 3, 8, 8))
-    >>> code.shape, autoencoder.decode(code).shape
-    (torch.Size([1, 3, 4, 4]), torch.Size([1, 3, 8, 8]))
-    """
-
-    centre: Tensor
-    scale: Tensor
-
-    def __init__(self, factor: int = 2, width: int = 32) -> None:
-        super().__init__()
-        self.factor = factor
-        cells = factor**2
-
-        def stack(channels_in: int, channels_out: int) -> nn.Sequential:
-            last = nn.Conv2d(width, channels_out, 3, padding=1)
-            for parameter in last.parameters():
-                nn.init.zeros_(parameter)
-            first = nn.Conv2d(channels_in, width, 3, padding=1)
-            middle = nn.Conv2d(width, width, 3, padding=1)
-            return nn.Sequential(first, nn.SiLU(), middle, nn.SiLU(), last)
-
-        self.shrink = stack(cells, 1)
-        self.grow = stack(1, cells)
-        # So that codes have mean 0 and variance 1, whatever was learnt.
-        self.register_buffer("centre", torch.zeros(()))
-        self.register_buffer("scale", torch.ones(()))
-
-    def encode(self, field: Tensor) -> Tensor:
-        """Codes of fields, from (n, frames, y, x) to (n, frames, y / factor, x / factor)."""
-        one = field.flatten(0, 1)[:, None]
-        code = F.avg_pool2d(one, self.factor) + self.shrink(F.pixel_unshuffle(one, self.factor))
-        return ((code - self.centre) / self.scale).reshape(*field.shape[:2], *code.shape[-2:])
-
-    def decode(self, code: Tensor) -> Tensor:
-        """Fields of codes."""
-        one = code.flatten(0, 1)[:, None] * self.scale + self.centre
-        smooth = F.interpolate(one, scale_factor=self.factor, mode="bilinear")
-        field = smooth + F.pixel_shuffle(self.grow(one), self.factor)
-        return field.reshape(*code.shape[:2], *field.shape[-2:])
-
-    def learn(self, fields: Tensor, n_steps: int, seed: int) -> None:
-        """Minimise the squared error of what is decoded, over known cells.
-
-        Parameters
-        ----------
-        fields : Tensor of shape (n, frames, y, x)
-            NaN where missing.
-        n_steps : int
-        seed : int
-        """
-        frames = fields.flatten(0, 1)[:, None]
-        known = torch.isfinite(frames)
-        frames = torch.where(known, frames, 0)
-        generator = torch.Generator().manual_seed(seed)
-        optimizer = torch.optim.AdamW(self.parameters(), LEARNING_RATE)
-        rates = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
-        for _ in range(n_steps):
-            chosen = torch.randint(len(frames), (FRAMES_IN_A_STEP,), generator=generator)
-            target, there = frames[chosen], known[chosen]
-            error = torch.where(there, self.decode(self.encode(target)) - target, 0)
-            loss = error.square().sum() / there.sum().clamp(min=1)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            rates.step()
-        with torch.no_grad():
-            codes = self.encode(frames[: 64 * FRAMES_IN_A_STEP])
-            # One after the other: `encode` goes by both.
-            centre, scale = codes.mean(), codes.std().clamp(min=1e-6)
-            self.centre.copy_(centre)
-            self.scale.copy_(scale)
 
 
 @dataclass(frozen=True)
@@ -131,6 +61,12 @@ class EncodedCorruption(GaussianCorruption):
         Channels of the autoencoder.
     n_steps : int, default=500
         Training steps of the autoencoder, before the network's.
+    joint : bool, default=False
+        Whether it goes on learning together with the network. Then no closed form can be started
+        from, as it would be one of other codes, and weights cannot be sharded.
+    code_noise : float, default=0.1
+        Standard deviation of the noise that the decoder has to bear if `joint`, in units of the
+        codes: what is smaller, codes need not tell.
 
     Notes
     -----
@@ -148,9 +84,14 @@ class EncodedCorruption(GaussianCorruption):
     factor: int = 2
     width: int = 32
     n_steps: int = 500
+    joint: bool = False
+    code_noise: float = 0.1
     autoencoder: SpatialAutoencoder | None = field(default=None, repr=False, compare=False)
 
-    capabilities = frozenset({"expectation", "ode", "sde", "skip", "any_shape"})
+    @property
+    def capabilities(self) -> frozenset[str]:  # type: ignore[override]
+        able = {"expectation", "ode", "sde", "any_shape"}
+        return frozenset(able if self.joint else able | {"skip"})
 
     def __post_init__(self) -> None:
         if self.factor not in (2, 4, 8):
@@ -158,6 +99,13 @@ class EncodedCorruption(GaussianCorruption):
         for name in ("width", "n_steps"):
             if not getattr(self, name) >= 1:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be at least 1.")
+        if not isinstance(self.joint, bool):
+            raise ValueError(f"joint={self.joint!r} must be True or False.")
+        if not 0 < self.code_noise < 1:
+            raise ValueError(
+                f"code_noise={self.code_noise!r} must be above 0, without which codes of any "
+                "size are as good, and below 1, the standard deviation of the codes."
+            )
 
     def fit(self, latents: Iterable[Tensor], seed: int = 0) -> Self:
         kept: list[Tensor] = []
@@ -170,7 +118,9 @@ class EncodedCorruption(GaussianCorruption):
         autoencoder = self._new(seed)
         with torch.enable_grad():
             autoencoder.learn(fields, self.n_steps, seed)
-        return replace(self, autoencoder=autoencoder.requires_grad_(False).eval())
+        if self.joint:
+            autoencoder.hold(fields)
+        return self._with(autoencoder)
 
     def tensors(self) -> dict[str, Tensor]:
         if self.autoencoder is None:
@@ -181,15 +131,62 @@ class EncodedCorruption(GaussianCorruption):
         if not tensors:
             return self
         autoencoder = self._new(0)
-        autoencoder.load_state_dict(tensors)
-        return replace(self, autoencoder=autoencoder.requires_grad_(False).eval())
+        # Of frames of any size, and only while the encoder is trained.
+        autoencoder.reference = tensors.get("reference")
+        # Files of models that were trained in two stages have known no variance.
+        autoencoder.load_state_dict({"log_variance": torch.zeros(())} | tensors)
+        return self._with(autoencoder)
+
+    @property
+    def trained(self) -> nn.Module | None:
+        if self.autoencoder is None or self.autoencoder.reference is None:
+            return None
+        return self.autoencoder
+
+    def settled(self) -> Self:
+        autoencoder = copy.deepcopy(self._fitted(torch.empty(0)))
+        autoencoder.settle()
+        return self._with(autoencoder)
+
+    def losses(
+        self,
+        network: Denoiser,
+        latent: Tensor,
+        log_snr: Tensor,
+        noise: Tensor,
+        density: Callable[[Tensor], Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """The network's v-loss, and the decoder's term of the bound; see the module's docstring.
+
+        Both by cells of the codes.
+        """
+        if self.trained is None:
+            return super().losses(network, latent, log_snr, noise, density)
+        autoencoder = self._fitted(latent)
+        known = torch.isfinite(latent)
+        codes = autoencoder.encode(torch.where(known, latent, 0))
+        whole = self._whole(known)
+        share = of_each(self.encoder_weight(log_snr, density), codes)
+        # The codes as they are, and their gradient times the weight.
+        x = codes.detach() + share * (codes - codes.detach())
+        v = self.loss(network, torch.where(whole, x, torch.nan), log_snr, noise)
+        decoded = autoencoder.decode(codes + self.code_noise * noise)
+        error = torch.where(known, decoded - latent, 0).square().flatten(1).sum(1)
+        precision, half = torch.exp(-autoencoder.log_variance), 0.5 * math.log(2 * math.pi)
+        n_known = known.flatten(1).sum(1)
+        nats = 0.5 * error * precision + n_known * (0.5 * autoencoder.log_variance + half)
+        return v, nats / whole.flatten(1).sum(1).clamp(min=1)
+
+    def encoder_weight(self, log_snr: Tensor, density: Callable[[Tensor], Tensor]) -> Tensor:
+        """What makes a gradient of the v-loss one of the bound, where log-SNRs have a density."""
+        bound = alpha(log_snr) ** 2 / (2 * density(log_snr))
+        return torch.where(log_snr < -2 * math.log(self.code_noise), bound, 0.0)
 
     def encode(self, latent: Tensor) -> Tensor:
         known = torch.isfinite(latent)
         codes = self._fitted(latent).encode(torch.where(known, latent, 0))
         # A code with unknown cells in its block says something else than one without.
-        whole = F.avg_pool2d(known.double(), self.factor) == 1
-        return torch.where(whole, codes, torch.nan)
+        return torch.where(self._whole(known), codes, torch.nan)
 
     def decode(self, x: Tensor) -> Tensor:
         return self._fitted(x).decode(x)
@@ -202,6 +199,15 @@ class EncodedCorruption(GaussianCorruption):
                 f"{rows} x {columns}: set crop_size or shape to one, or choose another factor."
             )
         return (*lead, rows // self.factor, columns // self.factor)
+
+    def _whole(self, known: Tensor) -> Tensor:
+        """Blocks of which all cells are known."""
+        return F.avg_pool2d(known.float(), self.factor) == 1
+
+    def _with(self, autoencoder: SpatialAutoencoder) -> Self:
+        """With an autoencoder, which learns if it has a reference."""
+        learns = autoencoder.reference is not None
+        return replace(self, autoencoder=autoencoder.requires_grad_(learns).eval())
 
     def _new(self, seed: int) -> SpatialAutoencoder:
         with torch.random.fork_rng(devices=[]):

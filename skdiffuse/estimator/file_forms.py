@@ -12,7 +12,22 @@ from typing import Any
 
 from skdiffuse import corruptions, diffusion
 
-__all__ = ["from_json", "name_of", "to_json"]
+__all__ = ["NeedsOwnObjectError", "from_json", "name_of", "to_json"]
+
+
+class NeedsOwnObjectError(ValueError):
+    """A file was made with an object of a user's own, which has to be given again."""
+
+    def __init__(self, parameter: str, name: str) -> None:
+        super().__init__(parameter, name)
+        self.parameter = parameter
+        self.name = name
+
+    def __str__(self) -> str:
+        return (
+            f"the model was made with a {self.parameter} of its own, {self.name}, which the file "
+            f"does not hold; give it to load(path, {self.parameter}=...)."
+        )
 
 
 def to_json(value: Any) -> Any:
@@ -55,10 +70,7 @@ def from_json(value: Any, parameter: str) -> Any:
     if not isinstance(value, dict):
         return value
     if "own" in value:
-        raise ValueError(
-            f"the model was made with a {parameter} of its own, {value['own']}, which the file "
-            f"does not hold; give it to load(path, {parameter}=...)."
-        )
+        raise NeedsOwnObjectError(parameter, value["own"])
     kind = _class_of(value["class"])
     if not isinstance(kind, type):
         raise ValueError(

@@ -149,6 +149,11 @@ def prepare(
     try:
         latent = _latent_space(parameters, windows, seed, found)
         corruption = _fitted(corruption, windows, latent, seed, found)
+        if corruption.trained is not None and training.sharded:
+            raise ValueError(
+                f"sharded=True shares the weights of the network alone, and corruption="
+                f"{corruption!r} is trained beside it: set one of them to False."
+            )
         start, weathers = _start(parameters, windows, latent, corruption, plan, found)
         network = plan.build(
             start,

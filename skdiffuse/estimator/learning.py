@@ -115,7 +115,8 @@ def _learnt(preparation: Preparation) -> Learnt:
         frozen = copy.deepcopy(latent.transformer).freeze(averaged.curve)
         centre, scale = averaged.encode.moments()
         latent = replace(latent, transformer=frozen, centre=centre, scale=scale)
-    model = replace(model, latent=latent, network=averaged.network)
+    corruption = averaged.corruption if averaged.beside is None else averaged.corruption.settled()
+    model = replace(model, latent=latent, network=averaged.network, corruption=corruption)
     if not trainer.sharded:
         # A network that no device holds would be tried on the CPU, by every process.
         refuse_broken_model(model, trainer.learning_rate)
@@ -149,8 +150,11 @@ def reaverage(
         centre, scale = encode.moments()
         frozen = transformer.freeze(encode.curve)
         latent = replace(latent, transformer=frozen, centre=centre, scale=scale)
+    corruption = model.corruption
+    if beside := unflatten("beside", state):
+        corruption = corruption.with_tensors(beside).settled()
     # Errors were measured with other weights.
-    averaged = replace(model, network=network, latent=latent, errors=None)
+    averaged = replace(model, network=network, latent=latent, corruption=corruption, errors=None)
     refuse_broken_weights(averaged, f"The average with relative_width={relative_width!r}")
     return averaged
 

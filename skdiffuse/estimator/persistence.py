@@ -35,10 +35,22 @@ from skdiffuse.preprocessing import transformer_from_arrays, transformer_to_arra
 from skdiffuse.runtime.whole_files import write_whole
 from skdiffuse.training.checkpoints import flatten, read_tensors, unflatten, write_tensors
 
-__all__ = ["load", "read_model", "save", "write_model"]
+__all__ = [
+    "FORMAT",
+    "NONSENSE",
+    "load",
+    "made_by_hand",
+    "model_of",
+    "model_parts",
+    "read_kind",
+    "refuse_other_format",
+    "save",
+]
 
 # Increased when a file of an earlier version can no longer be read.
 FORMAT = 2
+# Classes whose files there are.
+KINDS = ("PrecipDiffusion", "TwoStageDiffusion")
 # Parameters that mean nothing to whoever uses a model: the fitted transformer is stored in full,
 # folders and the device are those of another machine.
 _NOT_KEPT = {"transformer": None, "checkpoint_dir": None, "keeping": None, "device": "auto"}
@@ -46,7 +58,7 @@ _NOT_KEPT = {"transformer": None, "checkpoint_dir": None, "keeping": None, "devi
 # Larger windows were never trained on.
 _MOST_CELLS = 2**31
 # What is raised where a file says what no model is; a ValueError that is none of these is ours.
-_NONSENSE = (
+NONSENSE = (
     ArithmeticError,
     AttributeError,
     LookupError,
@@ -69,14 +81,14 @@ def save(
     if said is not None:
         training = {"version": __version__, "steps": learnt.n_iter}
         card = ModelCard.of(model.window, model.template, training, said)
-    write_model(learnt, params, path)
+    write_tensors(path, *model_parts(learnt, params))
     if card is not None:
         write_whole(card_path(Path(path)), card.to_json().encode())
 
 
 def load(path: Path, named: bool, **own: Any) -> tuple[Learnt, dict[str, Any]]:
     """Read what `save` wrote, with the card of a model that was found by its name."""
-    learnt, params = read_model(path, **own)
+    learnt, params = model_of(path, *read_kind(path, "PrecipDiffusion"), own)
     if not named:
         return learnt, params
     card = read_card(path)
@@ -94,8 +106,10 @@ def load(path: Path, named: bool, **own: Any) -> tuple[Learnt, dict[str, Any]]:
     return replace(learnt, model=replace(model, card=card)), params
 
 
-def write_model(learnt: Learnt, params: Mapping[str, Any], path: str | Path) -> None:
-    """Write what was learnt, atomically.
+def model_parts(
+    learnt: Learnt, params: Mapping[str, Any]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and JSON of what was learnt, which `model_of` reads.
 
     Parameters
     ----------
@@ -103,7 +117,6 @@ def write_model(learnt: Learnt, params: Mapping[str, Any], path: str | Path) -> 
     params : mapping
         Parameters of the estimator. A network, sampler or schedule of a user's own is kept by its
         name only, and has to be given again to read the file.
-    path : str or Path
 
     Raises
     ------
@@ -117,85 +130,93 @@ def write_model(learnt: Learnt, params: Mapping[str, Any], path: str | Path) -> 
     if not isinstance(kept["random_state"], int | np.integer):
         kept["random_state"] = None
     plan = {name: to_json(value) for name, value in vars(model.plan).items()}
-    write_tensors(
-        path,
+    tensors = (
         flatten("network", _weights(model))
         | flatten("prior", {} if model.prior is None else prior_tensors(model.prior))
         | flatten("corruption", model.corruption.tensors())
         | flatten("transformer", {k: torch.as_tensor(v) for k, v in transformer_arrays.items()})
         | flatten("weathers", {} if model.weathers is None else model.weathers.tensors())
-        | flatten("errors", {} if model.errors is None else model.errors.tensors()),
-        {
-            "format": FORMAT,
-            "version": __version__,
-            "kind": "PrecipDiffusion",
-            "params": {name: _parameter_to_json(value) for name, value in kept.items()},
-            "plan": plan,
-            "schedule": to_json(model.schedule),
-            "corruption": to_json(model.corruption),
-            "amortised": model.amortised,
-            "transformer": transformer_config,
-            "latent": model.latent.numbers,
-            "told": asdict(model.told),
-            "n_frames": model.n_frames,
-            "field_shape": list(model.field_shape),
-            "template": None if model.template is None else model.template.to_json(),
-            "history": learnt.history,
-            "n_iter": learnt.n_iter,
-            "n_skipped": learnt.n_skipped,
-        },
+        | flatten("errors", {} if model.errors is None else model.errors.tensors())
     )
+    return tensors, {
+        "format": FORMAT,
+        "version": __version__,
+        "kind": "PrecipDiffusion",
+        "params": {name: _parameter_to_json(value) for name, value in kept.items()},
+        "plan": plan,
+        "schedule": to_json(model.schedule),
+        "corruption": to_json(model.corruption),
+        "amortised": model.amortised,
+        "transformer": transformer_config,
+        "latent": model.latent.numbers,
+        "told": asdict(model.told),
+        "n_frames": model.n_frames,
+        "field_shape": list(model.field_shape),
+        "template": None if model.template is None else model.template.to_json(),
+        "history": learnt.history,
+        "n_iter": learnt.n_iter,
+        "n_skipped": learnt.n_skipped,
+    }
 
 
-def read_model(path: str | Path, **own: Any) -> tuple[Learnt, dict[str, Any]]:
-    """Read what `write_model` wrote.
+def read_kind(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and JSON of a file that holds an estimator of a class.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is none, or it holds something else.
+    """
+    tensors, content = read_tensors(path)
+    found = content.get("kind")
+    if found in KINDS and found != kind:
+        raise ValueError(f"{path} holds a {found}, not a {kind}: read it with {found}.load.")
+    if found != kind:
+        raise ValueError(f"{path} is no model, but a checkpoint or another file of skdiffuse.")
+    return tensors, content
+
+
+def model_of(
+    path: str | Path, tensors: dict[str, Tensor], content: dict[str, Any], own: Mapping[str, Any]
+) -> tuple[Learnt, dict[str, Any]]:
+    """The model of what `model_parts` gave, and the parameters of its estimator.
 
     Parameters
     ----------
     path : str or Path
-    **own
+        Named in errors.
+    tensors, content : dict
+    own : mapping
         ``network``, ``sampler``, ``schedule``, ``corruption``: parameters to take instead of those
         in the file.
-
-    Returns
-    -------
-    learnt : Learnt
-    params : dict
-        Parameters of the estimator.
     """
-    tensors, content = read_tensors(path)
-    if content.get("kind") != "PrecipDiffusion":
-        raise ValueError(f"{path} is no model, but a checkpoint or another file of skdiffuse.")
     try:
         return _model_of(path, tensors, content, own)
     except InvalidParameterError:
         raise
-    except _NONSENSE as error:
+    except NONSENSE as error:
         if any(each is not None for each in own.values()):
             # What a user's own object says is for the user.
             raise
-        # A checksum is no signature: whoever makes a file can make it right.
-        raise ValueError(
-            f"{path} is no model that this version of skdiffuse can read: it was damaged or made "
-            f"by hand ({type(error).__name__}: {error}). Use a file that save has written."
-        ) from error
+        raise made_by_hand(path, error) from error
+
+
+def made_by_hand(path: str | Path, error: Exception) -> ValueError:
+    """What is raised of a file that says what no model is.
+
+    A checksum is no signature: whoever makes a file can make it right.
+    """
+    return ValueError(
+        f"{path} is no model that this version of skdiffuse can read: it was damaged or made "
+        f"by hand ({type(error).__name__}: {error}). Use a file that save has written."
+    )
 
 
 def _model_of(
     path: str | Path, tensors: dict[str, Tensor], content: dict[str, Any], own: Mapping[str, Any]
 ) -> tuple[Learnt, dict[str, Any]]:
     """The model that a file describes; nothing larger than its tensors is made of it."""
-    if content["format"] != FORMAT:
-        newer = content["format"] > FORMAT
-        raise ValueError(
-            f"{path} was written by skdiffuse {content['version']}, "
-            + (
-                f"which is newer than this ({__version__}); update skdiffuse."
-                if newer
-                else f"whose files this version ({__version__}) no longer reads; fit the model "
-                "anew, or read it with the version that wrote it."
-            )
-        )
+    refuse_other_format(path, content)
     stored = content["params"]
     params = {
         name: _parameter_from_json(value, name, own.get(name)) for name, value in stored.items()
@@ -267,6 +288,21 @@ def _model_of(
     )
     refuse_broken_weights(model, f"The model in {path}")
     return Learnt(model, content["history"], content["n_iter"], content["n_skipped"]), params
+
+
+def refuse_other_format(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Refuse a file of a version that this one does not read."""
+    if content["format"] != FORMAT:
+        newer = content["format"] > FORMAT
+        raise ValueError(
+            f"{path} was written by skdiffuse {content['version']}, "
+            + (
+                f"which is newer than this ({__version__}); update skdiffuse."
+                if newer
+                else f"whose files this version ({__version__}) no longer reads; fit the model "
+                "anew, or read it with the version that wrote it."
+            )
+        )
 
 
 def _weights(model: RainModel) -> dict[str, Tensor]:

@@ -1170,6 +1170,11 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
                 f"{file} holds parameters that {cls.__name__} does not have, {unknown}: load it "
                 "with the class and the version of skdiffuse that saved it."
             )
+        return cls.of_learnt(learnt, params)
+
+    @classmethod
+    def of_learnt(cls, learnt: Learnt, params: Mapping[str, Any]) -> Self:
+        """A fitted model with the parameters of whatever learnt it."""
         model = cls(**params)
         model._take(learnt)
         return model

@@ -2,46 +2,33 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
-from scipy.special import ndtr, ndtri
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from skdiffuse.corruptions import (
-    ClassCorruption,
-    RatesInClasses,
-    intensity_classes,
-    resolve_corruption,
-)
+from skdiffuse.corruptions import RatesInClasses
 from skdiffuse.cubes import dress, validate_cube
-from skdiffuse.diffusion import RandomStreams, VDenoiser
-from skdiffuse.estimator.arguments import check_arguments, check_number, checked_mask, checked_sizes
-from skdiffuse.estimator.class_maps import class_map_bound, complete_class_maps, draw_class_maps
-from skdiffuse.estimator.density import log_density_bound
+from skdiffuse.estimator.arguments import check_arguments, check_number, checked_mask
 from skdiffuse.estimator.generation import history_of
-from skdiffuse.estimator.parameters import check_parameters, usable_device
 from skdiffuse.estimator.precip_diffusion import PrecipDiffusion
-from skdiffuse.estimator.request import SamplingRequest
-from skdiffuse.estimator.same_kind import RainKind
-from skdiffuse.estimator.verbs import context
+from skdiffuse.estimator.rate_stage import RateStage
+from skdiffuse.estimator.staged_rain import StagedRain, learn_stages
+from skdiffuse.estimator.two_stage_file import STAGES, read_stages, write_stages
+from skdiffuse.estimator.two_stage_refusals import SaysWhyNot, refusing
+from skdiffuse.estimator.verbs import as_asked, context, refined_in_time, with_future
 from skdiffuse.runtime.array_types import ArrayOrDataArray, RandomStateLike
 from skdiffuse.runtime.default_dtype import single_precision
-from skdiffuse.runtime.seeds import derived_seed, integer_seed
+from skdiffuse.runtime.seeds import integer_seed
 
 __all__ = ["TwoStageDiffusion"]
 
-# Levels within a class are handed to the second stage as normal scores, raised so that they are
-# never negative, which rain may not be.
-RAISED = 6.0
-RAREST = 1e-8
 
-
-class TwoStageDiffusion(BaseEstimator):
+class TwoStageDiffusion(SaysWhyNot, BaseEstimator):
     """Diffusion of classes of intensity, and then of the rates within them.
 
     The first stage draws maps of classes (dry, trace, light, moderate, heavy, extreme) by masking
@@ -85,6 +72,10 @@ class TwoStageDiffusion(BaseEstimator):
     >>> rain = model.sample(3)
     >>> rain.shape
     (3, 2, 16, 16)
+    >>> path = getfixture("tmp_path") / "model.safetensors"
+    >>> model.save(path)
+    >>> TwoStageDiffusion.load(path).sample(3).equals(rain)
+    True
     """
 
     classes_: PrecipDiffusion
@@ -110,7 +101,6 @@ class TwoStageDiffusion(BaseEstimator):
         X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
             Rain in mm/h, NaN where missing; held in memory.
         y : None
-            Ignored.
 
         Returns
         -------
@@ -119,24 +109,21 @@ class TwoStageDiffusion(BaseEstimator):
         Raises
         ------
         ValueError
-            If `classes` does not diffuse classes, or the stages do not fit each other.
+            If `classes` does not diffuse classes, the stages do not fit each other, X is several
+            cubes, or y is given.
         """
-        first, second = self._stages()
-        validate_cube(X, n_frames=first.n_frames)
-        corruption = resolve_corruption(first.corruption)
-        assert isinstance(corruption, ClassCorruption)
-        values = np.asarray(X)
-        self.rates_ = RatesInClasses.fit(values, corruption.edges)
-        self.classes_ = self._to_fit("classes_", first).fit(X)
-        if second is None:
-            self.intensities_ = None
-        else:
-            classes = intensity_classes(values, corruption.edges)
-            scores = self._scores(values)
-            named: Any = scores if isinstance(X, np.ndarray) else X.copy(data=scores)
-            self.intensities_ = self._to_fit("intensities_", second).fit(named, y=classes)
+        if y is not None:
+            raise ValueError(
+                "y is not None, and both stages are told nothing but each other: leave y out, or "
+                "use PrecipDiffusion, which can be told labels and fields."
+            )
+        last = getattr(self, "classes_", None), getattr(self, "intensities_", None)
+        first, second, rates = learn_stages((self.classes, self.intensities), X, last)
+        # All at once, so that a fit that fails leaves what was there.
+        self.classes_, self.intensities_, self.rates_ = first, second, rates
         return self
 
+    @refusing
     @single_precision()
     def sample(
         self,
@@ -166,11 +153,12 @@ class TwoStageDiffusion(BaseEstimator):
         """
         check_is_fitted(self)
         check_arguments(n_samples=n_samples)
-        seed = self._seed(random_state)
-        classes = self._sample_classes(n_samples, shape, n_steps, seed)
-        levels = self._levels(classes, n_steps, seed)
-        return self._dressed(self._rain(classes, levels), "sample")
+        asked = shape, n_steps, self._seed(random_state)
+        template = self.classes_.model_.template
+        rain = self._stages.draw(n_samples, *asked)
+        return dress(rain, template, time="elapsed", history=_history("sample"))
 
+    @refusing
     @single_precision()
     def sample_classes(
         self,
@@ -189,8 +177,10 @@ class TwoStageDiffusion(BaseEstimator):
         """
         check_is_fitted(self)
         check_arguments(n_samples=n_samples)
-        return self._sample_classes(n_samples, shape, n_steps, self._seed(random_state))
+        asked = shape, n_steps, self._seed(random_state)
+        return self._stages.draw_classes(n_samples, *asked)
 
+    @refusing
     @single_precision()
     def impute(
         self,
@@ -229,16 +219,47 @@ class TwoStageDiffusion(BaseEstimator):
         known = np.isfinite(values)
         if mask is not None:
             known = known & checked_mask(mask, X, known.shape)
-        rain = np.where(known, values, np.nan)
-        members = self._completed(rain, n_samples or 1, n_steps, self._seed(random_state))
-        filled = np.where(known, values, members).astype(values.dtype)
-        filled = filled[:, 0] if cube.is_series else filled
-        return dress(
-            filled if n_samples is not None else filled[0],
-            cube.template,
-            history=_history("impute"),
-        )
+        asked = n_steps, self._seed(random_state)
+        filled = as_asked(self._stages.fill(values, known, n_samples or 1, *asked), cube, n_samples)
+        return dress(filled, cube.template, history=_history("impute"))
 
+    @refusing
+    @single_precision()
+    def interpolate(
+        self,
+        X: ArrayOrDataArray,
+        factor: int = 2,
+        *,
+        n_samples: int | None = 1,
+        n_steps: int | None = None,
+        random_state: RandomStateLike = None,
+    ) -> ArrayOrDataArray:
+        """Refine in time: impute the frames between the known ones.
+
+        Parameters
+        ----------
+        X : ndarray or DataArray of shape (time, y, x) or (n, time, y, x)
+            Rain in mm/h at every `factor`-th of the model's time steps.
+        factor : int, default=2
+            Steps to make of each step of `X`.
+        n_samples, n_steps, random_state
+            See `impute`.
+
+        Returns
+        -------
+        ndarray or DataArray of shape (n_samples, ..., (time - 1) * factor + 1, y, x)
+        """
+        check_is_fitted(self)
+        check_arguments(factor=factor)
+        check_number(n_samples, "n_samples")
+        cube = context(self.classes_.model_, validate_cube(X), time_factor=factor)
+        values = refined_in_time(cube, factor)
+        asked = n_steps, self._seed(random_state)
+        filled = self._stages.fill(values, np.isfinite(values), n_samples or 1, *asked)
+        filled, history = as_asked(filled, cube, n_samples), _history("interpolate")
+        return dress(filled, cube.template, time="refined", factor=factor, history=history)
+
+    @refusing
     @single_precision()
     def forecast(
         self,
@@ -269,13 +290,9 @@ class TwoStageDiffusion(BaseEstimator):
         check_arguments(horizon=horizon, n_members=n_members)
         model = self.classes_.model_
         cube = context(model, validate_cube(X))
-        wanted = max(model.n_frames - horizon, model.n_frames // 2, 1)
-        past = cube.frames(max(cube.runs()[-1][0], cube.n_times - wanted))
-        future = np.full((len(past), horizon, *cube.field_shape), np.nan, np.float32)
-        rain = np.concatenate([past, future], axis=1)
-        members = self._completed(rain, n_members, n_steps, self._seed(random_state))
-        members = members[:, 0] if cube.is_series else members
-        future = members[..., -horizon:, :, :]
+        rain = with_future(cube, model.n_frames, horizon)
+        members = self._stages.complete(rain, n_members, n_steps, self._seed(random_state))
+        future = as_asked(members[..., -horizon:, :, :], cube, n_members)
         return dress(future, cube.template, time="continued", history=_history("forecast"))
 
     @single_precision()
@@ -296,163 +313,72 @@ class TwoStageDiffusion(BaseEstimator):
         log_density : ndarray of float64, shape (n,) or (n_windows,)
         """
         check_is_fitted(self)
-        model = self.classes_.model_
-        cube = validate_cube(X, n_frames=model.n_frames)
-        RainKind.of(model).check(cube)
-        parameters = check_parameters(self.classes_)
-        device = usable_device(parameters.device)
-        jobs, scores = model.tiles(cube), []
-        for start in range(0, len(jobs), parameters.batch_size):
-            batch = jobs[start : start + parameters.batch_size]
-            rain = cube.stack(batch, model.n_frames)
-            classes = intensity_classes(rain, tuple(self.rates_.edges))
-            # One noise for all windows, so that a score does not depend on the others.
-            streams = RandomStreams([derived_seed(0)] * len(batch))
-            bound = class_map_bound(model, torch.from_numpy(classes), streams, device)
-            scores.append(bound.numpy() + self._rates_bound(rain, classes, device))
-        per_window = np.concatenate(scores)
-        if cube.is_series:
-            return per_window
-        sequence = [job[0] for job in jobs]
-        return np.bincount(sequence, weights=per_window, minlength=cube.n_sequences)
+        return self._stages.log_density(validate_cube(X, n_frames=self.classes_.model_.n_frames))
 
     def score(self, X: ArrayOrDataArray, y: None = None) -> float:
         """Mean of `score_samples`: higher is better."""
         return float(self.score_samples(X).mean())
 
+    def save(self, path: str | Path) -> None:
+        """Write both fitted stages to one safetensors file, with no pickle inside.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Raises
+        ------
+        TypeError
+            If a transformer is of your own class, which has no form in a file. Of a network,
+            sampler or schedule of your own the name is kept, and `load` asks for it.
+        """
+        check_is_fitted(self)
+        check_arguments(path=path)
+        stages = {name: getattr(self, f"{name}_") for name in STAGES}
+        write_stages(path, stages, self.rates_, self.random_state)
+
+    @classmethod
+    @single_precision()
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        classes: Mapping[str, Any] | None = None,
+        intensities: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Read a model that `save` wrote, on any machine.
+
+        Parameters
+        ----------
+        path : str or Path
+        classes, intensities : mapping, default=None
+            Objects by the names ``network``, ``sampler``, ``schedule``, ``corruption`` that are
+            taken instead of those of a stage in the file; needed where the stage was made with
+            ones of your own, which a file cannot hold.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If there is no such file, or it is damaged or not a model of two stages, or was made
+            with objects that are not given.
+        """
+        own = {"classes": classes, "intensities": intensities}
+        first, second, rates, random_state = read_stages(path, own)
+        stages = clone(first), "independent" if second is None else clone(second)
+        model = cls(*stages, random_state=random_state)
+        model.classes_, model.intensities_, model.rates_ = first, second, rates
+        return model
+
     # Details
 
-    def _stages(self) -> tuple[PrecipDiffusion, PrecipDiffusion | None]:
-        """Both stages, not fitted, checked against each other."""
-        first = PrecipDiffusion(corruption="masking") if self.classes is None else self.classes
-        if not isinstance(first, PrecipDiffusion) or not isinstance(
-            resolve_corruption(first.corruption), ClassCorruption
-        ):
-            raise ValueError(
-                f"classes={first!r} must be a PrecipDiffusion that diffuses classes: give it "
-                "corruption='masking', 'substitution', 'ordinal' or a ClassCorruption."
-            )
-        second = self.intensities
-        if isinstance(second, str) and second == "independent":
-            return clone(first), None
-        own = {"transformer": None, "trace": 1e-6, "latent_scaling": "standard"}
-        if second is None:
-            own |= {"corruption": "gaussian", "network__skip": "wiener"}
-            return clone(first), clone(first).set_params(**own)
-        if not isinstance(second, PrecipDiffusion):
-            raise ValueError(
-                f"intensities={second!r} must be a PrecipDiffusion, 'independent' or None."
-            )
-        if second.n_frames != first.n_frames:
-            raise ValueError(
-                f"intensities has n_frames={second.n_frames} and classes n_frames="
-                f"{first.n_frames}: give both stages the same."
-            )
-        return clone(first), clone(second).set_params(**own)
-
-    def _to_fit(self, name: str, stage: PrecipDiffusion) -> PrecipDiffusion:
-        """A new stage, or the last call's where it is to go on."""
-        last = getattr(self, name, None)
-        if stage.warm_start and last is not None:
-            return last.set_params(**stage.get_params(deep=False))
-        return stage
+    @property
+    def _stages(self) -> StagedRain:
+        """What both stages do together."""
+        return StagedRain(self.classes_, RateStage(self.rates_, self.intensities_))
 
     def _seed(self, random_state: RandomStateLike) -> int:
         check_arguments(random_state=random_state)
         return integer_seed(self.random_state if random_state is None else random_state)
-
-    def _request(self, n_steps: int | None, seed: int) -> SamplingRequest:
-        parameters = check_parameters(self.classes_)
-        return SamplingRequest.of(parameters, n_steps=n_steps, random_state=seed)
-
-    def _sample_classes(
-        self, n_samples: int, shape: tuple[int, int] | None, n_steps: int | None, seed: int
-    ) -> np.ndarray:
-        model = self.classes_.model_
-        rows, columns = (
-            model.field_shape if shape is None else checked_sizes(shape, ("rows", "columns"))
-        )
-        request = self._request(n_steps, seed)
-        seeds = [derived_seed(request.seed, i) for i in range(n_samples)]
-        window = (model.n_frames, rows, columns)
-        return draw_class_maps(model, request, window, seeds).numpy()
-
-    def _scores(self, rain: np.ndarray) -> np.ndarray:
-        """What the second stage takes for rain: raised normal scores of the levels."""
-        levels = np.clip(self.rates_.levels(rain), RAREST, 1 - RAREST)
-        return (ndtri(levels) + RAISED).astype(np.float32)
-
-    def _rain(self, classes: np.ndarray, levels: np.ndarray) -> np.ndarray:
-        return self.rates_.rates(classes, levels).astype(np.float32)
-
-    def _levels(self, classes: np.ndarray, n_steps: int | None, seed: int) -> np.ndarray:
-        """Level of each cell in its class."""
-        if self.intensities_ is None:
-            return _independent(classes, seed)
-        scores = self.intensities_.sample(
-            len(classes), y=classes, shape=classes.shape[-2:], n_steps=n_steps, random_state=seed
-        )
-        return ndtr(np.asarray(scores, dtype=np.float64) - RAISED)
-
-    def _completed(
-        self, rain: np.ndarray, n_members: int, n_steps: int | None, seed: int
-    ) -> np.ndarray:
-        """Members of sequences of rain, NaN where unknown, of shape (n_members, *rain.shape)."""
-        rain = rain.astype(np.float32)
-        request = self._request(n_steps, seed)
-        known = torch.from_numpy(intensity_classes(rain, tuple(self.rates_.edges)))
-        members = []
-        for number in range(n_members):
-            drawn = complete_class_maps(self.classes_.model_, request, known.clone(), number)
-            classes = drawn.numpy()
-            levels = self._completed_levels(rain, classes, n_steps, request.seed, number)
-            members.append(self._rain(classes, levels))
-        return np.stack(members)
-
-    def _completed_levels(
-        self, rain: np.ndarray, classes: np.ndarray, n_steps: int | None, seed: int, number: int
-    ) -> np.ndarray:
-        """Levels beside those of known rain; those of dry cells are known as well."""
-        seeds = [derived_seed(seed, number, k) for k in range(len(classes))]
-        if self.intensities_ is None:
-            return np.stack(
-                [_independent(c[None], s)[0] for c, s in zip(classes, seeds, strict=True)]
-            )
-        scores = np.where(classes == 0, np.float32(RAISED), self._scores(rain))
-        filled = [
-            self.intensities_.impute(
-                one, y=told, n_samples=None, n_steps=n_steps, random_state=each % 2**32
-            )
-            for one, told, each in zip(scores, classes, seeds, strict=True)
-        ]
-        return ndtr(np.stack(filled).astype(np.float64) - RAISED)
-
-    def _rates_bound(
-        self, rain: np.ndarray, classes: np.ndarray, device: torch.device
-    ) -> np.ndarray:
-        """Bound of the log-density of the rates of each window given their classes."""
-        wet = classes > 0
-        density = np.where(wet, self.rates_.log_density(rain), 0.0)
-        if self.intensities_ is None:
-            return density.reshape(len(rain), -1).sum(1)
-        model = self.intensities_.model_
-        told = model.told.covariates(classes[:, :, None]).to(device)
-        scores = np.where(wet, self._scores(rain), np.nan)
-        bound = log_density_bound(
-            VDenoiser(partial(model.network.to(device), covariates=told)),
-            torch.from_numpy(scores.astype(np.float32)),
-            model.latent,
-            RandomStreams([derived_seed(1)] * len(rain)),
-            (model.schedule.log_snr_min, model.schedule.log_snr_max),
-            device=device,
-        ).numpy()
-        # From scores to rates: the density within the class over that of a normal score.
-        normal = np.where(wet, -0.5 * (scores - RAISED) ** 2 - 0.5 * np.log(2 * np.pi), 0.0)
-        return bound + (density - normal).reshape(len(rain), -1).sum(1)
-
-    def _dressed(self, values: np.ndarray, verb: str) -> ArrayOrDataArray:
-        template = self.classes_.model_.template
-        return dress(values, template, time="elapsed", history=_history(verb))
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "rates_") and hasattr(self, "intensities_")
@@ -464,12 +390,6 @@ class TwoStageDiffusion(BaseEstimator):
         tags.input_tags.allow_nan = True
         tags.input_tags.positive_only = True
         return tags
-
-
-def _independent(classes: np.ndarray, seed: int) -> np.ndarray:
-    """Levels of each map by itself, from a stream of its own."""
-    streams = [np.random.default_rng((seed, 1, i)) for i in range(len(classes))]
-    return np.stack([stream.random(classes.shape[1:]) for stream in streams])
 
 
 def _history(verb: str) -> str:

@@ -20,7 +20,16 @@ from skdiffuse.runtime.array_types import ArrayOrDataArray
 from skdiffuse.runtime.seeds import integer_seed
 from skdiffuse.runtime.streaming import spans, streamed
 
-__all__ = ["context", "downscale", "forecast", "impute", "interpolate"]
+__all__ = [
+    "as_asked",
+    "context",
+    "downscale",
+    "forecast",
+    "impute",
+    "interpolate",
+    "refined_in_time",
+    "with_future",
+]
 
 
 def context(model: RainModel, cube: Cube, **factors: int) -> Cube:
@@ -61,29 +70,21 @@ def impute(
     members = 1 if n_samples is None else n_samples
     filled = fill(model, request, np.where(known, values, np.nan), members, cube=cube)
     filled = np.where(known, values, filled).astype(values.dtype)
-    return dress(_as_asked(filled, cube, n_samples), cube.template, history=history_of("impute"))
+    return dress(as_asked(filled, cube, n_samples), cube.template, history=history_of("impute"))
 
 
 def interpolate(
     model: RainModel, request: SamplingRequest, cube: Cube, factor: int, n_samples: int | None
 ) -> ArrayOrDataArray:
     """Make the frames between the known ones; see `PrecipDiffusion.interpolate`."""
-    if cube.breaks.any():
-        raise ValueError(
-            "X has gaps in time, which cannot be refined evenly; interpolate each stretch "
-            "without a gap by itself."
-        )
     request = replace(request, y=fields_of_cells(request.y, cube.template))
-    values = _floats(cube)
-    n, length, *field = values.shape
-    refined = np.full((n, (length - 1) * factor + 1, *field), np.nan, values.dtype)
-    refined[:, ::factor] = values
+    refined = refined_in_time(cube, factor)
     known = np.isfinite(refined)
     members = 1 if n_samples is None else n_samples
     filled = fill(model, request, refined, members)
-    filled = np.where(known, refined, filled).astype(values.dtype)
+    filled = np.where(known, refined, filled).astype(refined.dtype)
     return dress(
-        _as_asked(filled, cube, n_samples),
+        as_asked(filled, cube, n_samples),
         cube.template,
         time="refined",
         factor=factor,
@@ -101,14 +102,7 @@ def forecast(
 ) -> ArrayOrDataArray:
     """Continue sequences; see `PrecipDiffusion.forecast`."""
     request = replace(request, y=fields_of_cells(request.y, cube.template))
-    wanted = max(model.n_frames - horizon, model.n_frames // 2, 1)
-    past = cube.frames(max(cube.runs()[-1][0], cube.n_times - wanted))
-    if not np.isfinite(past).any():
-        raise ValueError(
-            f"X is missing in all of its last {past.shape[1]} frames, from which to forecast."
-        )
-    future = np.full((len(past), horizon, *cube.field_shape), np.nan, np.float32)
-    sequence = np.concatenate([past, future], axis=1)
+    sequence = with_future(cube, model.n_frames, horizon)
 
     def members(first: int, end: int) -> np.ndarray:
         filled = fill(model, request, sequence, end - first, first=first)[:, :, -horizon:]
@@ -120,7 +114,7 @@ def forecast(
     if out is None:
         return dressed(members(0, n_members))
     cuts = spans(n_members, request.batch_size)
-    lead = () if cube.is_series else (len(past),)
+    lead = () if cube.is_series else (len(sequence),)
     shape = (*lead, horizon, *cube.field_shape)
     parts = (members(*cut) for cut in cuts)
     return streamed(parts, [(b - a, *shape) for a, b in cuts], 0, dressed, out, write_cube)
@@ -146,11 +140,37 @@ def downscale(
         fine[:, :, first:end] = drawn[:, :, : end - first]
     fine = _with_areal_means(fine, coarse, factor)
     return dress(
-        _as_asked(fine, cube, n_samples),
+        as_asked(fine, cube, n_samples),
         cube.template,
         space_factor=factor,
         history=history_of("downscale"),
     )
+
+
+def refined_in_time(cube: Cube, factor: int) -> np.ndarray:
+    """Frames of a cube with `factor` - 1 frames of NaN between each two."""
+    if cube.breaks.any():
+        raise ValueError(
+            "X has gaps in time, which cannot be refined evenly; interpolate each stretch "
+            "without a gap by itself."
+        )
+    values = _floats(cube)
+    n, length, *field = values.shape
+    refined = np.full((n, (length - 1) * factor + 1, *field), np.nan, values.dtype)
+    refined[:, ::factor] = values
+    return refined
+
+
+def with_future(cube: Cube, n_frames: int, horizon: int) -> np.ndarray:
+    """The last frames of a cube that a window of `n_frames` has room for, and `horizon` of NaN."""
+    wanted = max(n_frames - horizon, n_frames // 2, 1)
+    past = cube.frames(max(cube.runs()[-1][0], cube.n_times - wanted))
+    if not np.isfinite(past).any():
+        raise ValueError(
+            f"X is missing in all of its last {past.shape[1]} frames, from which to forecast."
+        )
+    future = np.full((len(past), horizon, *cube.field_shape), np.nan, np.float32)
+    return np.concatenate([past, future], axis=1)
 
 
 def _floats(cube: Cube) -> np.ndarray:
@@ -158,7 +178,7 @@ def _floats(cube: Cube) -> np.ndarray:
     return values if values.dtype.kind == "f" else values.astype(np.float64)
 
 
-def _as_asked(members: np.ndarray, cube: Cube, n_samples: int | None) -> np.ndarray:
+def as_asked(members: np.ndarray, cube: Cube, n_samples: int | None) -> np.ndarray:
     """Without the dimensions that the user did not ask for."""
     members = members[:, 0] if cube.is_series else members
     return members[0] if n_samples is None else members

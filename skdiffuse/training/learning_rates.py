@@ -20,7 +20,7 @@ def make_optimizer(
     weight_decay: float,
     optimizer: str = "muon",
 ) -> torch.optim.Optimizer:
-    """Optimiser of the network and, if one is trained, the curve, each a group of its own.
+    """Optimiser of the network and of what is trained beside it, each a group of its own.
 
     Parameters
     ----------
@@ -48,6 +48,14 @@ def make_optimizer(
             {
                 "params": list(curve.parameters()),
                 "peak_lr": curve_learning_rate,
+                "weight_decay": 0.0,
+            }
+        )
+    if objective.beside is not None:
+        groups.append(
+            {
+                "params": list(objective.beside.parameters()),
+                "peak_lr": learning_rate,
                 "weight_decay": 0.0,
             }
         )

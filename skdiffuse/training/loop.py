@@ -183,7 +183,9 @@ class Trainer:
         self.device = self.processes.device(torch.device(self.device))
         kind = resolve_precision(self.precision, self.device)
         self.sharded = self.sharded and self.processes.count > 1
-        objective = TrainingObjective(self.network, self.encode, kind, self.corruption)
+        objective = TrainingObjective(
+            self.network, self.encode, kind, self.corruption, self.schedule.density
+        )
         options = self.learning_rate, self.curve_learning_rate, self.weight_decay, self.optimizer
         self.state = TrainingState.begin(
             objective,
@@ -399,6 +401,8 @@ class Trainer:
         entry = {"loss": loss, "gradient_norm": norm}
         if state.objective.curve is not None:
             entry["stretch_loss"] = stretch
+        elif state.objective.beside is not None:
+            entry["loss_of_the_decoder"] = stretch
         return entry | {"learning_rate": self.learning_rate * rate}
 
     def _has_diverged(self) -> bool:

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from skdiffuse.corruptions import Corruption, GaussianCorruption
-from skdiffuse.diffusion import Denoiser, alpha, known_as_covariates, sigma, v_loss
+from skdiffuse.diffusion import (
+    Denoiser,
+    TruncatedCosineSchedule,
+    alpha,
+    known_as_covariates,
+    sigma,
+    v_loss,
+)
 from skdiffuse.diffusion.parameterizations import like
 from skdiffuse.preprocessing import MonotoneNetwork
 
@@ -143,7 +150,10 @@ class TrainingObjective(nn.Module):
     precision : torch.dtype, optional
         Of the network's arithmetic, by autocast; everything else is as exact as the data.
     corruption : Corruption, optional
-        Fitted; None: Gaussian, whose loss is the v-loss.
+        Fitted; None: Gaussian, whose loss is the v-loss. What of it is `Corruption.trained` is
+        trained too.
+    density : callable, optional
+        By which log-SNRs are drawn; None: that of the cosine schedule.
 
     Examples
     --------
@@ -164,12 +174,16 @@ class TrainingObjective(nn.Module):
         encode: LatentCurve | Callable[[Tensor], Tensor],
         precision: torch.dtype | None = None,
         corruption: Corruption | None = None,
+        density: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.encode = encode
         self.precision = precision
         self.corruption = GaussianCorruption() if corruption is None else corruption
+        self.density = TruncatedCosineSchedule().density if density is None else density
+        # Named here so that it is averaged, kept and moved as the network is.
+        self.beside = self.corruption.trained
 
     @property
     def curve(self) -> MonotoneNetwork | None:
@@ -205,7 +219,8 @@ class TrainingObjective(nn.Module):
         Returns
         -------
         loss, stretch_loss : Tensor of shape (n,)
-            What is minimised is their sum.
+            What is minimised is their sum. The second is that of whatever is trained beside the
+            network: a curve, or a part of the corruption.
         """
         latent, stretch = self._encoded(rain)
         network: Callable[..., Tensor] = self.predict_v
@@ -221,8 +236,8 @@ class TrainingObjective(nn.Module):
                 network = partial(network, **{name: classes})
         if known is not None:
             network = partial(_v_beside_known, network, told)
-        x = self.corruption.encode(latent)
-        return self.corruption.loss(network, x, log_snr, noise), stretch
+        loss, beside = self.corruption.losses(network, latent, log_snr, noise, self.density)
+        return loss, stretch + beside
 
     def of_closed_form(self, rain: Tensor, log_snr: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Losses as those of `forward`, of the closed form that the network starts from."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from skdiffuse import PrecipDiffusion, make_precipitation
+from skdiffuse import KeepingSettings, PrecipDiffusion, make_precipitation
 from skdiffuse.corruptions import (
     BlurCorruption,
     CoarseGrainingCorruption,
@@ -36,6 +36,7 @@ FAMILY = {
     "blur of rain": BlurCorruption(width=2.0, of_rain=True),
     "blur of rain, cold": BlurCorruption(width=2.0, noise_level=0.0, of_rain=True),
     "encoded": EncodedCorruption(width=4, n_steps=2),
+    "encoded together": EncodedCorruption(width=4, n_steps=2, joint=True),
 }
 
 
@@ -71,7 +72,7 @@ def test_samples_rain_and_survives_a_file(fitted, name, tmp_path):
     assert math.isfinite(model.denoising_loss(RAIN))
 
 
-@pytest.mark.parametrize("name", ["student_t", "blur", "encoded"])
+@pytest.mark.parametrize("name", ["student_t", "blur", "encoded", "encoded together"])
 def test_a_training_in_two_parts_is_that_in_one(name, tmp_path):
     whole = make(FAMILY[name], max_steps=3).fit(RAIN)
     options = {"checkpoint_dir": tmp_path, "warm_start": True}
@@ -151,6 +152,31 @@ def test_student_t_can_be_told_what_is_known():
     gaps[1] = np.nan
     filled = rain_of(model.impute(gaps, method="amortised"))[0]
     np.testing.assert_array_equal(filled[::2], gaps[::2])
+
+
+def test_an_encoder_that_learns_with_the_network_is_averaged_with_it(tmp_path):
+    keeping = {"checkpoint_dir": tmp_path, "keeping": KeepingSettings(average_snapshots=True)}
+    model = make(FAMILY["encoded together"], max_steps=16)
+    model.set_params(**keeping, training__learning_rate=0.01).fit(RAIN)
+    assert {"loss", "loss_of_the_decoder"} <= model.history_[-1].keys()
+    first, learnt = (
+        model.model_.corruption.with_tensors({}).fit([torch.zeros(1, 3, 8, 8)], seed=0).tensors(),
+        model.model_.corruption.tensors(),
+    )
+    assert "reference" not in learnt
+    assert not learnt["shrink.0.weight"].allclose(first["shrink.0.weight"], atol=1e-3)
+    # Nobody else changes it: what was fitted before is as it was.
+    assert FAMILY["encoded together"].autoencoder is None
+    narrower = pickle.loads(pickle.dumps(model)).reaverage(0.06)
+    other = narrower.model_.corruption.tensors()
+    assert not other["shrink.0.weight"].equal(learnt["shrink.0.weight"])
+    assert np.isfinite(rain_of(narrower.sample(1))).all()
+
+
+def test_an_encoder_is_not_trained_where_weights_are_shared():
+    model = make(FAMILY["encoded together"]).set_params(training__sharded=True)
+    with pytest.raises(ValueError, match=r"sharded=True shares the weights of the network alone"):
+        model.fit(RAIN)
 
 
 def test_encoder_makes_the_network_see_fewer_cells():

@@ -1,16 +1,20 @@
 """Classes first and rates within them second, on short trainings and exact networks."""
 
+import copy
+import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 
 from skdiffuse import NetworkSettings, PrecipDiffusion, SamplerSettings
 from skdiffuse.corruptions import INTENSITY_EDGES, ClassCorruption, intensity_classes
 from skdiffuse.datasets import make_precipitation
 from skdiffuse.estimator.latent import LatentSpace
-from skdiffuse.estimator.two_stage import RAISED, TwoStageDiffusion
+from skdiffuse.estimator.rate_stage import RAISED, RateStage
+from skdiffuse.estimator.two_stage import TwoStageDiffusion
 from skdiffuse.networks.video_unet import PRESETS
 
 pytestmark = pytest.mark.usefixtures("global_generators_stay_untouched")
@@ -150,7 +154,8 @@ def test_second_stage_that_knows_nothing_has_the_density_of_independent_cells(mo
     try:
         space = LatentSpace(learnt.latent.transformer, RAISED, 1.0, learnt.latent.trace)
         model.intensities_.model_ = replace(learnt, network=NoNetwork(), latent=space)
-        bound = model._rates_bound(rain, classes, torch.device("cpu"))
+        stage = RateStage(model.rates_, model.intensities_)
+        bound = stage.log_density(rain, classes, torch.device("cpu"))
     finally:
         model.intensities_.model_ = learnt
     wet = classes > 0
@@ -190,12 +195,59 @@ def test_what_a_model_of_classes_cannot_do_is_refused_by_name(cube):
         first_stage().set_params(amortised=True).fit(cube)
 
 
+def test_what_two_stages_cannot_do_is_refused_with_the_reason(independent, cube):
+    for ask, reason in (
+        (lambda: independent.impute(cube, w_r=1.0), "takes no w_r=: w_r acts on expected rain"),
+        (lambda: independent.forecast(cube, 1, method="replacement"), "the only method"),
+        (lambda: independent.sample(1, batch_size=2), "set classes__batch_size"),
+        (lambda: independent.sample(1, y=0), "told nothing but each other"),
+    ):
+        with pytest.raises(TypeError, match=reason):
+            ask()
+    with pytest.raises(TypeError, match="unexpected keyword argument 'n_step'"):
+        independent.sample(1, n_step=2)
+    for name in ("downscale", "condition", "simulate", "network_", "nonsense"):
+        assert not hasattr(independent, name)
+    with pytest.raises(AttributeError, match="acts on expected rain"):
+        independent.downscale(cube, 2)
+    with pytest.raises(ValueError, match="y is not None"):
+        first = TwoStageDiffusion(first_stage(), "independent")
+        first.fit(cube, np.zeros(len(cube)))
+    with pytest.raises(ValueError, match="X is a list of cubes"):
+        first.fit([cube, cube])
+    with pytest.raises(ValueError, match="missing in all of its last"):
+        independent.forecast(cube.where(cube.time < cube.time[-3]), 1)
+
+
+def test_a_copy_is_one_whether_fitted_or_not(independent):
+    copied = pickle.loads(pickle.dumps(independent))
+    np.testing.assert_array_equal(copied.sample(1), independent.sample(1))
+    assert not hasattr(copy.deepcopy(clone(independent)), "rates_")
+
+
+def test_frames_between_are_imputed(independent, cube):
+    between = independent.interpolate(cube[:9:3], 3, n_samples=2, random_state=0)
+    assert between.shape == (2, 7, 8, 8)
+    np.testing.assert_array_equal(between[:, ::3], np.broadcast_to(cube[:9:3], (2, 3, 8, 8)))
+    np.testing.assert_array_equal(between.time, cube.time[:7])
+    apart = np.full((7, 8, 8), np.nan, np.float32)
+    apart[::3] = cube[:9:3]
+    np.testing.assert_array_equal(independent.impute(apart, n_samples=2, random_state=0), between)
+
+
+def test_rain_as_lists_is_learnt_as_its_array(model, cube):
+    lists = TwoStageDiffusion(first_stage(), random_state=0).fit(np.asarray(cube).tolist())
+    np.testing.assert_array_equal(lists.sample(1), model.sample(1))
+
+
 def test_stages_that_do_not_fit_are_named(cube):
     with pytest.raises(ValueError, match="must be a PrecipDiffusion that diffuses classes"):
         TwoStageDiffusion(PrecipDiffusion(**OPTIONS)).fit(cube)
     with pytest.raises(ValueError, match=r"intensities has n_frames=3 and classes n_frames=2"):
         second = PrecipDiffusion(**{**OPTIONS, "n_frames": 3})
         TwoStageDiffusion(first_stage(), second).fit(cube)
+    with pytest.raises(ValueError, match=r"intensities has corruption='ordinal', which draws"):
+        TwoStageDiffusion(first_stage(), first_stage("ordinal")).fit(cube)
     with pytest.raises(ValueError, match="intensities='none' must be"):
         TwoStageDiffusion(first_stage(), "none").fit(cube)
 
