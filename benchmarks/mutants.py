@@ -1,10 +1,9 @@
 """Do the tests notice a wrong line? Mutants of the mathematics, each put to the tests that run it.
 
-Draws lines of `diffusion/`, `preprocessing/` and `metrics/` and makes one small fault in each: a
-comparison or an operator that is another, a constant off by one or doubled, a condition turned
-round, a minus left out, the least for the greatest, nothing returned. The tests of the folder that
-mirrors it, and the package's examples, run it until one fails. What survives is looked at: a test
-is written, or the result file says why there is nothing to notice.
+Draws places in `diffusion/`, `preprocessing/` and `metrics/` and makes one small fault in each
+(`mutations.py`). The tests of the folder that mirrors it, and the package's examples, are run until
+one fails. What survives is looked at: a test is written, or the result file says why there is
+nothing to notice.
 
     python benchmarks/mutants.py                # 80 of each folder; goes on where it was stopped
     python benchmarks/mutants.py --survivors    # those again, after tests were written
@@ -18,9 +17,7 @@ compiled from a changed tree, and only tests that run the line are run, quick on
 from __future__ import annotations
 
 import argparse
-import ast
 import contextlib
-import copy
 import hashlib
 import importlib
 import importlib.util
@@ -33,133 +30,18 @@ import signal
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
+from mutations import ROOT, Mutant, mutants
+
 os.environ |= {"SCIPY_ARRAY_API": "1", "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
-ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 FOLDERS = ("diffusion", "preprocessing", "metrics")
 RESULTS = ROOT / "benchmarks" / "results" / "mutants.json"
-# Seconds of tests that one mutant is put to; survivors of that are put to all of them.
-BUDGET = 12.0
-_OTHER = {
-    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
-    ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
-    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult,
-    ast.FloorDiv: ast.Div, ast.Mod: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
-    ast.And: ast.Or, ast.Or: ast.And,
-}  # fmt: skip
-_PAIRS = [("min", "max"), ("minimum", "maximum"), ("amin", "amax"), ("argmin", "argmax"),
-          ("nanmin", "nanmax"), ("floor", "ceil"), ("any", "all")]  # fmt: skip
-_SWAPPED = {a: b for pair in _PAIRS for a, b in (pair, pair[::-1])}
-_NOT_RUN = ("annotation", "returns", "decorator_list", "bases")
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One fault: in a file, the field of a node, in its place, and what stands there instead."""
-
-    path: str
-    lines: tuple[int, int]
-    column: int
-    change: str
-    number: int
-
-    @property
-    def tree(self) -> ast.Module:
-        """The file with its fault."""
-        tree = ast.parse((ROOT / self.path).read_text(encoding="utf-8"))
-        parent, field, index, _ = list(sites(tree))[self.number]
-        node = getattr(parent, field) if index is None else getattr(parent, field)[index]
-        other = next(alternatives(node))
-        if index is None:
-            setattr(parent, field, other)
-        else:
-            getattr(parent, field)[index] = other
-        return ast.fix_missing_locations(tree)
-
-    @property
-    def id(self) -> str:
-        """By which it is known in the result file."""
-        return f"{self.path}:{self.lines[0]}:{self.column} {self.change}"
-
-
-def alternatives(node: ast.AST) -> Iterator[ast.AST]:
-    """A fault that could stand instead of a node, or none."""
-    other = copy.deepcopy(node)
-    match other:
-        case ast.Compare(ops=[only]) if type(only) in _OTHER:
-            other.ops = [_OTHER[type(only)]()]
-            yield other
-        case ast.BinOp() | ast.BoolOp() | ast.AugAssign() if type(other.op) in _OTHER:
-            sides = [getattr(other, s, None) for s in ("left", "right", "value")]
-            # Text that is put together is a message.
-            if not any(isinstance(s, ast.JoinedStr) or _is_text(s) for s in sides):
-                other.op = _OTHER[type(other.op)]()
-                yield other
-        case ast.Constant(value=bool()):
-            yield ast.Constant(not other.value)
-        case ast.Constant(value=int()):
-            yield ast.Constant(other.value + 1)
-        case ast.Constant(value=float()):
-            yield ast.Constant(2 * other.value or 1.0)
-        case ast.UnaryOp(op=ast.USub() | ast.Not()):
-            yield other.operand
-        case ast.If() | ast.IfExp() | ast.While():
-            other.test = ast.UnaryOp(ast.Not(), other.test)
-            yield other
-        case ast.Return(value=ast.AST()):
-            yield ast.Return(ast.Constant(None))
-        case ast.Attribute() if other.attr in _SWAPPED:
-            other.attr = _SWAPPED[other.attr]
-            yield other
-        case ast.Name() if other.id in _SWAPPED:
-            other.id = _SWAPPED[other.id]
-            yield other
-
-
-def _is_text(node: Any) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
-
-
-def sites(tree: ast.Module) -> Iterator[tuple[ast.AST, str, int | None, ast.stmt]]:
-    """Places of nodes: parent, field, index, and the statement."""
-
-    def below(parent: ast.AST, statement: ast.stmt | None) -> Iterator[Any]:
-        for field, value in ast.iter_fields(parent):
-            if field in _NOT_RUN:
-                continue
-            for index, node in enumerate(value) if isinstance(value, list) else [(None, value)]:
-                # What a message says is nobody's to test.
-                if not isinstance(node, ast.AST) or isinstance(node, ast.Raise | ast.Assert):
-                    continue
-                inside = node if isinstance(node, ast.stmt) else statement
-                yield parent, field, index, inside
-                yield from below(node, inside)
-
-    yield from below(tree, None)
-
-
-def mutants(path: Path) -> Iterator[Mutant]:
-    """All of a file."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for number, (parent, field, index, statement) in enumerate(sites(tree)):
-        node = getattr(parent, field) if index is None else getattr(parent, field)[index]
-        for other in alternatives(node):
-            # Of what has a body, the lines of its head.
-            body = getattr(statement, "body", None)
-            last = body[0].lineno - 1 if body else statement.end_lineno
-            shown = [" ".join(ast.unparse(n).split("\n")[0].split())[:70] for n in (node, other)]
-            lines = statement.lineno, max(last, statement.lineno)
-            column = getattr(node, "col_offset", 0)
-            name = path.relative_to(ROOT).as_posix()
-            yield Mutant(name, lines, column, " -> ".join(shown), number)
-
-
+# Seconds of tests that a mutant is put to; what survives them is put to the others.
+FIRST = 12.0
 # Tests, in processes of their own
 
 
@@ -280,14 +162,25 @@ def tests_of(mutant: Mutant, known: dict[str, Any]) -> list[str]:
     return sorted(key, key=key.get)
 
 
-def put_to_tests(mutant: Mutant, known: dict[str, Any], budget: float) -> dict[str, Any]:
+def put_to_tests(mutant: Mutant, known: dict[str, Any]) -> dict[str, Any]:
     """What came of it."""
-    chosen, spent = [], 0.0
-    for test in tests_of(mutant, known):
+    chosen, spent = tests_of(mutant, known), 0.0
+    n_first = 0
+    for n_first, test in enumerate(chosen, start=1):  # noqa: B007
         spent += known["seconds"][test]
-        if chosen and spent > budget:
+        if spent > FIRST:
             break
-        chosen.append(test)
+    # Few are needed as a rule.
+    for some in (chosen[:n_first], chosen[n_first:]):
+        seconds = 8 + 5 * sum(known["seconds"][test] for test in some)
+        status, by = run_tests(mutant, some, seconds) if some else ("survived", "")
+        if status != "survived":
+            return {"id": mutant.id, "status": status, "tests": len(chosen), "by": by}
+    return {"id": mutant.id, "status": "survived", "tests": len(chosen), "by": ""}
+
+
+def run_tests(mutant: Mutant, chosen: list[str], seconds: float) -> tuple[str, str]:
+    """What came of it, and the test that failed."""
     hears, says = os.pipe()
 
     def work() -> int:
@@ -309,12 +202,11 @@ def put_to_tests(mutant: Mutant, known: dict[str, Any], budget: float) -> dict[s
         importlib.import_module(name)
         return run_pytest(Plugin(chosen, said=says), sorted({t.partition("::")[0] for t in chosen}))
 
-    result = in_a_fork(work, 8 + 5 * min(spent, budget)) if chosen else "passed"
+    result = in_a_fork(work, seconds)
     os.close(says)
     by = os.read(hears, 500).decode()
     os.close(hears)
-    status = {"passed": "survived", "failed": "killed"}.get(result, result)
-    return {"id": mutant.id, "status": status, "tests": len(chosen), "by": by}
+    return {"passed": "survived", "failed": "killed"}.get(result, result), by
 
 
 # Figures
@@ -393,7 +285,7 @@ def main() -> None:
                 importlib.import_module(name)
         for mutant in drawn:
             begin = time.monotonic()
-            row = put_to_tests(mutant, known, math.inf if options.survivors else BUDGET)
+            row = put_to_tests(mutant, known)
             print(f"{row['status']:>9} {time.monotonic() - begin:5.1f} s  {mutant.id}", flush=True)
             store(row)
     print(json.dumps(summary(kept_rows())))

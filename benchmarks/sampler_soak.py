@@ -1,10 +1,10 @@
 """A million steps of samplers over random ranges of log-SNR: every value finite.
 
 Each round draws a schedule (its kind, its least and greatest log-SNR, between which the sampler
-goes), a spacing, a step rule of any kind and order, a number of steps, a scale of the data and the precision, and samples with the
-exact denoiser of Gaussian data. Whether samples have the right law is asked elsewhere. Corners are
-drawn as often as the middle: ranges of a thousandth and of 80, a single step, data of 1e-4 and 1e4
-of the noise.
+goes), a spacing, a step rule of any kind and order, a number of steps, a scale of the data and the
+precision, and samples with the exact denoiser of Gaussian data. Whether samples have the right law
+is asked elsewhere. Corners are drawn as often as the middle: ranges of a thousandth and of 80, a
+single step, data of 1e-4 and 1e4 of the noise.
 
     python benchmarks/sampler_soak.py            # 1,000,000 steps
     python benchmarks/sampler_soak.py --steps 20000

@@ -175,7 +175,7 @@ def test_a_model_and_its_card_struck_at_any_moment(rain, tmp_path):
 
 @pytest.fixture
 def full_disk():
-    """A disk on which no file has more than so many bytes, which the libraries in C run into as well."""
+    """A disk on which no file has more than so many bytes, as libraries in C see it too."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
