@@ -5,13 +5,14 @@ Draws places in `diffusion/`, `preprocessing/` and `metrics/` and makes one smal
 one fails. What survives is looked at: a test is written, or the result file says why there is
 nothing to notice.
 
-    python benchmarks/mutants.py                # 80 of each folder; goes on where it was stopped
-    python benchmarks/mutants.py --survivors    # those again, after tests were written
+    python benchmarks/mutants.py                # 70 of each folder; goes on where it was stopped
+    python benchmarks/mutants.py --survivors    # those again, put to tests written since
     python benchmarks/mutants.py --why ID TEXT  # nothing to notice, because of TEXT
 
 Quick, since libraries are imported once: each mutant is a forked process in which one module is
 compiled from a changed tree, and only tests that run the line are run, quick ones first. Needs
-`fork`. A first run notes which test runs which line; until tests change that is kept in `build/`.
+`fork`. A first run notes which test runs which line; until tests or the folder change that is kept
+in `build/`.
 """
 
 from __future__ import annotations
@@ -42,11 +43,12 @@ FOLDERS = ("diffusion", "preprocessing", "metrics")
 RESULTS = ROOT / "benchmarks" / "results" / "mutants.json"
 # Seconds of tests that a mutant is put to; what survives them is put to the others.
 FIRST = 12.0
+
 # Tests, in processes of their own
 
 
 def in_a_fork(work: Any, seconds: float) -> str:
-    """ "failed" or "passed", or "timed out" after so many seconds of the processor."""
+    """How it ended: "failed", "passed", or "timed out" after so many seconds of the processor."""
     sys.stdout.flush()
     child = os.fork()
     if not child:
@@ -74,11 +76,14 @@ def in_a_fork(work: Any, seconds: float) -> str:
 
 
 class Plugin:
-    """Chooses and orders tests, or notes which lines each of them runs."""
+    """Chooses and orders tests, or leaves out old ones, or notes which lines each of them runs."""
 
-    def __init__(self, chosen: list[str] | None = None, noted: Any = None, said: int = -1) -> None:
+    def __init__(
+        self, chosen: Any = None, old: Any = (), noted: Any = None, said: int = -1
+    ) -> None:
         self.order = None if chosen is None else {name: k for k, name in enumerate(chosen)}
-        self.noted, self.said, self.seconds = noted, said, defaultdict(float)
+        self.old, self.noted, self.said = old, noted, said
+        self.seconds: dict[str, float] = defaultdict(float)
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         import hypothesis
@@ -87,6 +92,7 @@ class Plugin:
         phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
         hypothesis.settings.register_profile("m", hypothesis.settings(), phases=phases)
         hypothesis.settings.load_profile("m")
+        items[:] = [item for item in items if item.nodeid not in self.old]
         if self.order is not None:
             items[:] = sorted(
                 (i for i in items if i.nodeid in self.order), key=lambda i: self.order[i.nodeid]
@@ -108,21 +114,26 @@ class Plugin:
 
 
 def run_pytest(plugin: Plugin, paths: list[str]) -> int:
-    """The exit status."""
+    """The exit status; that nothing was there to run is no failure."""
     import pytest
 
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir", str(ROOT)]
-    return pytest.main([*options, *paths], plugins=[plugin])
+    status = pytest.main([*options, *paths], plugins=[plugin])
+    return 0 if status == pytest.ExitCode.NO_TESTS_COLLECTED else int(status)
 
 
-def which_test_runs_what(folder: str) -> dict[str, Any]:
+def which_test_runs_what(folder: str, *, as_it_was: bool = False) -> dict[str, Any]:
     """Seconds of every test of a folder, and the tests of every line."""
     files = [path for top in ("tests", "skdiffuse") for path in (ROOT / top / folder).rglob("*.py")]
     content = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
     kept = ROOT / "build" / f"mutants_{folder}.json"
     with contextlib.suppress(OSError, ValueError):
-        if (known := json.loads(kept.read_text(encoding="utf-8")))["content"] == content:
-            return known
+        known = json.loads(kept.read_text(encoding="utf-8"))
+        if as_it_was or known["content"] == content:
+            since = kept.stat().st_mtime
+            changed = [path for path in files if path.stat().st_mtime > since]
+            tests = [p.relative_to(ROOT).as_posix() for p in changed if p.name.startswith("test_")]
+            return {**known, "changed": sorted(tests)}
 
     def note() -> int:
         import coverage
@@ -145,7 +156,7 @@ def which_test_runs_what(folder: str) -> dict[str, Any]:
 
     if in_a_fork(note, 1800) != "passed":
         raise SystemExit(f"the tests of {folder} do not pass as they are")
-    return json.loads(kept.read_text(encoding="utf-8"))
+    return which_test_runs_what(folder)
 
 
 def tests_of(mutant: Mutant, known: dict[str, Any]) -> list[str]:
@@ -173,13 +184,26 @@ def put_to_tests(mutant: Mutant, known: dict[str, Any]) -> dict[str, Any]:
     # Few are needed as a rule.
     for some in (chosen[:n_first], chosen[n_first:]):
         seconds = 8 + 5 * sum(known["seconds"][test] for test in some)
-        status, by = run_tests(mutant, some, seconds) if some else ("survived", "")
+        if not some:
+            continue
+        paths = sorted({test.partition("::")[0] for test in some})
+        status, by = run_tests(mutant, paths, seconds, {"chosen": some})
         if status != "survived":
             return {"id": mutant.id, "status": status, "tests": len(chosen), "by": by}
     return {"id": mutant.id, "status": "survived", "tests": len(chosen), "by": ""}
 
 
-def run_tests(mutant: Mutant, chosen: list[str], seconds: float) -> tuple[str, str]:
+def put_to_new_tests(mutant: Mutant, known: dict[str, Any]) -> dict[str, Any]:
+    """The same, of tests that there were not when lines were noted."""
+    plugin, status, by = {"old": known["seconds"]}, "survived", ""
+    if known["changed"]:
+        status, by = run_tests(mutant, known["changed"], 120, plugin)
+    return {"id": mutant.id, "status": status, "by": by}
+
+
+def run_tests(
+    mutant: Mutant, paths: list[str], seconds: float, plugin: dict[str, Any]
+) -> tuple[str, str]:
     """What came of it, and the test that failed."""
     hears, says = os.pipe()
 
@@ -200,7 +224,7 @@ def run_tests(mutant: Mutant, chosen: list[str], seconds: float) -> tuple[str, s
 
         sys.meta_path.insert(0, Finder)
         importlib.import_module(name)
-        return run_pytest(Plugin(chosen, said=says), sorted({t.partition("::")[0] for t in chosen}))
+        return run_pytest(Plugin(said=says, **plugin), paths)
 
     result = in_a_fork(work, seconds)
     os.close(says)
@@ -260,7 +284,7 @@ def main() -> None:
     """From the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="*", default=FOLDERS)
-    parser.add_argument("--n", type=int, default=80, help="mutants of each folder")
+    parser.add_argument("--n", type=int, default=70, help="mutants of each folder")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--survivors", action="store_true")
     parser.add_argument("--why", nargs=2)
@@ -279,13 +303,13 @@ def main() -> None:
             drawn = [m for m in every if m.id in again]
         else:
             drawn = [m for m in drawn if m.id not in rows]
-        known = which_test_runs_what(folder)
+        known = which_test_runs_what(folder, as_it_was=options.survivors)
         for name in known["modules"]:
             with contextlib.suppress(Exception, SystemExit):
                 importlib.import_module(name)
         for mutant in drawn:
             begin = time.monotonic()
-            row = put_to_tests(mutant, known)
+            row = (put_to_new_tests if options.survivors else put_to_tests)(mutant, known)
             print(f"{row['status']:>9} {time.monotonic() - begin:5.1f} s  {mutant.id}", flush=True)
             store(row)
     print(json.dumps(summary(kept_rows())))
