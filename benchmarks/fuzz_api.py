@@ -166,6 +166,14 @@ class Tally:
         if self.strict:
             raise AssertionError(text) from error
 
+    def take_up(self, before: dict[str, Any]) -> None:
+        """Count on from the figures of an earlier run."""
+        self.calls, self.rain = before["calls"], before["rain_or_done"]
+        self.clear = before["clear_errors"]
+        self.by_verb.update(before["by_verb"])
+        self.unclear.update(before.get("what_was_unclear", {}))
+        self.crashes.update(before.get("what_crashed", {}))
+
     def figures(self) -> dict[str, int]:
         """For one line of JSON."""
         return {
@@ -659,6 +667,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=100_000)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="of the processor")
     parser.add_argument("--seed", type=int, help="of the first round")
+    parser.add_argument("--go-on", action="store_true", help="add to what the result file holds")
     parser.add_argument("--replay", type=int, metavar="SEED", help="the round of this seed alone")
     options = parser.parse_args()
     if options.replay is not None:
@@ -673,10 +682,15 @@ def main() -> None:
     hostile = hostile_files.run(say=lambda line: None)
     seconds = 170.0 if options.quick else float("inf")
     tally = Tally(strict=False, limit=options.calls, until=begin + seconds)
+    path = Path(__file__).parent / "results" / "fuzz_api.json"
     first = options.seed
     if first is None:
         first = secrets.randbelow(10**6) * 1000 if options.quick else 0
-    seed, path = first, Path(__file__).parent / "results" / "fuzz_api.json"
+    seed, before = first, {"seconds": 0, "cpu_seconds": 0}
+    if options.go_on and path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        tally.take_up(before)
+        first, seed = before["seeds"][0], before["seeds"][1] + 1
     while not tally.is_over and time.process_time() < options.seconds:
         fuzz(tally, **ROUND, seed=seed)
         seed += 1
@@ -686,12 +700,16 @@ def main() -> None:
             "hostile_files": hostile["hostile_files"],
             "code_executed": hostile["code_executed"],
             "seeds": [first, seed - 1],
-            "seconds": round(time.monotonic() - begin),
-            "cpu_seconds": round(time.process_time()),
+            "seconds": before["seconds"] + round(time.monotonic() - begin),
+            "cpu_seconds": before["cpu_seconds"] + round(time.process_time()),
         }
         if not options.quick:
-            faults = dict((tally.unclear + tally.crashes).most_common())
-            kept = {**figures, "by_verb": dict(tally.by_verb.most_common()), "faults": faults}
+            kept = {
+                **figures,
+                "by_verb": dict(tally.by_verb.most_common()),
+                "what_was_unclear": dict(tally.unclear.most_common()),
+                "what_crashed": dict(tally.crashes.most_common()),
+            }
             path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8", newline="\n")
     for text, n in (tally.unclear + tally.crashes).most_common():
         print(f"{n:>6}  {text}")

@@ -307,7 +307,11 @@ def main() -> None:
         for name in known["modules"]:
             with contextlib.suppress(Exception, SystemExit):
                 importlib.import_module(name)
+        # Another process may be at work on the same folder, and has done some by then.
+        random.Random(os.getpid()).shuffle(drawn)
         for mutant in drawn:
+            if not options.survivors and mutant.id in kept_rows():
+                continue
             begin = time.monotonic()
             row = (put_to_new_tests if options.survivors else put_to_tests)(mutant, known)
             print(f"{row['status']:>9} {time.monotonic() - begin:5.1f} s  {mutant.id}", flush=True)

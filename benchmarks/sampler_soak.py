@@ -6,8 +6,9 @@ precision, and samples with the exact denoiser of Gaussian data. Whether samples
 is asked elsewhere. Corners are drawn as often as the middle: ranges of a thousandth and of 80, a
 single step, data of 1e-4 and 1e4 of the noise.
 
-    python benchmarks/sampler_soak.py            # 1,000,000 steps
-    python benchmarks/sampler_soak.py --steps 20000
+    python benchmarks/sampler_soak.py                           # 1,000,000 steps
+    python benchmarks/sampler_soak.py --steps 20000             # few, and no result file
+    python benchmarks/sampler_soak.py --steps 250000 --seed 3   # a share, added to the result file
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from skdiffuse.diffusion import (
     sampling_grid,
 )
 
-SHAPE = (16, 4)
+SHAPE = (4, 4)
 RULES = {
     "adams": AdamsStep,
     "adams order 5": lambda: AdamsStep(5),
@@ -118,7 +119,11 @@ if __name__ == "__main__":
     options = parser.parse_args()
     torch.set_num_threads(1)
     figures = soak(options.steps, options.seed)
-    if options.steps >= 1_000_000:
+    if options.steps >= 100_000:
         path = Path(__file__).parent / "results" / "sampler_soak.json"
-        path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8", newline="\n")
+        runs = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
+        runs = [*(run for run in runs if run["seed"] != options.seed), figures]
+        whole = {name: sum(run[name] for run in runs) for name in ("steps", "not_finite")}
+        text = json.dumps({**whole, "runs": runs}, indent=1)
+        path.write_text(text + "\n", encoding="utf-8", newline="\n")
     print(json.dumps(figures))
