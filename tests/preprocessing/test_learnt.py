@@ -100,6 +100,15 @@ def test_forward_mode_slope_is_autograds(form):
     torch.testing.assert_close(log_slope.exp(), gradient, rtol=1e-9, atol=0)
 
 
+def test_slope_of_tanh_stays_finite_far_out():
+    """As 1 / cosh^2 in more digits, and 0 where that has no more."""
+    from skdiffuse.preprocessing._monotone_network import _sech2
+
+    a = np.array([0.0, 0.5, -3.0, 20.0, -40.0, 200.0])
+    found = _sech2(torch.from_numpy(a).float())
+    np.testing.assert_allclose(found, 1 / np.cosh(a) ** 2, rtol=1e-5, atol=1e-40)
+
+
 def test_dissertation_form_adds_then_scales():
     network = module(form="dissertation", min_gradient=0.001)
     rain = torch.linspace(0.0, SCALE, 11, dtype=torch.float64)
