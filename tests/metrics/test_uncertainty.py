@@ -183,6 +183,16 @@ def test_degrees_of_freedom_are_those_of_the_sample_variance(tail):
     assert tail == 0 or expected < 5
 
 
+def test_rounding_does_not_tell_equal_scores_apart():
+    """Half of the shuffles give nothing but rounding, of scores that are of the size of 1."""
+    scores = iter([0.0, *[-1e-16] * 10, *[1.0] * 10])
+    X = np.random.default_rng(0).gamma(1.0, size=(2, 12, 4))
+    result = metrics.permutation_test(
+        lambda obs, sim: next(scores), *X, n_resamples=20, random_state=0
+    )
+    assert result.p_value == 1
+
+
 @pytest.mark.parametrize(("undefined", "refused"), [(10, False), (11, True)])
 def test_undefined_shuffles_are_too_many_if_they_are_the_most(undefined, refused):
     calls = []
