@@ -4,17 +4,21 @@ A state machine of hypothesis makes models and rain, most of them sensible and s
 types, chunks, calendars, missing values, values that nobody means), and fits, goes on, copies,
 pickles, saves, loads, changes parameters, and asks for rain. Of each call comes
 
-* rain that is finite, at least 0 and of the shape promised, known values to the bit; or
+* rain that is finite, at least 0 and of the shape promised, known values to the bit, coarse means
+  exact, the same from a model that was saved and loaded; or
 * a clear error: raised on purpose by the library (no exception from the depths of another), of a
   documented kind, whose message names an argument.
 
-Anything else is unclear; what no call should ever raise (SystemError, RecursionError, a death) is a
-crash.
+Anything else is unclear, and so is a call that changes the rain it was given, torch's or NumPy's
+generators, or torch's settings; what no call should ever raise (SystemError, RecursionError, a
+death) is a crash. Each round of four models follows from its seed, which is printed with a failure.
 
-    python benchmarks/fuzz_api.py            # 100,000 calls, hours of one core
-    python benchmarks/fuzz_api.py --quick    # within 4 minutes
+    python benchmarks/fuzz_api.py                # 100,000 calls, half an hour of one core or more
+    python benchmarks/fuzz_api.py --quick        # within 4 minutes, new seeds each time
+    python benchmarks/fuzz_api.py --replay 1234  # one round again, its calls printed
 
-ends with one JSON line, in which the files of `hostile_files.py` are counted too.
+ends with one JSON line, in which the files of `hostile_files.py` are counted too. The long run goes
+through the seeds from --seed on, and the result file always holds what was done so far.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import json
 import linecache
 import pickle
 import re
+import secrets
 import sys
 import tempfile
 import time
@@ -37,7 +42,8 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, Verbosity, settings
+from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from sklearn.base import clone
@@ -104,6 +110,9 @@ class Tally:
         self.unclear: Counter[str] = Counter()
         self.crashes: Counter[str] = Counter()
         self.by_verb: Counter[str] = Counter()
+        # For who reads of a failure: the round's seed, and the calls of the model so far.
+        self.seed: int | None = None
+        self.sequence: list[str] = []
 
     @property
     def is_over(self) -> bool:
@@ -114,13 +123,16 @@ class Tally:
         """Call, and judge what comes of it; None where that is an error."""
         self.calls += 1
         self.by_verb[verb] += 1
+        self.sequence.append(verb)
+        before = _surroundings()
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
                 result = work()
-                complaint = "" if check is None else check(result)
+                complaint = _changed(before)
+                complaint = complaint or ("" if check is None else check(result))
         except _DOCUMENTED as error:
-            fault = unclear_error(error)
+            fault = unclear_error(error) or _changed(before)
             self._count(self.unclear, verb, fault, error)
             self.clear += not fault
             return None
@@ -148,10 +160,19 @@ class Tally:
             where = f" at {Path(place.filename).name}:{place.lineno}: {str(error)[:200]!r}"
         text = f"{verb}: {fault}{where}"
         if not counter[text]:
-            print(f"UNCLEAR {text}", file=sys.stderr, flush=True)
+            calls = ", ".join(self.sequence)
+            print(f"UNCLEAR {text}\n    seed {self.seed}: {calls}", file=sys.stderr, flush=True)
         counter[text] += 1
         if self.strict:
             raise AssertionError(text) from error
+
+    def take_up(self, before: dict[str, Any]) -> None:
+        """Count on from the figures of an earlier run."""
+        self.calls, self.rain = before["calls"], before["rain_or_done"]
+        self.clear = before["clear_errors"]
+        self.by_verb.update(before["by_verb"])
+        self.unclear.update(before.get("what_was_unclear", {}))
+        self.crashes.update(before.get("what_crashed", {}))
 
     def figures(self) -> dict[str, int]:
         """For one line of JSON."""
@@ -162,6 +183,19 @@ class Tally:
             "unclear": sum(self.unclear.values()),
             "crashes": sum(self.crashes.values()),
         }
+
+
+def _surroundings() -> tuple[Any, ...]:
+    """What a call has to leave as it is."""
+    numpy = np.random.get_state()[1].tobytes()  # noqa: NPY002
+    settings = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
+    return torch.random.get_rng_state().numpy().tobytes(), numpy, *settings
+
+
+def _changed(before: tuple[Any, ...]) -> str:
+    names = "torch's generator", "NumPy's generator", "the default dtype", "gradients", "threads"
+    pairs = zip(names, before, _surroundings(), strict=True)
+    return ", ".join(f"{name} changed" for name, old, new in pairs if old != new)
 
 
 def unclear_error(error: BaseException) -> str:
@@ -351,6 +385,7 @@ def make_machine(tally: Tally) -> type[RuleBasedStateMachine]:
 
         @initialize(parameters=_PARAMETERS, rain=rains(), checkpoints=_rarely)
         def start(self, parameters: dict[str, Any], rain: Any, checkpoints: bool) -> None:
+            tally.sequence = []
             folder = self.folder / "checkpoints" if checkpoints else None
             self.model = PrecipDiffusion(
                 verbose=False, device="cpu", checkpoint_dir=folder, **parameters
@@ -361,7 +396,22 @@ def make_machine(tally: Tally) -> type[RuleBasedStateMachine]:
         def call(self, verb: str, work: Callable[[], Any], check: Any) -> Any:
             if tally.is_over:
                 return None
-            return tally.call(verb, work, check)
+            in_memory = isinstance(getattr(self.rain, "data", self.rain), np.ndarray)
+            before = np.array(self.rain) if in_memory else None
+
+            def check_all(result: Any) -> str:
+                if before is not None and before.tobytes() != np.array(self.rain).tobytes():
+                    return "the rain that was given was changed"
+                return "" if check is None else check(result)
+
+            return tally.call(verb, work, check_all)
+
+        @property
+        def values(self) -> np.ndarray:
+            """The rain, NaN where it is masked."""
+            if isinstance(self.rain, np.ma.MaskedArray):
+                return np.ma.filled(self.rain.astype("f8"), np.nan)
+            return np.asarray(self.rain, np.float64)
 
         # Other rain, other models
 
@@ -446,7 +496,14 @@ def make_machine(tally: Tally) -> type[RuleBasedStateMachine]:
                         strict=True,
                     )
                 )
-                return "" if alike else "another model was loaded"
+                if not alike:
+                    return "another model was loaded"
+                try:
+                    ours = self.model.sample(1, random_state=0)
+                except _DOCUMENTED:
+                    return ""
+                theirs = back.set_params(verbose=False, device="cpu").sample(1, random_state=0)
+                return "" if np.array_equal(ours, theirs) else "other rain after loading"
 
             back = self.call("save and load", there_and_back, same)
             if back is not None:
@@ -462,7 +519,7 @@ def make_machine(tally: Tally) -> type[RuleBasedStateMachine]:
             self.call(
                 "sample",
                 lambda: self.model.sample(n, shape=shape, tile_size=tile, random_state=0),
-                lambda r: self.is_rain(r, (n, self.model.model_.n_frames)),
+                lambda r: self.is_rain(r, (n, self.model.model_.n_frames), shape or ()),
             )
 
         @rule(
@@ -482,19 +539,14 @@ def make_machine(tally: Tally) -> type[RuleBasedStateMachine]:
             }.get(mask)
 
             def check(result: Any) -> str:
-                values = np.asarray(result, float)
-                given = np.asarray(
-                    np.ma.filled(np.ma.asarray(self.rain, "f8"), np.nan)
-                    if isinstance(self.rain, np.ma.MaskedArray)
-                    else self.rain,
-                    np.float64,
-                )
-                if mask is None:
-                    there = np.broadcast_to(given, values.shape)
-                    kept = np.isfinite(there)
-                    if (values[kept].astype("f4") != there[kept].astype("f4")).any():
-                        return "known values came back changed"
-                return self.is_rain(result, () if n is None else (n,))
+                values, given = np.asarray(result, float), self.values
+                there = np.broadcast_to(given, values.shape)
+                kept = np.isfinite(there)
+                if known is not None:
+                    kept = kept & np.broadcast_to(known, there.shape)
+                if (values[kept].astype("f4") != there[kept].astype("f4")).any():
+                    return "known values came back changed"
+                return self.is_rain(result, () if n is None else (n,), given.shape)
 
             options = {"method": method, "w_r": w_r, "n_samples": n, "random_state": 0}
             self.call("impute", lambda: self.model.impute(self.rain, known, **options), check)
@@ -508,23 +560,47 @@ def make_machine(tally: Tally) -> type[RuleBasedStateMachine]:
                 lambda: self.model.forecast(
                     self.rain, horizon, n_members=members, out=path, random_state=0
                 ),
-                lambda r: self.is_rain(r, (members,)),
+                lambda r: self.is_rain(r, (members,), (horizon, *self.values.shape[-2:])),
             )
 
         @rule(factor=st.sampled_from([1, 2, 3, 0, 1.5]), n=st.sampled_from([None, 1, 2]))
         def interpolate(self, factor: Any, n: Any) -> None:
+            def check(result: Any) -> str:
+                given = self.values
+                frames = (given.shape[-3] - 1) * factor + 1
+                kept = np.asarray(result, "f4")[..., ::factor, :, :]
+                there = np.broadcast_to(given.astype("f4"), kept.shape)
+                if (kept != there)[np.isfinite(there)].any():
+                    return "known frames came back changed"
+                return self.is_rain(result, () if n is None else (n,), (frames, *given.shape[-2:]))
+
             self.call(
                 "interpolate",
                 lambda: self.model.interpolate(self.rain, factor, n_samples=n, random_state=0),
-                lambda r: self.is_rain(r, () if n is None else (n,)),
+                check,
             )
 
         @rule(factor=st.sampled_from([1, 2, 3, 0, "x"]), n=st.sampled_from([None, 1, 2]))
         def downscale(self, factor: Any, n: Any) -> None:
+            def check(result: Any) -> str:
+                given, values = self.values, np.asarray(result, float)
+                rows, columns = given.shape[-2:]
+                fine = (given.shape[-3], rows * factor, columns * factor)
+                if complaint := self.is_rain(result, () if n is None else (n,), fine):
+                    return complaint
+                blocks = values.reshape(*values.shape[:-2], rows, factor, columns, factor)
+                means, there = blocks.mean((-3, -1)), np.isfinite(given)
+                off = np.abs(means - given) > 1e-4 * np.abs(given) + 1e-6
+                return (
+                    ""
+                    if not (off & there).any()
+                    else f"means off by {np.abs(means - given)[off & there].max()}"
+                )
+
             self.call(
                 "downscale",
                 lambda: self.model.downscale(self.rain, factor, n_samples=n, random_state=0),
-                lambda r: self.is_rain(r, () if n is None else (n,)),
+                check,
             )
 
         @rule(frames=st.sampled_from([1, 5, 9, 0]), n=_COUNT)
@@ -532,7 +608,7 @@ def make_machine(tally: Tally) -> type[RuleBasedStateMachine]:
             self.call(
                 "simulate",
                 lambda: self.model.simulate(frames, n_samples=n, random_state=0),
-                lambda r: self.is_rain(r, ()),
+                lambda r: self.is_rain(r, (n, frames)),
             )
 
         @rule()
@@ -547,8 +623,12 @@ def make_machine(tally: Tally) -> type[RuleBasedStateMachine]:
         def shown(self) -> None:
             self.call("repr", lambda: repr(self.model) + self.model._repr_html_(), None)
 
-        def is_rain(self, result: Any, leading: tuple[int, ...]) -> str:
+        def is_rain(
+            self, result: Any, leading: tuple[int, ...], trailing: tuple[int, ...] = ()
+        ) -> str:
             values = np.asarray(result)
+            if trailing and values.shape[-len(trailing) :] != trailing:
+                return f"rain of shape {values.shape}, and (..., {trailing}) was asked for"
             if values.shape[: len(leading)] != tuple(int(n) for n in leading):
                 return f"rain of shape {values.shape}, and {leading} was asked for"
             if not np.isfinite(values).all():
@@ -558,22 +638,26 @@ def make_machine(tally: Tally) -> type[RuleBasedStateMachine]:
     return PublicAPI
 
 
-def fuzz(tally: Tally, *, examples: int, steps: int, chance: bool = False) -> None:
-    """Let the machine run; the same calls every time unless they are left to chance."""
+def fuzz(tally: Tally, *, examples: int, steps: int, seed: int = 0, say: bool = False) -> None:
+    """Let the machine run; the same calls every time for one seed, printed if asked for."""
     torch.set_num_threads(1)
-    machine = make_machine(tally)
+    tally.seed = seed
     run_state_machine_as_test(
-        machine,
+        seeded(seed)(make_machine(tally)),
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
             deadline=None,
             database=None,
-            derandomize=not chance,
+            derandomize=False,
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
+            verbosity=Verbosity.debug if say else Verbosity.normal,
         ),
     )
+
+
+ROUND = {"examples": 4, "steps": 40}
 
 
 def main() -> None:
@@ -581,30 +665,54 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="within 4 minutes, no result file")
     parser.add_argument("--calls", type=int, default=100_000)
-    parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="of the processor")
+    parser.add_argument("--seed", type=int, help="of the first round")
+    parser.add_argument("--go-on", action="store_true", help="add to what the result file holds")
+    parser.add_argument("--replay", type=int, metavar="SEED", help="the round of this seed alone")
     options = parser.parse_args()
+    if options.replay is not None:
+        tally = Tally(strict=False)
+        fuzz(tally, **ROUND, seed=options.replay, say=True)
+        print(json.dumps(tally.figures()))
+        return
     sys.path.insert(0, str(Path(__file__).parent))
     import hostile_files
 
     begin = time.monotonic()
-    seconds = 170.0 if options.quick else options.seconds
-    tally = Tally(strict=False, limit=options.calls, until=begin + seconds)
-    while not tally.is_over:
-        fuzz(tally, examples=4, steps=40, chance=True)
     hostile = hostile_files.run(say=lambda line: None)
-    figures = {
-        **tally.figures(),
-        "unclear": tally.figures()["unclear"] + hostile["unclear"],
-        "hostile_files": hostile["hostile_files"],
-        "code_executed": hostile["code_executed"],
-        "seconds": round(time.monotonic() - begin),
-    }
+    seconds = 170.0 if options.quick else float("inf")
+    tally = Tally(strict=False, limit=options.calls, until=begin + seconds)
+    path = Path(__file__).parent / "results" / "fuzz_api.json"
+    first = options.seed
+    if first is None:
+        first = secrets.randbelow(10**6) * 1000 if options.quick else 0
+    seed, before = first, {"seconds": 0, "cpu_seconds": 0}
+    if options.go_on and path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        tally.take_up(before)
+        first, seed = before["seeds"][0], before["seeds"][1] + 1
+    while not tally.is_over and time.process_time() < options.seconds:
+        fuzz(tally, **ROUND, seed=seed)
+        seed += 1
+        figures = {
+            **tally.figures(),
+            "unclear": tally.figures()["unclear"] + hostile["unclear"],
+            "hostile_files": hostile["hostile_files"],
+            "code_executed": hostile["code_executed"],
+            "seeds": [first, seed - 1],
+            "seconds": before["seconds"] + round(time.monotonic() - begin),
+            "cpu_seconds": before["cpu_seconds"] + round(time.process_time()),
+        }
+        if not options.quick:
+            kept = {
+                **figures,
+                "by_verb": dict(tally.by_verb.most_common()),
+                "what_was_unclear": dict(tally.unclear.most_common()),
+                "what_crashed": dict(tally.crashes.most_common()),
+            }
+            path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8", newline="\n")
     for text, n in (tally.unclear + tally.crashes).most_common():
         print(f"{n:>6}  {text}")
-    if not options.quick:
-        path = Path(__file__).parent / "results" / "fuzz_api.json"
-        kept = {**figures, "by_verb": dict(tally.by_verb.most_common())}
-        path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8", newline="\n")
     print(json.dumps(figures))
 
 

@@ -1,13 +1,14 @@
 """A million steps of samplers over random ranges of log-SNR: every value finite.
 
-Each round draws a schedule (its least and greatest log-SNR, between which the sampler goes), a
-spacing, a step rule, a number of steps, a scale of the data and the precision, and samples with the
-exact denoiser of Gaussian data. Whether samples have the right law is asked elsewhere. Corners are
-drawn as often as the middle: ranges of a thousandth and of 80, a single step, data of 1e-4 and 1e4
-of the noise.
+Each round draws a schedule (its kind, its least and greatest log-SNR, between which the sampler
+goes), a spacing, a step rule of any kind and order, a number of steps, a scale of the data and the
+precision, and samples with the exact denoiser of Gaussian data. Whether samples have the right law
+is asked elsewhere. Corners are drawn as often as the middle: ranges of a thousandth and of 80, a
+single step, data of 1e-4 and 1e4 of the noise.
 
-    python benchmarks/sampler_soak.py            # 1,000,000 steps
-    python benchmarks/sampler_soak.py --steps 20000
+    python benchmarks/sampler_soak.py                           # 1,000,000 steps
+    python benchmarks/sampler_soak.py --steps 20000             # few, and no result file
+    python benchmarks/sampler_soak.py --steps 250000 --seed 3   # a share, added to the result file
 """
 
 from __future__ import annotations
@@ -27,30 +28,46 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from skdiffuse.diffusion import (
     SPACINGS,
+    AdamsBashforthStep,
     AdamsStep,
     AncestralStep,
+    DDIMStep,
+    DPMSolverStep,
+    EDMStep,
     GaussianDenoiser,
     HeunStep,
+    LinearLogSNRSchedule,
     RandomStreams,
+    RungeKuttaStep,
     TruncatedCosineSchedule,
     run_sampler,
     sampling_grid,
 )
 
-SHAPE = (16, 4)
+SHAPE = (4, 4)
 RULES = {
     "adams": AdamsStep,
+    "adams order 5": lambda: AdamsStep(5),
+    "adams-bashforth": AdamsBashforthStep,
     "heun": HeunStep,
+    "runge-kutta": RungeKuttaStep,
     "ancestral lower": lambda: AncestralStep("lower"),
     "ancestral upper": lambda: AncestralStep("upper"),
+    "ddim": DDIMStep,
+    "ddim half": lambda: DDIMStep(0.5),
+    "dpm-solver": DPMSolverStep,
+    "dpm-solver sde": lambda: DPMSolverStep(1.0),
+    "edm": EDMStep,
+    "edm churn": lambda: EDMStep(0.4),
 }
+SCHEDULES = [TruncatedCosineSchedule, LinearLogSNRSchedule]
 
 
 def round_of(draw: random.Random) -> tuple[str, int, bool, float, float]:
     """One sampling: its name, steps, whether all was finite, and the ratio of variances."""
     width = draw.choice([1e-3, 0.1, 1.0, 10.0, 40.0, 80.0]) * draw.uniform(0.5, 1.0)
     centre = draw.uniform(-10, 10)
-    schedule = TruncatedCosineSchedule(centre - width / 2, centre + width / 2)
+    schedule = draw.choice(SCHEDULES)(centre - width / 2, centre + width / 2)
     spacing = draw.choice(sorted(SPACINGS))
     rule = draw.choice(sorted(RULES))
     n_steps = draw.choice([1, 2, 3, 8, 32, 128])
@@ -73,10 +90,12 @@ def soak(n_steps: int, seed: int) -> dict:
     draw = random.Random(seed)
     steps = rounds = not_finite = 0
     faults: Counter[str] = Counter()
+    by_rule: Counter[str] = Counter()
     begin = time.monotonic()
     while steps < n_steps:
         name, n, finite, _, ratio = round_of(draw)
         rounds, steps = rounds + 1, steps + n
+        by_rule[name.partition(",")[0]] += n
         if not (finite and math.isfinite(ratio)):
             not_finite += 1
             faults[name] += 1
@@ -88,6 +107,8 @@ def soak(n_steps: int, seed: int) -> dict:
         "not_finite": not_finite,
         "seed": seed,
         "seconds": round(time.monotonic() - begin, 1),
+        "cpu_seconds": round(time.process_time(), 1),
+        "steps_by_rule": dict(sorted(by_rule.items())),
     }
 
 
@@ -98,7 +119,11 @@ if __name__ == "__main__":
     options = parser.parse_args()
     torch.set_num_threads(1)
     figures = soak(options.steps, options.seed)
-    if options.steps >= 1_000_000:
+    if options.steps >= 100_000:
         path = Path(__file__).parent / "results" / "sampler_soak.json"
-        path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8", newline="\n")
+        runs = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
+        runs = [*(run for run in runs if run["seed"] != options.seed), figures]
+        whole = {name: sum(run[name] for run in runs) for name in ("steps", "not_finite")}
+        text = json.dumps({**whole, "runs": runs}, indent=1)
+        path.write_text(text + "\n", encoding="utf-8", newline="\n")
     print(json.dumps(figures))

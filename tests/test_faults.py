@@ -173,6 +173,123 @@ def test_a_model_and_its_card_struck_at_any_moment(rain, tmp_path):
         assert [each.read_bytes() for each in sorted(tmp_path.glob("[!.]*"))] == before
 
 
+@pytest.fixture
+def full_disk():
+    """A disk on which no file has more than so many bytes, as libraries in C see it too."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    @contextlib.contextmanager
+    def full(n_bytes=4096):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return full
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["rain.nc", "rain.zarr"])
+def test_a_full_disk_is_said_of_the_file_and_leaves_the_old_one(tmp_path, full_disk, name):
+    if name.endswith("zarr"):
+        pytest.importorskip("zarr")
+    path, rng = tmp_path / name, np.random.default_rng(0)
+    cube = make_precipitation(20, (20, 20), random_state=0).copy(data=rng.random((20, 20, 20)))
+    write_cube(cube, path)
+    with full_disk(), pytest.raises(OSError, match=rf"{name}.* could not be .*free.*Make room"):
+        write_cube(cube * 2, path)
+    np.testing.assert_array_equal(open_cube(path).values, cube.astype("f4").values)
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_full_disk_in_a_stream_and_under_a_model(rain, tmp_path, full_disk):
+    pytest.importorskip("dask")
+    fitted = model(None, warm_start=False).fit(rain)
+    out = tmp_path / "forecast.nc"
+    with full_disk(), pytest.raises(OSError, match=r"forecast\.nc.* could not be written"):
+        fitted.forecast(rain, 1, n_members=3, out=out, random_state=0)
+    with full_disk(512), pytest.raises(OSError, match="File too large"):
+        fitted.save(tmp_path / "mine.safetensors")
+    assert list(tmp_path.iterdir()) == []
+    fitted.forecast(rain, 1, n_members=3, out=out, random_state=0)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_permission_lost_in_the_middle_of_a_fit(rain, straight, tmp_path, monkeypatch):
+    import os
+
+    replace, written = os.replace, []
+
+    def lost(source, target):
+        written.append(target)
+        if len(written) > 1:
+            raise PermissionError(errno.EACCES, "Permission denied", str(target))
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", lost)
+        with pytest.raises(PermissionError, match="Permission denied"):
+            model(tmp_path).fit(rain)
+    assert names(tmp_path) == [Path(written[0]).name]
+    for a, b in zip(weights(model(tmp_path).fit(rain)), weights(straight[0]), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("leap", [-1e8, 1e8])
+def test_a_clock_that_leaps_in_a_fit_changes_nothing(rain, straight, tmp_path, monkeypatch, leap):
+    """Neither the end of a training with a time limit, nor what is resumed."""
+    import time
+
+    now, asked = time.time, []
+
+    def leaping():
+        asked.append(0)
+        return now() + leap * (len(asked) % 2)
+
+    monkeypatch.setattr(time, "time", leaping)
+    first = model(tmp_path, max_steps=2, max_time=60.0).fit(rain)
+    assert first.n_iter_ == 2
+    resumed = model(tmp_path, max_time=60.0).fit(rain)
+    assert resumed.n_iter_ == 3
+    for a, b in zip(weights(resumed), weights(straight[0]), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_process_killed_in_a_stream_leaves_no_half_file(rain, tmp_path):
+    """As the kernel kills whoever takes too much memory: nothing is left to tidy up."""
+    import os
+    import signal
+
+    if not hasattr(os, "fork"):
+        pytest.skip("this system has no fork")
+    pytest.importorskip("dask")
+    fitted = model(None, warm_start=False).fit(rain)
+    out = tmp_path / "forecast.nc"
+
+    def stream():
+        return fitted.forecast(rain, 1, n_members=3, batch_size=1, out=out, random_state=0)
+
+    complete = stream().load()
+    before = out.read_bytes()
+    child = os.fork()
+    if not child:
+        os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            stream()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    assert out.read_bytes() == before
+    assert names(tmp_path) == [out.name]
+    np.testing.assert_array_equal(stream().values, complete.values)
+
+
 def test_a_zarr_store_is_put_back_if_the_new_one_gets_no_name(rain, tmp_path, monkeypatch):
     pytest.importorskip("zarr")
     import os

@@ -16,9 +16,14 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(skdiffuse.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
-# Of a module or an object: what opens a text, and where its mode stands.
-_OPENS = {"open": 1, "fdopen": 1}
 _TEXTS = {"read_text", "write_text"}
+# What Windows or macOS lacks.
+_OF_ONE_SYSTEM = {
+    "fork", "forkpty", "getuid", "geteuid", "getgid", "getloadavg", "kill", "killpg", "mkfifo",
+    "nice", "posix_fallocate", "sched_getaffinity", "sched_setaffinity", "setsid", "statvfs",
+    "symlink", "sync", "sysconf", "uname", "wait", "waitpid", "SIGHUP", "SIGKILL", "SIGUSR1",
+    "SIGUSR2", "SIGALRM", "alarm", "setitimer", "tzset",
+}  # fmt: skip
 
 
 def calls(path: Path):
@@ -36,10 +41,14 @@ def mode_of(node: ast.Call, place: int) -> str | None:
     return given[0].value if isinstance(given[0], ast.Constant) else None
 
 
-def is_builtin_open(node: ast.Call, name: str) -> bool:
-    if name == "open":
-        return isinstance(node.func, ast.Name)
-    return name == "fdopen"
+def place_of_mode(node: ast.Call, name: str) -> int | None:
+    """Of what opens a file of text or bytes; None of what opens something else."""
+    if name == "fdopen" or (name == "open" and isinstance(node.func, ast.Name)):
+        return 1
+    # Of a path the mode comes first; images, archives and descriptors are opened by their modules.
+    modules = {"os", "Image", "zipfile", "tarfile", "fsspec", "webbrowser"}
+    of = getattr(node.func, "value", None)
+    return 0 if name == "open" and getattr(of, "id", "") not in modules else None
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
@@ -50,8 +59,8 @@ def test_text_has_an_encoding_and_written_text_its_line_ends(path):
         if name in _TEXTS:
             assert "encoding" in keywords, f"{where}: {name} without encoding="
             assert name == "read_text" or "newline" in keywords, f"{where}: {name} without newline="
-        if name in _OPENS and is_builtin_open(node, name):
-            mode = mode_of(node, _OPENS[name])
+        if (place := place_of_mode(node, name)) is not None:
+            mode = mode_of(node, place)
             if mode is None or "b" in mode:
                 continue
             assert "encoding" in keywords, f"{where}: {name} of text without encoding="
@@ -77,6 +86,24 @@ def test_signals_and_locks_of_one_system_are_asked_for_first():
             assert not {"fcntl", "resource", "pwd", "grp", "termios"} & set(names), (
                 f"{path}:{getattr(node, 'lineno', 0)} imports {names}"
             )
+
+
+def test_what_one_system_lacks_is_asked_for_first():
+    for path in SOURCES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        guarded = {
+            id(inside)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Try | ast.If | ast.IfExp)
+            and re.search(r"AttributeError|hasattr|sys\.platform|os\.name", ast.unparse(node))
+            for inside in ast.walk(node)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and node.attr in _OF_ONE_SYSTEM:
+                of = getattr(node.value, "id", "")
+                assert of not in ("os", "signal", "time") or id(node) in guarded, (
+                    f"{path}:{node.lineno}: {of}.{node.attr} is not there on every system"
+                )
 
 
 def test_names_of_files_in_the_project():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,8 @@ from skdiffuse.cubes.time_axis import (
 from skdiffuse.cubes.units import mm_per_hour
 
 _NAME = "precipitation_rate"
+# What a disk says that takes no more; whatever else goes wrong may be the fault of what is read.
+_NO_ROOM = {errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 def write_cube(
@@ -102,14 +106,32 @@ def write_cube(
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         partial = scratch / path.name
-        if to_zarr:
-            dataset.to_zarr(partial, mode="w", zarr_format=2, consolidated=True)
-        else:
-            dataset.to_netcdf(partial, engine="netcdf4", format="NETCDF4")
+        with _said_of(path):
+            if to_zarr:
+                dataset.to_zarr(partial, mode="w", zarr_format=2, consolidated=True)
+            else:
+                dataset.to_netcdf(partial, engine="netcdf4", format="NETCDF4")
         _put_in_place(partial, path, scratch / "replaced.zarr")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return path
+
+
+@contextlib.contextmanager
+def _said_of(path: Path) -> Iterator[None]:
+    """Say which file a disk has no room for: the netCDF library says "HDF error" of all faults."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        number = getattr(error, "errno", None)
+        if number not in _NO_ROOM and not str(error).startswith("NetCDF: "):
+            raise
+        free = shutil.disk_usage(path.parent).free
+        text = (
+            f"path={str(path)!r} could not be written to its end ({error}): "
+            f"{free / 1e6:,.0f} MB are free in its folder. Make room, or choose another place."
+        )
+        raise OSError(number or errno.EIO, text) from error
 
 
 def _put_in_place(partial: Path, path: Path, aside: Path) -> None:

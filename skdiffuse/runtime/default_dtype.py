@@ -32,15 +32,19 @@ def single_precision() -> Iterator[None]:
     torch.float32
     """
     global _within
-    with _lock:
-        if not _within:
-            _found[:] = [torch.get_default_dtype()]
-            torch.set_default_dtype(torch.float32)
-        _within += 1
+    is_within = False
+    # Begun within `try`: Ctrl-C may come at any moment.
     try:
+        with _lock:
+            if not _within:
+                _found[:] = [torch.get_default_dtype()]
+                torch.set_default_dtype(torch.float32)
+            _within += 1
+            is_within = True
         yield
     finally:
-        with _lock:
-            _within -= 1
-            if not _within:
-                torch.set_default_dtype(_found[0])
+        if is_within:
+            with _lock:
+                _within -= 1
+                if not _within:
+                    torch.set_default_dtype(_found[0])

@@ -12,6 +12,7 @@ from skdiffuse.runtime.double import home_of_double
 from skdiffuse.training.processes import Processes
 from skdiffuse.training.state import TrainingState
 from skdiffuse.training.steps import clip_gradients
+from skdiffuse.training.termination import HeldInterrupt
 
 __all__ = ["has_diverged", "take_step", "warn_of_skipped"]
 
@@ -45,20 +46,22 @@ def take_step(
         If loss or gradient was not finite many times in a row.
     """
     norms = clip_gradients(state.optimizer, state.loss_scale, gradient_clip)
-    state.step += 1
     finite = all(math.isfinite(value) for value in (loss, *norms))
-    if finite:
-        state.update()
-    elif not (math.isfinite(loss) and state.loss_scale.can_fall):
-        state.skipped_steps += 1
-        state.bad_in_a_row += 1
-        if state.bad_in_a_row >= MAX_BAD_STEPS:
-            raise FloatingPointError(
-                f"Loss or gradient was not finite in {MAX_BAD_STEPS} steps in a row (the last "
-                f"was step {state.step}); lower learning_rate={learning_rate!r} or look "
-                "for absurd values in X."
-            )
-    state.loss_scale.update(finite)
+    with HeldInterrupt():
+        state.is_whole = False
+        state.step += 1
+        if finite:
+            state.update()
+        elif not (math.isfinite(loss) and state.loss_scale.can_fall):
+            state.skipped_steps += 1
+            state.bad_in_a_row += 1
+        state.loss_scale.update(finite)
+        state.is_whole = True
+    if state.bad_in_a_row >= MAX_BAD_STEPS:
+        raise FloatingPointError(
+            f"Loss or gradient was not finite in {MAX_BAD_STEPS} steps in a row (the last was step "
+            f"{state.step}); lower learning_rate={learning_rate!r} or look for absurd values in X."
+        )
     return norms[0]
 
 

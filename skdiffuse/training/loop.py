@@ -316,7 +316,7 @@ class Trainer:
         last_checkpoint = self.seconds
         self.is_together = not self.sharded
         try:
-            with tensor_cores(self.device), run.termination:
+            with torch.enable_grad(), tensor_cores(self.device), run.termination:
                 while budget.spent(self.step, self.seconds) < 1 and not self._out_of_patience():
                     run.did(self._one_step(), state)
                     if run.is_ending:
@@ -338,11 +338,12 @@ class Trainer:
                         last_checkpoint = self.seconds
             self.is_together = True
         finally:
-            # Ctrl-C included: what has been learnt so far is kept.
+            # Ctrl-C included: what has been learnt so far is kept, but for half a step.
             run.note(state, {})
             run.close()
             del self._run
-            keeps = self.checkpoint_dir and self.step and self.is_together
+            whole = self.is_together and state.is_whole
+            keeps = self.checkpoint_dir and self.step and whole
             # Not the error of `save`, which would hide the one that may be on its way.
             if keeps and not self._has_diverged():
                 if state.snapshots:

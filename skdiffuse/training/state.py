@@ -58,6 +58,9 @@ class TrainingState:
         Averaged weights at the best validation, where `validated` was told of one.
     best_loss : float
     validations_since_best : int
+    is_whole : bool
+        Not while a step changes it: an error in the middle of one leaves weights of one step beside
+        averages of another, which is nothing to go on from. No checkpoint holds this.
     """
 
     objective: TrainingObjective
@@ -74,6 +77,7 @@ class TrainingState:
     best: dict[str, Tensor] | None = None
     best_loss: float = math.inf
     validations_since_best: int = 0
+    is_whole: bool = True
 
     @classmethod
     def begin(
@@ -128,9 +132,9 @@ class TrainingState:
     def validated(self, loss: float) -> None:
         """Keep the averaged weights if no validation loss was lower."""
         if loss < self.best_loss:
-            self.best_loss, self.validations_since_best = loss, 0
             state = self.average.network.state_dict()
-            self.best = {name: value.clone() for name, value in state.items()}
+            best = {name: value.clone() for name, value in state.items()}
+            self.best, self.best_loss, self.validations_since_best = best, loss, 0
         else:
             self.validations_since_best += 1
 

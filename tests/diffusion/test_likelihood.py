@@ -77,6 +77,14 @@ def test_elbo_from_noise_is_within_its_standard_error(gaussian):
     assert float(many.mean() - exact) == pytest.approx(0, abs=4 * float(many.std()) / 40**0.5)
 
 
+def test_standard_error_is_the_spread_of_bounds(gaussian):
+    """Of bounds of one sequence with many draws of noise."""
+    x = (gaussian.mean + 1.0).expand(600, 6)
+    terms = elbo(gaussian.denoiser, x, RandomStreams(range(600)), n_levels=4, n_noise=8)
+    said = float(terms.standard_error.square().mean().sqrt())
+    assert said == pytest.approx(float(terms.bound.std()), rel=0.1)
+
+
 def test_elbo_is_a_bound(gaussian):
     """A worse denoiser has a larger bound."""
     worse = GaussianDenoiser(gaussian.mean, torch.diag(torch.diag(gaussian.covariance)))
@@ -159,6 +167,19 @@ def test_latents_of_gaussian_data_are_whitened(gaussian):
     expected = (x - gaussian.mean) @ basis / eigenvalues.sqrt() @ basis.T
     latent = encode(gaussian.denoiser, x, sampling_grid(SCHEDULE, 60))
     torch.testing.assert_close(latent, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("log_snr_max", [0.0, 3.0])
+def test_encoding_begins_at_the_end_of_the_grid(log_snr_max):
+    """The flow of N(0, 4) keeps z over its standard deviation, which at the end is not yet 2."""
+    denoiser = GaussianDenoiser(
+        torch.zeros(1, dtype=torch.float64), 4 * torch.eye(1, dtype=torch.float64)
+    )
+    x = torch.tensor([[-2.0], [1.0]], dtype=torch.float64)
+    latent = encode(denoiser, x, torch.linspace(-20, log_snr_max, 200, dtype=torch.float64))
+    signal = 1 / (1 + math.exp(-log_snr_max))
+    expected = x * signal**0.5 / math.sqrt(4 * signal + 1 - signal)
+    torch.testing.assert_close(latent, expected, rtol=1e-4, atol=0)
 
 
 def test_bits_per_dim():

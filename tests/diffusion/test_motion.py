@@ -37,6 +37,12 @@ def test_a_translation_is_found(velocity):
     np.testing.assert_allclose(inner, velocity, atol=0.1)
 
 
+@pytest.mark.parametrize("unit", [1e-2, 1e3])
+def test_motion_is_the_same_in_any_unit(unit):
+    rain = hidden(storms((1.5, -2.5)), slice(3, None))
+    torch.testing.assert_close(steady_motion(unit * rain), steady_motion(rain), rtol=0, atol=1e-2)
+
+
 def test_frames_apart_tell_the_motion_per_frame():
     flow = steady_motion(hidden(storms((1.0, -2.0), 7), [1, 2, 4, 5]))
     np.testing.assert_allclose(flow[0, :, 12:-12, 12:-12].mean((1, 2)), [1, -2], atol=0.1)

@@ -153,6 +153,15 @@ def test_weights_add_up_to_one(length, overlap, compose):
     np.testing.assert_allclose(total, 1)
 
 
+def test_a_window_weighs_less_the_nearer_its_border_is():
+    """Windows 0-9, 6-15, 12-21 and 14-23 of 24: in an overlap each gives way to the next."""
+    (_, _, first), (_, _, second), *_ = pieces_along(24, 10, 4, compose=False)
+    assert (first[:6] == 1).all()
+    assert (first[6:].diff() < 0).all() and (second[:4].diff() > 0).all()
+    assert first[6] > 0.8 > 0.2 > first[9]
+    torch.testing.assert_close(first[6:], 1 - second[:4])
+
+
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="overlap of 10 frames must be"):
         WindowedNetwork(window_denoiser(0.8), (10, None, None), (10, 0, 0))

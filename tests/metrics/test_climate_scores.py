@@ -259,3 +259,14 @@ def test_the_sequence_shown_keeps_its_coordinates(rain):
     total = obs.sum(axis=(1, 2, 3))
     assert float(shown.sum()) == pytest.approx(np.sort(total)[(3 * 39) // 4])
     np.testing.assert_array_equal(_typical(obs, None), shown)
+
+
+def test_an_interval_that_ends_at_nothing_decides_nothing():
+    from skdiffuse.metrics.climate_scores import verdict
+    from skdiffuse.metrics.uncertainty import BootstrapResult
+
+    said = [
+        verdict(BootstrapResult(value, low, high, 0.1, 9))
+        for value, low, high in [(-1, -2, 0), (1, 0, 2), (-1, -2, -1e-9), (1, 1e-9, 2)]
+    ]
+    assert said == ["no clear difference", "no clear difference", "better", "worse"]

@@ -87,6 +87,12 @@ def test_diagnostics(daily):
     assert float(same["ralsd"]) == 0 == float(same["wasserstein_distance"])
 
 
+def test_spectra_of_scaled_rain_differ_by_its_decibels(daily):
+    year = daily[0][:365]
+    found = cordex_diagnostics(year, 3 * year)
+    assert float(found["ralsd"]) == pytest.approx(20 * np.log10(3))
+
+
 def test_other_days_have_no_rmse(daily):
     assert "rmse" not in cordex_diagnostics(daily[0], daily[1][:-5])
 

@@ -157,6 +157,22 @@ def test_variogram_score_agrees_with_scoringrules():
     assert found == pytest.approx(float(peer) / w.sum(), rel=1e-9)
 
 
+@pytest.mark.parametrize("max_lag", [1, 2])
+def test_variogram_score_of_near_cells_agrees_with_scoringrules(max_lag):
+    """Pairs farther apart get no weight there."""
+    scoringrules = pytest.importorskip("scoringrules")
+    rng = np.random.default_rng(0)
+    y, x = rng.gamma(0.5, size=(4, 5)), rng.gamma(0.5, size=(6, 4, 5))
+    place = np.array([(i, j) for i in range(4) for j in range(5)], dtype=float)
+    apart = np.abs(place[:, None] - place[None])
+    distance = np.linalg.norm(apart, axis=-1)
+    near = (apart.max(-1) <= max_lag) & (distance > 0)
+    w = np.divide(1, distance, out=np.zeros_like(distance), where=near)
+    peer = scoringrules.vs_ensemble(y.ravel(), x.reshape(6, -1), w, p=0.5, estimator="nrg")
+    found = metrics.variogram_score(y, x, max_lag=max_lag)
+    assert found == pytest.approx(float(peer) / w.sum(), rel=1e-9)
+
+
 def test_variogram_score_sees_lost_correlation():
     rng = np.random.default_rng(0)
     smooth = rng.normal(size=(9, 20, 1, 1)) + 0.3 * rng.normal(size=(9, 20, 8, 8))
@@ -199,5 +215,7 @@ def test_spread_and_skill():
     assert metrics.spread_skill(obs, centre + 0.5 * (ens - centre)).ratio < 0.7
     bins = metrics.spread_skill(obs, ens, n_bins=4)
     assert np.all(np.diff(bins.spread) > 0) and np.all(np.diff(bins.error) > 0)
+    two = metrics.spread_skill(obs, ens[:2])
+    assert two.ratio == pytest.approx(1, abs=0.03)
     with pytest.raises(ValueError, match="at least 2 members"):
         metrics.spread_skill(obs, ens[:1])

@@ -62,6 +62,19 @@ def test_the_usual_scores_and_their_order():
         metrics.get_scores("forecast")
 
 
+def test_rows_of_the_cards():
+    """Few enough to be read; all else is there for who asks."""
+    assert {score.name for score in metrics.get_scores()} == {
+        "mean_bias", "map_error", "wet_fraction_bias", "jensen_shannon_divergence",
+        "perkins_skill_score", "quantile_error", "log_spectral_distance", "power_deficit",
+        "temporal_log_spectral_distance", "temporal_power_deficit",
+    }  # fmt: skip
+    assert {score.name for score in metrics.get_scores("ensemble")} == {
+        "crps", "threshold_weighted_crps", "energy_score", "mean_bias", "spread_skill",
+        "brier_score", "fss",
+    }  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def rain():
     """Samples of 14 and 9 sequences with dry ties, gaps in frames and a cell never seen."""

@@ -48,6 +48,15 @@ def test_fss_inside_the_domain_agrees_with_scores(ties):
         assert found == pytest.approx(expected, abs=1e-9)
 
 
+def test_fss_of_the_whole_domain_compares_shares():
+    """One window, as large as the field: ``1 - (p - q)^2 / (p^2 + q^2)``."""
+    rng = np.random.default_rng(0)
+    a, b = rng.random((2, 6, 6)) < np.array([0.2, 0.6])[:, None, None]
+    p, q = a.mean(), b.mean()
+    found = metrics.fss(2.0 * a, 2.0 * b, scales=6, padding="valid")
+    assert found == pytest.approx(1 - (p - q) ** 2 / (p**2 + q**2))
+
+
 def test_sums_are_pooled_before_the_ratio(ties):
     a, b = ties[0], ties[1][0]
     each = metrics.fss(a, b, scales=3, average=False)

@@ -88,6 +88,15 @@ def test_anisotropy_finds_ratio_and_direction(degrees):
     assert metrics.anisotropy(gaussian_filter(noise, (0, 2, 2), mode="wrap")).ratio < 1.1
 
 
+@pytest.mark.parametrize(("axis", "orientation"), [(1, 0.0), (2, 90.0)])
+def test_bands_without_end_point_along_themselves(axis, orientation):
+    """Four cells from crest to crest, along rows or along columns: exact in floating point."""
+    wave = np.tile([1.0, 0.0, -1.0, 0.0], 4)
+    bands = np.broadcast_to(np.expand_dims(wave, [0, 3 - axis]), (3, 16, 16))
+    found = metrics.anisotropy(bands)
+    assert found == (np.inf, orientation)
+
+
 def test_coherence_is_lost_at_small_scales_first():
     rng = np.random.default_rng(0)
     big = gaussian_filter(rng.normal(size=(30, 1, 32, 32)), (0, 0, 4, 4), mode="wrap") * 20

@@ -169,6 +169,48 @@ def test_a_score_decided_by_few_blocks_gets_a_wider_interval():
     assert df[0] > 30 and df[1] < 6
 
 
+@pytest.mark.parametrize("tail", [0, 30])
+def test_degrees_of_freedom_are_those_of_the_sample_variance(tail):
+    """``2 sigma^4 / Var(s^2)``, with ``Var(s^2) = sigma^4 (2 / (n - 1) + excess / n)``."""
+    from scipy.stats import kurtosis
+
+    from skdiffuse.metrics.uncertainty import _degrees_of_freedom
+
+    X = np.random.default_rng(0).normal(size=50) + np.eye(50)[0] * tail
+    found = _degrees_of_freedom(lambda c: X[c[0]].mean(), [np.arange(50)], True, np.array(0.0))
+    expected = 2 / (2 / 49 + kurtosis(X) / 50)
+    assert float(found) == pytest.approx(min(expected, 49), rel=1e-6)
+    assert tail == 0 or expected < 5
+
+
+def test_rounding_does_not_tell_equal_scores_apart():
+    """Half of the shuffles give nothing but rounding, of scores that are of the size of 1."""
+    scores = iter([0.0, *[-1e-16] * 10, *[1.0] * 10])
+    X = np.random.default_rng(0).gamma(1.0, size=(2, 12, 4))
+    result = metrics.permutation_test(
+        lambda obs, sim: next(scores), *X, n_resamples=20, random_state=0
+    )
+    assert result.p_value == 1
+
+
+@pytest.mark.parametrize(("undefined", "refused"), [(10, False), (11, True)])
+def test_undefined_shuffles_are_too_many_if_they_are_the_most(undefined, refused):
+    calls = []
+
+    def metric(obs, sim):
+        calls.append(0)
+        if 1 < len(calls) <= 1 + undefined:
+            raise ValueError("nothing there")
+        return float(obs.mean() - sim.mean())
+
+    X = np.random.default_rng(0).gamma(1.0, size=(2, 12, 4))
+    if refused:
+        with pytest.raises(ValueError, match="undefined in most shuffles"):
+            metrics.permutation_test(metric, *X, n_resamples=20, random_state=0)
+    else:
+        assert np.isfinite(metrics.permutation_test(metric, *X, n_resamples=20, random_state=0)[0])
+
+
 def test_dry_resamples_are_left_out_and_dry_samples_refused():
     rng = np.random.default_rng(3)
     obs = np.zeros((6, 2, 4, 4))

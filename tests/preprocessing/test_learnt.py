@@ -100,6 +100,35 @@ def test_forward_mode_slope_is_autograds(form):
     torch.testing.assert_close(log_slope.exp(), gradient, rtol=1e-9, atol=0)
 
 
+def test_slope_of_tanh_stays_finite_far_out():
+    """As 1 / cosh^2 in more digits, and 0 where that has no more."""
+    from skdiffuse.preprocessing._monotone_network import _sech2
+
+    a = np.array([0.0, 0.5, -3.0, 20.0, -40.0, 200.0])
+    found = _sech2(torch.from_numpy(a).float())
+    np.testing.assert_allclose(found, 1 / np.cosh(a) ** 2, rtol=1e-5, atol=1e-40)
+
+
+def test_learns_the_same_of_a_tensor():
+    rain = draw(0)[:, :50, :50]
+    of_array, of_tensor = (
+        LearntMonotoneTransform(max_iter=5, random_state=0).fit(X)
+        for X in (rain, torch.from_numpy(rain))
+    )
+    assert of_tensor.scale_ == of_array.scale_ == rain.max()
+    np.testing.assert_array_equal(of_tensor.latent_nodes_, of_array.latent_nodes_)
+
+
+def test_values_above_a_rate():
+    from skdiffuse.preprocessing._elementwise import finite_values
+
+    X = np.array([[np.nan, np.inf, 0.0, 0.4, 2.0, 0.5, -np.inf]])
+    rng = np.random.RandomState(0)
+    assert finite_values(X, 10, rng, above=0.4).tolist() == [0.5, 2.0]
+    assert finite_values(X, 10, rng).tolist() == [0.0, 0.4, 0.5, 2.0]
+    assert len(set(finite_values(np.arange(20.0), 7, rng)) & {*range(20)}) == 7
+
+
 def test_dissertation_form_adds_then_scales():
     network = module(form="dissertation", min_gradient=0.001)
     rain = torch.linspace(0.0, SCALE, 11, dtype=torch.float64)

@@ -67,6 +67,32 @@ def test_noise_amplification_of_real_rain(real_data):
     assert ratio(unmasked) > 5.0
 
 
+class Shifted:
+    """The identity, with a latent that begins elsewhere."""
+
+    def __init__(self, shift):
+        self.shift = shift
+
+    def __repr__(self):
+        return "Shifted"
+
+    def transform(self, X):
+        return X + self.shift
+
+    def inverse_transform(self, X):
+        return (X - self.shift).clip(0)
+
+    def derivative(self, X):
+        return np.ones_like(X)
+
+
+def test_where_the_latent_begins_does_not_matter(hourly):
+    plain, shifted = (transform_report(Shifted(shift), hourly, noise=0.1) for shift in (0.0, -7.0))
+    for name in ("latent", "latent_share", "mean_ratio", "trace_share", "overshoot"):
+        np.testing.assert_allclose(getattr(shifted, name), getattr(plain, name), rtol=1e-6)
+    assert plain.overshoot == pytest.approx(1.05)
+
+
 def test_noise_in_standard_deviations(hourly):
     report = transform_report(IdentityTransform(), hourly, noise=0.5, noise_unit="std")
     added = 0.5 * hourly.std() / np.sqrt(2.0 * np.pi) * (hourly == 0).mean()

@@ -65,6 +65,15 @@ def test_state_survives_a_file(fitted, k, rain, tmp_path):
         restored.trainable_module()
 
 
+def test_numbers_are_stored_as_they_are_and_names_in_words(rain):
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(rain.reshape(-1, 2)[:500], columns=["here", "there"])
+    config, arrays = transformer_to_arrays(LearntMonotoneTransform(max_iter=3).fit(table))
+    assert arrays and {array.dtype.kind for array in arrays.values()} <= {"f", "i"}
+    assert "rate_nodes_" in arrays and "feature_names_in_" not in arrays
+    assert ["here", "there"] in json.loads(json.dumps(config))["state"].values()
+
+
 def test_unfitted_state():
     config, arrays = transformer_to_arrays(LearntMonotoneTransform(max_iter=7))
     assert arrays == {}

@@ -75,6 +75,69 @@ def test_sigterm_ends_after_a_checkpoint(tmp_path, monkeypatch, make_trainer, we
     assert torch.equal(weights_of(resumed), weights_of(straight))
 
 
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_ctrl_c_in_the_middle_of_a_step_comes_after_it(
+    tmp_path, monkeypatch, make_trainer, weights_of, place
+):
+    """Weights of one step beside averages of another are nothing to go on from."""
+    trainer = make_trainer(checkpoint_dir=tmp_path)
+    average = trainer.state.average.update
+
+    def struck(network, step):
+        if step == 3 and place == "before":
+            signal.raise_signal(signal.SIGINT)
+        average(network, step)
+        if step == 3 and place == "after":
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(trainer.state.average, "update", struck)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run(Budget(5))
+    assert signal.getsignal(signal.SIGINT) == before
+    resumed = make_trainer(checkpoint_dir=tmp_path)
+    assert resumed.resume() and resumed.step == 3
+    resumed.run(Budget(5))
+    straight = make_trainer()
+    straight.run(Budget(5))
+    assert torch.equal(weights_of(resumed), weights_of(straight))
+
+
+@pytest.mark.parametrize("part", ["optimizer", "average"])
+def test_an_error_in_the_middle_of_a_step_leaves_the_last_checkpoint(
+    tmp_path, monkeypatch, make_trainer, weights_of, part
+):
+    trainer = make_trainer(checkpoint_dir=tmp_path, checkpoint_seconds=0)
+    owner, name = {
+        "optimizer": (trainer.state.optimizer, "step"),
+        "average": (trainer.state.average, "update"),
+    }[part]
+    whole = getattr(owner, name)
+
+    def half(*arguments):
+        whole(*arguments)
+        if trainer.step == 3:
+            raise MemoryError("no room")
+
+    monkeypatch.setattr(owner, name, half)
+    with pytest.raises(MemoryError, match="no room"):
+        trainer.run(Budget(5))
+    resumed = make_trainer(checkpoint_dir=tmp_path)
+    assert resumed.resume() and resumed.step == 2
+    resumed.run(Budget(5))
+    straight = make_trainer()
+    straight.run(Budget(5))
+    assert torch.equal(weights_of(resumed), weights_of(straight))
+
+
+def test_trains_where_gradients_are_off(make_trainer, weights_of):
+    one, other = make_trainer(), make_trainer()
+    one.run(Budget(1))
+    with torch.no_grad():
+        other.run(Budget(1))
+    assert torch.equal(weights_of(one), weights_of(other))
+
+
 def test_trains_in_a_thread_which_has_no_signals(make_trainer):
     trainer = make_trainer()
     thread = threading.Thread(target=trainer.run, args=(Budget(2),))
