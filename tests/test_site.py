@@ -17,8 +17,8 @@ MADE = {"in_one_page", "contributing", "changelog", "gallery/index", "api/index"
 pytestmark = pytest.mark.skipif(not SITE.is_dir(), reason="needs the checkout")
 
 
-def _load(name):
-    spec = importlib.util.spec_from_file_location(f"site_{name}", SITE / f"{name}.py")
+def _load(name, folder=SITE):
+    spec = importlib.util.spec_from_file_location(f"site_{name}", folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -52,6 +52,13 @@ def test_every_public_name_is_in_the_reference():
         if "__all__" in path.read_text()
     }
     assert folders == {module.partition(".")[2] for module in api.MODULES} - {""}
+
+
+def test_every_public_name_has_an_example_or_a_test():
+    rows = _load("coverage_of_names", ROOT / "benchmarks").table()
+    assert len(rows) > 300
+    neither = [f"{module}.{name}" for module, name, *found in rows if not any(found)]
+    assert not neither, neither
 
 
 def test_links_of_pages_lead_to_pages_and_titles():
