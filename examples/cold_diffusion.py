@@ -20,7 +20,8 @@ new = make_precipitation(60, (32, 32), correlation_length=6.0, random_state=1)
 model = PrecipDiffusion(
     n_frames=2,
     network=small,
-    corruption="coarse_graining",
+    # In mm/h, so that a coarse field is what the way back begins with.
+    corruption=CoarseGrainingCorruption(of_rain=True),
     max_time=40,
     random_state=0,
     verbose=False,

@@ -42,8 +42,8 @@ class DiffusionPipeline(Pipeline):
 
     See Also
     --------
-    skdiffuse.PrecipDiffusion : has a parameter `transformer`, simpler for one transform.
-    sklearn.pipeline.Pipeline : fits and scores, and cannot sample.
+    skdiffuse.PrecipDiffusion : Has a parameter `transformer`, simpler for one transform.
+    sklearn.pipeline.Pipeline : Fits and scores, and cannot sample.
 
     Notes
     -----

@@ -51,7 +51,7 @@ def damping(n: int, width: Tensor) -> Tensor:
 
 
 def blur(field: Tensor, width: Tensor) -> Tensor:
-    """Fields blurred along their last two axes.
+    """Blur fields along their last two axes.
 
     Parameters
     ----------

@@ -73,13 +73,13 @@ class SpatialAutoencoder(nn.Module):
         self.register_buffer("scale", torch.ones(()))
 
     def encode(self, field: Tensor) -> Tensor:
-        """Codes of fields, from (n, frames, y, x) to (n, frames, y / factor, x / factor)."""
+        """Encode fields, from (n, frames, y, x) to (n, frames, y / factor, x / factor)."""
         one = field.flatten(0, 1)[:, None]
         code = F.avg_pool2d(one, self.factor) + self.shrink(F.pixel_unshuffle(one, self.factor))
         return ((code - self.centre) / self.scale).reshape(*field.shape[:2], *code.shape[-2:])
 
     def decode(self, code: Tensor) -> Tensor:
-        """Fields of codes."""
+        """Decode codes to fields."""
         one = code.flatten(0, 1)[:, None] * self.scale + self.centre
         smooth = F.interpolate(one, scale_factor=self.factor, mode="bilinear")
         field = smooth + F.pixel_shuffle(self.grow(one), self.factor)

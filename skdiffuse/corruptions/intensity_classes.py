@@ -61,7 +61,7 @@ def intensity_classes(rain: Rain, edges: Sequence[float] = INTENSITY_EDGES) -> R
 
 
 def class_names(edges: Sequence[float] = INTENSITY_EDGES) -> tuple[str, ...]:
-    """Names of the classes: words where there are six, else their rates in mm/h.
+    """Return the names of the classes: words where there are six, else their rates in mm/h.
 
     Examples
     --------
@@ -155,7 +155,7 @@ class RatesInClasses:
         return found
 
     def rates(self, classes: np.ndarray, levels: np.ndarray) -> np.ndarray:
-        """Rates in mm/h: 0 where dry, and within the bounds of the class elsewhere; NaN kept.
+        """Return rates in mm/h: 0 where dry, within the bounds of the class elsewhere; NaN kept.
 
         Parameters
         ----------

@@ -238,7 +238,7 @@ class LinearLogSNRSchedule(NoiseSchedule):
 def sampling_grid(
     schedule: NoiseSchedule, n_steps: int, spacing: str | Coordinate = "tapered"
 ) -> Tensor:
-    """Log-SNRs from noise to data at which a sampler evaluates the denoiser.
+    """Return the log-SNRs from noise to data at which a sampler evaluates the denoiser.
 
     Parameters
     ----------

@@ -114,7 +114,7 @@ class TwoStageDiffusion(BaseEstimator):
 
         Returns
         -------
-        self : object
+        Self
 
         Raises
         ------
@@ -293,7 +293,7 @@ class TwoStageDiffusion(BaseEstimator):
 
         Returns
         -------
-        log_density : ndarray of float64, shape (n,) or (n_windows,)
+        ndarray of float64, shape (n,) or (n_windows,)
         """
         check_is_fitted(self)
         model = self.classes_.model_
