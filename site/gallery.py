@@ -78,7 +78,7 @@ def run_all(folder, images, only=None):
     """Run the scripts, one after the other, in a folder.
 
     Returns processor seconds by name, which do not depend on who else uses the machine, and the
-    names of those that failed.
+    what went wrong.
     """
     environment = {**os.environ, "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT)}
     seconds, failed = {}, []
@@ -97,7 +97,12 @@ def run_all(folder, images, only=None):
         passed = time.monotonic() - start
         print(f"{script.stem}: {seconds[script.stem]:.0f} s of a processor, {passed:.0f} s in all",
               flush=True)  # fmt: skip
+        wanted = picture_of(script)
         if done.returncode:
-            failed.append(script.stem)
+            failed.append(f"{script.stem} failed")
             print(done.stderr[-2000:])
+        elif wanted is not None and not (images / wanted.name).exists():
+            failed.append(f"{script.stem} made no {wanted.name}")
+        elif "Warning" in done.stderr:
+            print(done.stderr[-1000:])
     return seconds, failed

@@ -12,7 +12,7 @@ SITE = ROOT / "site"
 # Its report takes too long to draw for a picture to be kept.
 WITHOUT_PICTURE = {"is_my_model_learning"}
 # Pages of the repository that the site has under other names, and those that it makes.
-MADE = {"in_one_page", "contributing", "changelog", "gallery/index", "api/index"}
+MADE = {"in_one_page", "contributing", "changelog", "security", "gallery/index", "api/index"}
 
 pytestmark = pytest.mark.skipif(not SITE.is_dir(), reason="needs the checkout")
 
