@@ -22,7 +22,7 @@ model = PrecipDiffusion(
     network=small,
     # In mm/h, so that a coarse field is what the way back begins with.
     corruption=CoarseGrainingCorruption(of_rain=True),
-    max_time=40,
+    max_steps=400,
     random_state=0,
     verbose=False,
 )

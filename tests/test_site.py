@@ -9,8 +9,6 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "site"
-# Its report takes too long to draw for a picture to be kept.
-WITHOUT_PICTURE = {"is_my_model_learning"}
 # Pages of the repository that the site has under other names, and those that it makes.
 MADE = {"in_one_page", "contributing", "changelog", "security", "gallery/index", "api/index"}
 
@@ -89,9 +87,7 @@ def test_every_example_has_a_page_with_a_picture():
     titles = []
     for script in scripts:
         picture = gallery.picture_of(script)
-        assert picture or script.stem in WITHOUT_PICTURE, (
-            f"{script.name} makes no picture that is kept in docs/images"
-        )
+        assert picture, f"{script.name} makes no picture that is kept in docs/images"
         page = gallery.as_page(script, picture)
         compile(page, script.name, "exec")
         titles.append(page.split("\n")[1])

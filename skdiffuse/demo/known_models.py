@@ -6,6 +6,7 @@ import xarray as xr
 
 from skdiffuse.cubes import validate_cube
 from skdiffuse.cubes.spacing import spacing_in_metres
+from skdiffuse.estimator.named_models import list_models
 from skdiffuse.estimator.precip_diffusion import PrecipDiffusion
 from skdiffuse.estimator.same_kind import RainKind
 
@@ -37,12 +38,17 @@ def model_that_knows(cube: xr.DataArray) -> tuple[PrecipDiffusion, str] | None:
     told = checked.template
     if told is None or told.time_step is None or spacing_in_metres(told) is None:
         return None
+    cards = list_models()
     for name in _NAMES:
-        model = PrecipDiffusion.load(f"skdiffuse/{name}")
-        kind, shape = RainKind.of(model.model_), model.field_shape_
-        if kind.placed is not None and checked.field_shape != tuple(kind.placed):
+        # What the card rules out need not be read.
+        card = cards.get(name)
+        if card is None or card.time_step != told.time_step:
             continue
-        if any(n < m for n, m in zip(checked.field_shape, shape, strict=True)):
+        if any(n < m for n, m in zip(checked.field_shape, card.window[1:], strict=True)):
+            continue
+        model = PrecipDiffusion.load(f"skdiffuse/{name}")
+        kind = RainKind.of(model.model_)
+        if kind.placed is not None and checked.field_shape != tuple(kind.placed):
             continue
         try:
             kind.check(checked)
