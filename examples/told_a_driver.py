@@ -1,7 +1,7 @@
 """Downscaling that is told the height of the land, beside the same model without it.
 
 Rain over made-up hills: heavier where they are high, on scales that the coarse grid does not show.
-Both models are trained for 400 steps on one piece of land and asked about another.
+Both models are trained for 200 steps on one piece of land and asked about another.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ def rain_over(height, n_frames, seed):
     return (rain.values * np.exp(height)).astype(np.float32)
 
 
-FRAMES, CROP, FACTOR, STEPS = 2, 16, 4, 400
+FRAMES, CROP, FACTOR, STEPS = 2, 16, 4, 200
 learnt, other = hills(0), hills(1)
 rain = rain_over(learnt, 200, 0)
 # A field for each frame; height is the same in all.

@@ -211,7 +211,7 @@ class ClassCorruption(Corruption):
         return class_cross_entropy(logits, classes, states, self.chain)
 
     def start(self, states: Tensor, share: Tensor) -> Tensor:
-        """Return the logits, (*states.shape, n_classes), of independent cells.
+        """Return the logits of independent cells, with the classes in the last dimension.
 
         Parameters
         ----------

@@ -37,14 +37,14 @@ def intensity_classes(rain: Rain, edges: Sequence[float] = INTENSITY_EDGES) -> R
     Parameters
     ----------
     rain : ndarray or DataArray
-        mm/h, NaN where missing.
+        In mm/h, NaN where missing.
     edges : sequence of float
         Lowest rates of the wet classes in mm/h, increasing and above 0.
 
     Returns
     -------
     ndarray or DataArray
-        float32, whole numbers from 0 to ``len(edges)``, NaN where missing.
+        Of float32, whole numbers from 0 to ``len(edges)``, NaN where missing.
 
     Examples
     --------
