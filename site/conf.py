@@ -82,7 +82,8 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": []}
+# The theme shows a section alone: empty for a page that has none below it.
+html_sidebars = {"index": [], "*": ["all_pages.html"]}
 
 
 def stars_of_shapes(app, what, name, obj, options, lines):
