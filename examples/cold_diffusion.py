@@ -20,8 +20,9 @@ new = make_precipitation(60, (32, 32), correlation_length=6.0, random_state=1)
 model = PrecipDiffusion(
     n_frames=2,
     network=small,
-    corruption="coarse_graining",
-    max_time=40,
+    # In mm/h, so that a coarse field is what the way back begins with.
+    corruption=CoarseGrainingCorruption(of_rain=True),
+    max_steps=400,
     random_state=0,
     verbose=False,
 )

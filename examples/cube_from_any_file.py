@@ -54,6 +54,8 @@ def main(path: str | None = None, *settings: str) -> None:
     for level, value in zip((0.9, 0.99, 0.999), levels[1:], strict=True):
         axis.axvline(max(value, 0.01), color="#D55E00", lw=1)
         axis.text(max(value, 0.01), axis.get_ylim()[1], f" {level:g}", va="top", fontsize="small")
+    axis.plot([], [], color="#D55E00", lw=1, label="quantiles of all cells, dry ones too")
+    axis.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(0.03, 0.93))
     axis.set(xscale="log", xlabel="rain rate (mm/h)", ylabel="cells")
     axis.set_title(
         f"{step}, {1 - np.mean(valid >= 0.01):.0%} of the cells are dry", fontsize="medium"

@@ -5,7 +5,7 @@ cell that is clicked on, and ``storms_and_change.png``: which storms of a foreca
 what the forecast is worth to whom, the parts of its CRPS, and how extremes change. Made-up rain
 alone, so that everybody gets the same; under a minute on one core.
 
-    python examples/explore_and_change.py out
+    python examples/explore_and_change.py [FOLDER]
 """
 
 import argparse
@@ -113,5 +113,7 @@ def main(out):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path, help="folder for the page and the picture")
+    parser.add_argument(
+        "out", type=Path, nargs="?", default=Path(), help="folder for the page and the picture"
+    )
     main(parser.parse_args().out)

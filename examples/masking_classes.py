@@ -2,7 +2,7 @@
 
 A small model of classes (dry, trace, light, moderate, heavy, extreme) and one of the rates within
 them learn synthetic rain for some seconds each. The picture shows a map that is unmasked, rain of
-both stages beside the data, and how often each class is. Called with a path, it writes it there.
+both stages beside the data, and how often each class is. A path for it may be given as argument.
 """
 
 import sys
@@ -22,6 +22,7 @@ from skdiffuse import (
 from skdiffuse.corruptions import CLASS_NAMES, draw_back, draw_law, intensity_classes
 from skdiffuse.diffusion import RandomStreams, sampling_grid
 from skdiffuse.networks import VideoUNet
+from skdiffuse.plotting import rain_colormap, rain_norm
 
 N_STEPS = 48
 
@@ -85,15 +86,13 @@ axes = below.subplots(1, 4, width_ratios=(1, 1, 1, 1.6))
 wettest = np.argsort(-drawn.mean((1, 2, 3)))
 fields = [np.asarray(data)[40], drawn[wettest[4], 0], drawn[wettest[10], 0]]
 for ax, field, title in zip(axes, fields, ("data", "drawn", "drawn"), strict=False):
-    # Exactly dry is left white.
-    picture = ax.imshow(np.where(field > 0, field, np.nan), cmap="viridis", vmin=0, vmax=10)
+    picture = ax.imshow(field, cmap=rain_colormap(), norm=rain_norm())
     ax.set_title(title, fontsize=9)
     ax.set(xticks=[], yticks=[])
 below.colorbar(picture, ax=axes[:3], shrink=0.9, label="mm/h")
 for i, (name, share) in enumerate(shares.items()):
     axes[3].bar(np.arange(6) + 0.4 * i - 0.2, share, 0.38, label=name, color=("#444", "#2171b5")[i])
-axes[3].set_xticks(range(6), CLASS_NAMES, fontsize=7)
+axes[3].set_xticks(range(6), CLASS_NAMES, fontsize=8, rotation=30)
 axes[3].set(yscale="log", ylabel="share of cells")
 axes[3].legend(fontsize=8)
-if len(sys.argv) > 1:
-    figure.savefig(sys.argv[1], dpi=80)
+figure.savefig(sys.argv[1] if len(sys.argv) > 1 else "masking_classes.png", dpi=80)

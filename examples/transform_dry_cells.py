@@ -36,7 +36,8 @@ for axis, inner in zip(axes, inner_transforms, strict=True):
             )
             shares[noise] = 100 * report.trace_share
         axis.plot(shares.keys(), shares.values(), "o-", label=f"dry cells: {treatment}")
-    axis.set_title(f"{type(inner).__name__[:-9]} transform", fontsize="medium", loc="left")
+    name = "Square root" if isinstance(inner, SqrtTransform) else "Learnt transform"
+    axis.set_title(name, fontsize="medium", loc="left")
     axis.set(xlabel="noise (standard deviations of the latent)")
     axis.spines[["top", "right"]].set_visible(False)
 axes[0].set_ylabel("trace rain (% of the dry cells)")

@@ -27,6 +27,7 @@ PAGES = {
     "README.md": "in_one_page.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "security.md",
 }
 
 
@@ -83,7 +84,7 @@ def assemble_gallery(docs, run):
     folder, failed = OUT / "examples", []
     if run:
         plain = OUT / "run" / "examples"
-        shutil.rmtree(plain, ignore_errors=True)
+        shutil.rmtree(OUT / "run", ignore_errors=True)
         shutil.copytree(ROOT / "examples", plain)
         images = OUT / "run" / "docs" / "images"
         images.mkdir(parents=True, exist_ok=True)
@@ -99,7 +100,7 @@ def assemble_gallery(docs, run):
     for old in folder.glob("*.py"):
         if not (ROOT / "examples" / old.name).exists():
             old.unlink()
-    return [f"{name} failed" for name in failed]
+    return failed
 
 
 def run_sphinx(docs, html):

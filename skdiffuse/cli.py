@@ -62,11 +62,14 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
 
     demo = commands.add_parser(
-        "demo", help="train a small model for a few minutes and write a report"
+        "demo", help="show what a model can do with rain, in a few minutes, and write a report"
     )
     demo.add_argument("--data", metavar="FILE", help="precipitation file (default: made-up rain)")
     demo.add_argument(
-        "--minutes", type=float, default=4.0, help="time to train (default: %(default)s)"
+        "--minutes",
+        type=float,
+        help="train a small model for so long (default: not at all where a model of the package "
+        "knows such rain, 4 elsewhere)",
     )
     demo.add_argument("--out", default="demo", metavar="DIR", help="folder (default: %(default)s)")
     demo.add_argument("--seed", type=int, default=0, help="random state (default: %(default)s)")
@@ -364,7 +367,8 @@ def _demo(options: argparse.Namespace) -> None:
         options.data, minutes=options.minutes, out=options.out, random_state=options.seed
     )
     scores = result.scores()
-    print(f"{result.source}: {scores['training_steps']} training steps")
+    said = f"{scores['training_steps']} training steps" if result.name is None else result.name
+    print(f"{result.source}: {said}")
     print(f"held-out v-loss {scores['held_out_v_loss']:.3f} (mean predictor 1.000)")
     for what in ("interpolated", "nowcast"):
         methods = ", ".join(f"{k} {v:.3f}" for k, v in scores[f"{what}_crps"].items())

@@ -42,8 +42,8 @@ class DiffusionPipeline(Pipeline):
 
     See Also
     --------
-    skdiffuse.PrecipDiffusion : has a parameter `transformer`, simpler for one transform.
-    sklearn.pipeline.Pipeline : fits and scores, and cannot sample.
+    skdiffuse.PrecipDiffusion : Has a parameter `transformer`, simpler for one transform.
+    sklearn.pipeline.Pipeline : Fits and scores, and cannot sample.
 
     Notes
     -----
@@ -82,8 +82,8 @@ class DiffusionPipeline(Pipeline):
 
         Returns
         -------
-        samples : ndarray or DataArray of shape (n_samples, ...)
-            mm/h, never negative.
+        ndarray or DataArray of shape (n_samples, ...)
+            In mm/h, never negative.
         """
         return self._to_rain(self._model().sample(n_samples, **options))
 
@@ -100,8 +100,8 @@ class DiffusionPipeline(Pipeline):
 
         Returns
         -------
-        series : ndarray or DataArray
-            mm/h.
+        ndarray or DataArray
+            In mm/h.
         """
         return self._to_rain(self._model().simulate(n_frames, **options))
 
@@ -122,8 +122,8 @@ class DiffusionPipeline(Pipeline):
 
         Returns
         -------
-        filled : ndarray or DataArray of shape (n_samples, *X.shape), or X.shape
-            mm/h.
+        ndarray or DataArray of shape (n_samples, *X.shape), or X.shape
+            In mm/h.
 
         Raises
         ------
@@ -153,8 +153,8 @@ class DiffusionPipeline(Pipeline):
 
         Returns
         -------
-        refined : ndarray or DataArray of shape (n_samples, ..., (time - 1) * factor + 1, y, x)
-            mm/h.
+        ndarray or DataArray of shape (n_samples, ..., (time - 1) * factor + 1, y, x)
+            In mm/h.
         """
         latent = self._model().interpolate(self._to_latent(X), factor, **options)
         refined = self._to_rain(latent, X)
@@ -178,8 +178,8 @@ class DiffusionPipeline(Pipeline):
 
         Returns
         -------
-        ensemble : ndarray or DataArray of shape (n_members, ..., horizon, y, x)
-            mm/h.
+        ndarray or DataArray of shape (n_members, ..., horizon, y, x)
+            In mm/h.
         """
         return self._to_rain(self._model().forecast(self._to_latent(X), horizon, **options), X)
 
@@ -198,8 +198,8 @@ class DiffusionPipeline(Pipeline):
 
         Returns
         -------
-        fine : ndarray or DataArray
-            mm/h.
+        ndarray or DataArray
+            In mm/h.
 
         Raises
         ------
@@ -222,8 +222,8 @@ class DiffusionPipeline(Pipeline):
 
         Returns
         -------
-        samples : ndarray or DataArray
-            mm/h.
+        ndarray or DataArray
+            In mm/h.
 
         Raises
         ------
@@ -244,7 +244,7 @@ class DiffusionPipeline(Pipeline):
 
         Returns
         -------
-        log_density : ndarray of shape (n,)
+        ndarray of shape (n,)
 
         Raises
         ------
@@ -288,7 +288,7 @@ class DiffusionPipeline(Pipeline):
 
         Returns
         -------
-        score : float
+        float
         """
         if hasattr(self, "score_samples") and not params:
             return float(np.mean(self.score_samples(X)))

@@ -49,6 +49,9 @@ def test_everything_is_written(demo):
     model = PrecipDiffusion.load(out / "model.safetensors")
     assert model.n_iter_ == result.model.n_iter_
     assert list((out / "checkpoints").iterdir())
+    assert result.name is None and result.earlier_name == "training rain"
+    for picture in ("generated", "views", "nowcast"):
+        assert (out / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_scores_are_those_of_the_fields(demo):

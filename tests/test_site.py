@@ -9,16 +9,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "site"
-# Its report takes too long to draw for a picture to be kept.
-WITHOUT_PICTURE = {"is_my_model_learning"}
 # Pages of the repository that the site has under other names, and those that it makes.
-MADE = {"in_one_page", "contributing", "changelog", "gallery/index", "api/index"}
+MADE = {"in_one_page", "contributing", "changelog", "security", "gallery/index", "api/index"}
 
 pytestmark = pytest.mark.skipif(not SITE.is_dir(), reason="needs the checkout")
 
 
-def _load(name):
-    spec = importlib.util.spec_from_file_location(f"site_{name}", SITE / f"{name}.py")
+def _load(name, folder=SITE):
+    spec = importlib.util.spec_from_file_location(f"site_{name}", folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -54,6 +52,13 @@ def test_every_public_name_is_in_the_reference():
     assert folders == {module.partition(".")[2] for module in api.MODULES} - {""}
 
 
+def test_every_public_name_has_an_example_or_a_test():
+    rows = _load("coverage_of_names", ROOT / "benchmarks").table()
+    assert len(rows) > 300
+    neither = [f"{module}.{name}" for module, name, *found in rows if not any(found)]
+    assert not neither, neither
+
+
 def test_links_of_pages_lead_to_pages_and_titles():
     pages = [*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 
@@ -82,9 +87,7 @@ def test_every_example_has_a_page_with_a_picture():
     titles = []
     for script in scripts:
         picture = gallery.picture_of(script)
-        assert picture or script.stem in WITHOUT_PICTURE, (
-            f"{script.name} makes no picture that is kept in docs/images"
-        )
+        assert picture, f"{script.name} makes no picture that is kept in docs/images"
         page = gallery.as_page(script, picture)
         compile(page, script.name, "exec")
         titles.append(page.split("\n")[1])

@@ -30,7 +30,7 @@ def depth_duration_frequency(
     n_resamples: int = 500,
     random_state: Any = 0,
 ) -> xr.DataArray:
-    """Depths that are exceeded once in a period, on average, over stretches of some durations.
+    """Return the depths that are exceeded once in a period, on average, over some durations.
 
     The largest total of each block of a series is taken. Events that come at random, once in T
     hours, leave a block of L hours without one with probability ``exp(-L / T)``: the depth of

@@ -173,7 +173,7 @@ class PlaceForecast:
         return self.exceedance(threshold, within=within, confidence=confidence)
 
     def quantiles(self, levels: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95)) -> xr.DataArray:
-        """Quantiles of the members.
+        """Return the quantiles of the members.
 
         Parameters
         ----------

@@ -80,7 +80,7 @@ class Steps(BaseEstimator):
             The past, in mm/h. Missing cells count as dry.
         horizon : int
         n_members : int, default=2
-            pysteps needs at least two.
+            At least two, for pysteps.
         random_state : int, RandomState or None, default=None
             None: the estimator's own.
 

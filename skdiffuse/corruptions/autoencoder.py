@@ -64,13 +64,13 @@ class SpatialAutoencoder(nn.Module):
         self.log_variance = nn.Parameter(torch.zeros(()))
 
     def encode(self, field: Tensor) -> Tensor:
-        """Codes of fields, from (n, frames, y, x) to (n, frames, y / factor, x / factor)."""
+        """Encode fields, from (n, frames, y, x) to (n, frames, y / factor, x / factor)."""
         code = self._code(field.flatten(0, 1)[:, None])
         centre, scale = self.units()
         return ((code - centre) / scale).reshape(*field.shape[:2], *code.shape[-2:])
 
     def decode(self, code: Tensor) -> Tensor:
-        """Fields of codes."""
+        """Decode codes to fields."""
         centre, scale = self.units()
         one = code.flatten(0, 1)[:, None] * scale + centre
         smooth = F.interpolate(one, scale_factor=self.factor, mode="bilinear")

@@ -135,7 +135,7 @@ class ClassChain(ABC):
         raise ValueError(f"rule={rule!r} is unknown; choose one of {list(RULES)}.")
 
     def corrupt(self, classes: Tensor, share: Tensor | float, noise: Tensor) -> Tensor:
-        """States of which a share survives.
+        """Draw states of which a share survives.
 
         Parameters
         ----------
@@ -159,7 +159,7 @@ class ClassChain(ABC):
         return torch.where(classes < 0, classes, draw_states(law, noise))
 
     def begin(self, noise: Tensor) -> Tensor:
-        """States of which nothing survives, from standard normal noise of their shape."""
+        """Draw states of which nothing survives, from standard normal noise of their shape."""
         return draw_states(self.stationary.to(noise.device).expand(*noise.shape, -1), noise)
 
     def law_back(
@@ -190,7 +190,7 @@ class ClassChain(ABC):
         return (possible[..., None] * by_state).sum(-2)
 
     def consistent(self, probabilities: Tensor, states: Tensor, share: Tensor | float) -> Tensor:
-        """Probabilities of the data without what never leads to the states."""
+        """Return the probabilities of the data without what never leads to the states."""
         reaches = self.reaches(share).to(probabilities)[states]
         possible = probabilities * reaches
         # A denoiser that gives nothing to all that is possible is not asked.

@@ -48,7 +48,7 @@ def draw_back(
     Returns
     -------
     Tensor of shape (n, ...)
-        x, still encoded if the corruption encodes.
+        The data x, still encoded if the corruption encodes.
 
     Examples
     --------

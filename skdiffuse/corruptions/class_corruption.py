@@ -183,7 +183,7 @@ class ClassCorruption(Corruption):
         return self.fields(self.chain.begin(noise), noise)
 
     def keep(self, z: Tensor, known: Tensor, log_snr: Tensor, noise: Tensor) -> Tensor:
-        """z in which the cells that are known hold what the data would be at a log-SNR.
+        """Return z in which the cells that are known hold what the data would be at a log-SNR.
 
         Known cells are never masked: what is drawn beside them follows the conditional law of the
         network, as exactly as the network is. With the other kinds they are corrupted as the data
@@ -211,7 +211,7 @@ class ClassCorruption(Corruption):
         return class_cross_entropy(logits, classes, states, self.chain)
 
     def start(self, states: Tensor, share: Tensor) -> Tensor:
-        """Logits of the exact denoiser of independent cells, of shape (*states.shape, n_classes).
+        """Return the logits of independent cells, with the classes in the last dimension.
 
         Parameters
         ----------
@@ -229,12 +229,12 @@ class ClassCorruption(Corruption):
     # On the way back
 
     def estimate(self, prediction: Tensor, z: Tensor, log_snr: Tensor) -> Tensor:
-        """Probabilities of the classes."""
+        """Return the probabilities of the classes."""
         start = self.start(z.argmax(-3), _share(log_snr)).movedim(-1, -3)
         return (prediction + start.to(prediction)).softmax(-3)
 
     def levels(self, grid: Tensor) -> Tensor:
-        """Log-SNRs between which equal shares of the cells get their class, as many as there are.
+        """Return the log-SNRs between which equal shares of the cells get their class.
 
         Cells that get it in one step do not know of each other; on grids that are even in the
         log-SNR most of them do so in a few steps.

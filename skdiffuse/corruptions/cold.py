@@ -140,7 +140,7 @@ class ColdCorruption(Corruption):
         """Log-SNR at which a field is as smooth as means over `factor` by `factor` cells."""
 
     def degrade(self, x: Tensor, log_snr: Tensor) -> Tensor:
-        """x smoothed, as rain if so asked; unknown cells are as the others."""
+        """Smooth x, as rain if so asked; unknown cells are as the others."""
         log_snr = torch.as_tensor(log_snr, dtype=torch.float64)
         if self.width == 0 or bool((log_snr == torch.inf).all()):
             return _filled(x)
@@ -153,7 +153,7 @@ class ColdCorruption(Corruption):
         return self.degrade(x, log_snr) + of_each(self.noise_std(log_snr), x) * noise
 
     def noise_std(self, log_snr: Tensor) -> Tensor:
-        """``s sigma``, in float64."""
+        """Return ``s sigma``, in float64."""
         return self.noise_level * sigma(log_snr)
 
     def law(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -173,7 +173,7 @@ class ColdCorruption(Corruption):
         return self.means[chosen].to(noise)[:, None, None] + noise
 
     def begin_at(self, coarse: Tensor, factor: int, noise: Tensor) -> tuple[Tensor, float]:
-        """z that means over blocks take the place of, and the log-SNR at which they do.
+        """Return the z that means over blocks take the place of, and the log-SNR at which they do.
 
         Parameters
         ----------

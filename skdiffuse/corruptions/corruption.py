@@ -209,7 +209,7 @@ class Corruption(ABC):
     def step_back(
         self, z: Tensor, x_hat: Tensor, log_snr: Tensor, log_snr_next: Tensor, noise: Tensor
     ) -> Tensor:
-        """z at ``log_snr_next``, which is higher; data if it is ``+inf``.
+        """Draw z at ``log_snr_next``, which is higher; data if it is ``+inf``.
 
         Where x_hat is x itself the result is distributed as ``corrupt(x, log_snr_next)``.
         """

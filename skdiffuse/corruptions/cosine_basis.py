@@ -36,6 +36,13 @@ def damping(n: int, width: Tensor) -> Tensor:
     Returns
     -------
     Tensor of float64, shape (n,) or (n_samples, n)
+
+    Examples
+    --------
+    >>> damping(4, torch.tensor([0.0, 1.0, torch.inf]))
+    tensor([[1.0000, 1.0000, 1.0000, 1.0000],
+            [1.0000, 0.7346, 0.2912, 0.0623],
+            [1.0000, 0.0000, 0.0000, 0.0000]], dtype=torch.float64)
     """
     wave_number = math.pi * torch.arange(n, dtype=torch.float64, device=width.device) / n
     spread = torch.where(wave_number > 0, width.double()[..., None] * wave_number, 0.0)
@@ -44,7 +51,7 @@ def damping(n: int, width: Tensor) -> Tensor:
 
 
 def blur(field: Tensor, width: Tensor) -> Tensor:
-    """Fields blurred along their last two axes.
+    """Blur fields along their last two axes.
 
     Parameters
     ----------

@@ -37,14 +37,14 @@ def intensity_classes(rain: Rain, edges: Sequence[float] = INTENSITY_EDGES) -> R
     Parameters
     ----------
     rain : ndarray or DataArray
-        mm/h, NaN where missing.
+        In mm/h, NaN where missing.
     edges : sequence of float
         Lowest rates of the wet classes in mm/h, increasing and above 0.
 
     Returns
     -------
     ndarray or DataArray
-        float32, whole numbers from 0 to ``len(edges)``, NaN where missing.
+        Of float32, whole numbers from 0 to ``len(edges)``, NaN where missing.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def intensity_classes(rain: Rain, edges: Sequence[float] = INTENSITY_EDGES) -> R
 
 
 def class_names(edges: Sequence[float] = INTENSITY_EDGES) -> tuple[str, ...]:
-    """Names of the classes: words where there are six, else their rates in mm/h.
+    """Return the names of the classes: words where there are six, else their rates in mm/h.
 
     Examples
     --------
@@ -155,7 +155,7 @@ class RatesInClasses:
         return found
 
     def rates(self, classes: np.ndarray, levels: np.ndarray) -> np.ndarray:
-        """Rates in mm/h: 0 where dry, and within the bounds of the class elsewhere; NaN kept.
+        """Return rates in mm/h: 0 where dry, within the bounds of the class elsewhere; NaN kept.
 
         Parameters
         ----------

@@ -85,7 +85,7 @@ class StudentTCorruption(GaussianCorruption):
 
     @property
     def scale(self) -> float:
-        """s, by which Student-t noise has unit variance."""
+        """Return s, by which Student-t noise has unit variance."""
         return 1.0 if math.isinf(self.nu) else math.sqrt((self.nu - 2) / self.nu)
 
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

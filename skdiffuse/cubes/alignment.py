@@ -23,7 +23,7 @@ __all__ = [
 
 
 def align_like(mask: object, X: np.ndarray | xr.DataArray, name: str = "mask") -> np.ndarray:
-    """Values of a mask, or of any other array that goes with a cube, in the cube's order.
+    """Return a mask, or any other array that goes with a cube, in the cube's order.
 
     Parameters
     ----------
@@ -220,7 +220,8 @@ def align_grid(
 
     Returns
     -------
-    obs, sim : array-like
+    obs : array-like
+    sim : array-like
         Whether the labels are the same is not checked here.
 
     Raises

@@ -80,7 +80,7 @@ class Cube:
         return hasattr(self.values, "dask")
 
     def runs(self) -> list[tuple[int, int]]:
-        """Stretches of frames without a break, as (first, one past the last)."""
+        """Return the stretches of frames without a break, as (first, one past the last)."""
         edges = np.flatnonzero(self.breaks) + 1
         return list(zip([0, *edges], [*edges, self.n_times], strict=True))
 
@@ -104,7 +104,7 @@ class Cube:
         return np.column_stack([sequences, np.tile(starts, self.n_sequences)])
 
     def tiles(self, n_frames: int, shape: tuple[int, int]) -> list[Tile]:
-        """Windows side by side, without overlap, as arguments of :meth:`window`.
+        """Yield windows side by side, without overlap, as arguments of :meth:`window`.
 
         Parameters
         ----------
@@ -149,7 +149,7 @@ class Cube:
         return self.read(self.values[sequence, start : start + n_frames, y, x])
 
     def frames(self, first: int = 0) -> np.ndarray:
-        """Values from frame `first` on, read now if the cube is lazy, of their own dtype.
+        """Return the values from frame `first` on, read now if lazy, of their own dtype.
 
         Parameters
         ----------

@@ -79,12 +79,12 @@ def open_cube(
         Which ensemble member, by its number in the file. Default: all; more than one make a
         leading dimension.
     engine : str, optional
-        xarray engine, to force one.
+        Of xarray, to force one.
 
     Returns
     -------
     DataArray
-        float32, ``units`` "mm h-1", with the file's own dimension names in the order (time, y,
+        Of float32, ``units`` "mm h-1", with the file's own dimension names in the order (time, y,
         x) or (member, time, y, x), its coordinates (cftime where the calendar asks for it) and
         grid mapping. Lazy where dask is installed; missing values are NaN.
 

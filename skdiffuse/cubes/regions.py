@@ -26,7 +26,8 @@ def lat_lon(cube: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    latitude, longitude : ndarray of shape (y, x)
+    latitude : ndarray of shape (y, x)
+    longitude : ndarray of shape (y, x)
         Longitudes in [-180, 180).
 
     Raises

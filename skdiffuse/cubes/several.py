@@ -98,7 +98,7 @@ class SeveralCubes:
         return cells / cells.sum()
 
     def tiles(self, n_frames: int, shape: tuple[int, int]) -> list[Tile]:
-        """Windows side by side in all cubes; see `Cube.tiles`."""
+        """Yield windows side by side in all cubes; see `Cube.tiles`."""
         return [
             (int(first) + sequence, start, y, x)
             for first, part in zip(self.first_sequences, self.parts, strict=True)

@@ -223,7 +223,7 @@ class PrecipitationLaw:
         return np.clip(correlation, -1.0, 1.0)
 
     def draw_latent(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
-        """Frames of g one after the other, without end, from an exactly stationary start.
+        """Yield frames of g one after the other, without end, from an exactly stationary start.
 
         Yields
         ------

@@ -70,7 +70,7 @@ periodic
     Returns
     -------
     DataArray of shape (n_frames, y, x)
-        float32, mm/h, with CF attributes and times.
+        Of float32, in mm/h, with CF attributes and times.
 
     Raises
     ------

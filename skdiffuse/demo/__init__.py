@@ -1,1 +1,1 @@
-"""The demonstration: a model of a few minutes, and a page of what it can do."""
+"""The demonstration: a model with a name, or of a few minutes, and a page of what it can do."""

@@ -16,24 +16,18 @@ __all__ = ["write_report"]
 
 
 def write_report(result: DemoResult, path: str | Path) -> None:
-    """Write the page of a demo to one self-contained file.
+    """Write the page of a demo to one self-contained file, and its main pictures beside it.
 
     Parameters
     ----------
     result : DemoResult
     path : str or Path
     """
-    model = result.model
-    rows, columns = model.field_shape_
-    page = HtmlReport("Learnt rain")
-    page.text(
-        f"A diffusion model was trained for {model.n_iter_} steps on {result.source}, on sequences "
-        f"of {model.n_frames} frames of {rows} x {columns} cells. The last fifth of the data in "
-        f"time was held out; everything below is compared with that part, which the model has "
-        f"never seen. All of it took {result.minutes:.1f} minutes. A few minutes of training show "
-        "the way, not the quality that hours or a GPU give."
-    )
-    _training(page, result)
+    page = _Page("Learnt rain", Path(path).parent)
+    _introduction(page, result)
+    _skill(page, result)
+    if result.name is None:
+        _training(page, result)
     _generated(page, result)
     _views(page, result)
     _interpolated(page, result)
@@ -41,13 +35,51 @@ def write_report(result: DemoResult, path: str | Path) -> None:
     page.write(path)
 
 
-def _add(page: HtmlReport, figure: Figure, caption: str) -> None:
-    page.figure(figure, caption)
-    plt.close(figure)
+class _Page(HtmlReport):
+    """A page that closes its figures, and keeps those with a name as files, too."""
+
+    def __init__(self, title: str, folder: Path):
+        super().__init__(title)
+        self.folder = folder
+
+    def add(self, figure: Figure, caption: str, name: str | None = None) -> None:
+        self.figure(figure, caption)
+        if name is not None:
+            figure.savefig(self.folder / f"{name}.png", dpi=80)
+        plt.close(figure)
 
 
-def _training(page: HtmlReport, result: DemoResult) -> None:
-    page.heading("Has it learnt anything?")
+def _introduction(page: _Page, result: DemoResult) -> None:
+    model, card = result.model, result.model.card_
+    rows, columns = model.field_shape_
+    windows = f"sequences of {model.n_frames} frames of {rows} x {columns} cells"
+    if result.name is None:
+        page.text(
+            f"A diffusion model was trained for {model.n_iter_} steps on {result.source}, on "
+            f"{windows}. The last fifth of the data in time was held out; everything below is "
+            "compared with that part, which the model has never seen. All of it took "
+            f"{result.minutes:.1f} minutes. A few minutes of training show the way, not the "
+            "quality that hours or a GPU give."
+        )
+        return
+    assert card is not None
+    page.text(
+        f"The model {result.name}, which comes with the package, was asked about {result.source}. "
+        f"It makes {windows}; nothing was trained for this page, which took "
+        f"{result.minutes:.1f} minutes. What it makes is compared with the last fifth of the rain."
+    )
+    page.table(
+        [("has learnt", card.data), ("from", card.region), ("is not for", card.limits)],
+        (result.name, ""),
+    )
+    page.text(
+        "If what it has learnt is the rain shown here, it has seen it, and nothing below is a "
+        "comparison with rain that was held out."
+    )
+
+
+def _skill(page: _Page, result: DemoResult) -> None:
+    page.heading("Does it know such rain?")
     page.text(
         "The loss is the mean squared error of the network's prediction of v on held-out rain. A "
         "predictor that knows only the mean scores 1.00; lower is better, and 0 cannot be reached."
@@ -59,6 +91,9 @@ def _training(page: HtmlReport, result: DemoResult) -> None:
         ],
         ("predictor", "v-loss"),
     )
+
+
+def _training(page: _Page, result: DemoResult) -> None:
     history = result.model.history_
     figure, ax = plt.subplots(figsize=(6, 2.8), layout="constrained")
     losses = np.array([h["loss"] for h in history])
@@ -70,8 +105,7 @@ def _training(page: HtmlReport, result: DemoResult) -> None:
     ax.axhline(result.held_out_loss, color="black", linestyle="--", label="held-out, at the end")
     ax.set(xlabel="training step", ylabel="v-loss", ylim=(0, None))
     ax.legend(frameon=False)
-    _add(
-        page,
+    page.add(
         figure,
         "Training loss, averaged over 20 steps (pale) and over a tenth of the training. It starts "
         "where the best linear filter stands, and is noisy because few windows hold most of the "
@@ -79,7 +113,7 @@ def _training(page: HtmlReport, result: DemoResult) -> None:
     )
 
 
-def _generated(page: HtmlReport, result: DemoResult) -> None:
+def _generated(page: _Page, result: DemoResult) -> None:
     page.heading("New rain")
     n_shown = 3
 
@@ -94,12 +128,12 @@ def _generated(page: HtmlReport, result: DemoResult) -> None:
     new = wettest(result.generated[:n])
     rows = {f"real {i + 1}": sequence for i, sequence in enumerate(real)}
     rows |= {f"generated {i + 1}": sequence for i, sequence in enumerate(new)}
-    _add(
-        page,
+    page.add(
         plotting.FramesDisplay(rows).plot().figure_,
         f"The {len(real)} wettest of {n} held-out sequences, and the {len(new)} wettest of {n} "
         "generated ones. Good: a stranger cannot say which is which; showers have sharp edges, "
         "and what rains in one frame goes on, moved, in the next.",
+        name="generated",
     )
     moving = plotting.animate({"real": real[0], "generated": new[0]})
     page.image(moving, "image/gif", "The first of each, moving.")
@@ -112,9 +146,9 @@ def _generated(page: HtmlReport, result: DemoResult) -> None:
     )
 
 
-def _views(page: HtmlReport, result: DemoResult) -> None:
+def _views(page: _Page, result: DemoResult) -> None:
     page.heading("Is it the right climate?")
-    climate = result.climate()
+    climate, earlier = result.climate(), result.earlier_name
     columns = list(climate)
     statistics = list(climate[columns[0]])
     page.table(
@@ -123,11 +157,11 @@ def _views(page: HtmlReport, result: DemoResult) -> None:
     )
     page.text(
         f"From {len(result.held_out)} held-out and {len(result.generated)} generated sequences. "
-        "The weather of the held-out days differs from that of the training days: where the "
-        "training rain is as far from the held-out rain as the generated rain is, no model could "
+        "The weather of the held-out days differs from that of the days before: where the "
+        f"{earlier} is as far from the held-out rain as the generated rain is, no model could "
         "be told to be better."
     )
-    sims = {"generated": result.generated, "training": result.training}
+    sims = {"generated": result.generated, earlier: result.earlier}
     observed = result.held_out
     figure, axes = plt.subplots(2, 2, figsize=(10, 7.6), layout="constrained")
     plotting.IntensityHistogramDisplay.from_samples(observed, sims, ax=axes[0, 0])
@@ -140,24 +174,23 @@ def _views(page: HtmlReport, result: DemoResult) -> None:
         strict=True,
     ):
         ax.set_title(title)
-    _add(
-        page,
+    page.add(
         figure,
-        "Good: the generated curves lie on the observed ones, or as near as the training rain "
+        f"Good: the generated curves lie on the observed ones, or as near as the {earlier} "
         "does. Below them on the right of the spectra means fields too smooth; below the diagonal "
         "at the top of the quantiles, too weak extremes. The last few quantiles hang on a handful "
         "of cells.",
+        name="views",
     )
-    _add(
-        page,
+    page.add(
         plotting.BiasMapDisplay.from_samples(observed, sims).figure_,
         "Mean-normalised bias: (generated mean - observed mean) / observed mean in each cell. "
         "With so few sequences most of the pattern is chance: compare it with that of the "
-        "training rain beside it.",
+        f"{earlier} beside it.",
     )
 
 
-def _interpolated(page: HtmlReport, result: DemoResult) -> None:
+def _interpolated(page: _Page, result: DemoResult) -> None:
     page.heading("Every second frame filled in")
     _crps_table(page, result, "interpolated")
     case = _wettest_case(result)
@@ -172,16 +205,15 @@ def _interpolated(page: HtmlReport, result: DemoResult) -> None:
     rows |= {f"model {i + 1}": whole(result.interpolated["model"][i, case]) for i in range(2)}
     rows["linear in time"] = whole(result.interpolated["linear in time"][0, case])
     labels = [f"{i + 1} {'(known)' if i % 2 == 0 else '(filled)'}" for i in range(len(truth))]
-    _add(
-        page,
+    page.add(
         plotting.FramesDisplay(rows, frames=range(len(truth)), labels=labels).plot().figure_,
-        "Frames 2, 4 and 6 were hidden. Good: the filled frames look like rain between their "
+        "Every second frame was hidden. Good: the filled frames look like rain between their "
         "neighbours and differ between realizations only in what cannot be known. Linear "
         "interpolation instead shows both neighbours at once, faded.",
     )
 
 
-def _nowcast(page: HtmlReport, result: DemoResult) -> None:
+def _nowcast(page: _Page, result: DemoResult) -> None:
     page.heading("Nowcast")
     _crps_table(page, result, "nowcast")
     case = _wettest_case(result)
@@ -196,11 +228,11 @@ def _nowcast(page: HtmlReport, result: DemoResult) -> None:
     labels = [
         f"t{i - half + 1:+d}" + (" (known)" if i < half else "") for i in range(half + len(future))
     ]
-    _add(
-        page,
+    page.add(
         plotting.FramesDisplay(rows, frames=range(len(labels)), labels=labels).plot().figure_,
         f"The first {half} frames were given. Good: every member is as sharp as real rain, and "
         "members part from each other as the lead time grows; their mean fades, as it should.",
+        name="nowcast",
     )
     members = result.nowcast["model"][:, case]
     known = np.broadcast_to(past, (len(members), *past.shape))
@@ -213,7 +245,7 @@ def _nowcast(page: HtmlReport, result: DemoResult) -> None:
     )
 
 
-def _crps_table(page: HtmlReport, result: DemoResult, what: str) -> None:
+def _crps_table(page: _Page, result: DemoResult, what: str) -> None:
     crps = result.crps(what)
     model = crps["model"]
     n = len(model)

@@ -37,8 +37,10 @@ def known_as_covariates(values: Tensor, covariates: Tensor | None = None) -> Ten
 
     Examples
     --------
-    >>> known_as_covariates(torch.tensor([[[[3.0, torch.nan]], [[torch.nan, torch.nan]]]])).shape
-    torch.Size([1, 2, 3, 1, 2])
+    >>> from skdiffuse.diffusion import KNOWN_COVARIATES
+    >>> told = known_as_covariates(torch.tensor([[[[3.0, torch.nan]], [[torch.nan, torch.nan]]]]))
+    >>> told.shape, told.shape[2] == KNOWN_COVARIATES
+    (torch.Size([1, 2, 3, 1, 2]), True)
     >>> known_as_covariates(torch.tensor([[[[3.0, torch.nan]]]]))[0, 0, :, 0]
     tensor([[3., 0.],
             [1., 0.],

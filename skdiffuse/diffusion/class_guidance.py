@@ -28,7 +28,7 @@ class ClassifierFreeGuidance:
     conditional, unconditional : callable
         ``(z, log_snr) -> x_hat``: told the class or the covariates, and not told.
     weight : float, default=0.0
-        omega. -1 ignores the class, 0 samples the class as it is, more exaggerates what is typical
+        Omega: -1 ignores the class, 0 samples the class as it is, more exaggerates what is typical
         of it. Costs two evaluations, but for -1 and 0.
 
     References
@@ -73,7 +73,7 @@ class ClassifierGuidance:
         ``(z, log_snr) -> log p(y | z)`` of the wanted class y, of shape (n,), each value of its own
         sequence only; differentiable in z.
     scale : float, default=1.0
-        gamma. 1 is Bayes' rule.
+        Gamma: 1 is Bayes' rule.
 
     References
     ----------
@@ -121,7 +121,7 @@ class SimilarityGuidance:
         Score of data of shape (n, ...), of shape (n,): a log-likelihood, or any similarity;
         differentiable.
     scale : float, default=1.0
-        gamma, by which the score is multiplied.
+        Gamma, by which the score is multiplied.
 
     Examples
     --------

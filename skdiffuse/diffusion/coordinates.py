@@ -28,7 +28,7 @@ class Coordinate(ABC):
         """Log-SNR of a coordinate, in float64."""
 
     def grid(self, n_steps: int, log_snr_min: float, log_snr_max: float) -> Tensor:
-        """n_steps + 1 log-SNRs from log_snr_min to log_snr_max, uniform in the coordinate.
+        """Return n_steps + 1 log-SNRs from log_snr_min to log_snr_max, uniform in the coordinate.
 
         Parameters
         ----------
@@ -129,7 +129,7 @@ class TaperedLogSNR(Coordinate):
     half_width : float
         L; the default spans the eigenvalues of the covariance of unit-variance sequences of rain.
     centre : float
-        c.
+        The c of the formula.
 
     Examples
     --------

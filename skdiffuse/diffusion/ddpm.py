@@ -148,7 +148,7 @@ class DDPM:
         x, noise : Tensor of shape (n, ...)
             Data and standard normal noise.
         step : Tensor of int64, shape (n,)
-            t of each sample, from 1 to T; see `draw_steps`.
+            The t of each sample, from 1 to T; see `draw_steps`.
         objective : {"simple", "variational", "hybrid"}
             Squared error of what is predicted (Ho et al. 2020, eq. 14); T times the
             Kullback-Leibler divergence of the step, whose mean over uniform t is the diffusion term

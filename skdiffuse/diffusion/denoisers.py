@@ -15,6 +15,7 @@ from skdiffuse.diffusion.parameterizations import PARAMETERIZATIONS, alpha, conv
 __all__ = ["ClampedDenoiser", "Denoiser", "EDMDenoiser", "NetworkDenoiser", "VDenoiser"]
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
+"""Anything that maps noisy fields z and their log-SNR to the expected data x_hat."""
 
 
 class NetworkDenoiser:

@@ -127,6 +127,17 @@ class PiGDM(ObservationGuidance):
     ----------
     Song et al., "Pseudoinverse-Guided Diffusion Models for Inverse Problems" (2023), eq. 7, with
     r^2 = sigma^2, the posterior variance of white data of unit variance.
+
+    Examples
+    --------
+    Two cells of correlation 1/2, of which one is known. `MomentMatching` gives the other the exact
+    mean, 0.5714:
+
+    >>> from skdiffuse.diffusion import GaussianDenoiser, KnownCells
+    >>> prior = GaussianDenoiser(torch.zeros(2), torch.tensor([[1.0, 0.5], [0.5, 1.0]]))
+    >>> guided = PiGDM(prior, KnownCells(torch.tensor([[2.0, torch.nan]])))
+    >>> guided(torch.zeros(1, 2), torch.tensor(0.0))
+    tensor([[2.0000, 0.5333]])
     """
 
     def _correction(
@@ -157,6 +168,19 @@ class HoGuidance(ObservationGuidance):
     ----------
     Ho et al., "Video Diffusion Models" (2022), eq. 7. Herbert (2023), eq. 2.116, which prints
     alpha^2 where alpha is right.
+
+    Examples
+    --------
+    Two cells of correlation 1/2, of which one is known: the other is pushed in proportion to the
+    weight, however far.
+
+    >>> from skdiffuse.diffusion import GaussianDenoiser, KnownCells
+    >>> prior = GaussianDenoiser(torch.zeros(2), torch.tensor([[1.0, 0.5], [0.5, 1.0]]))
+    >>> known = KnownCells(torch.tensor([[2.0, torch.nan]]))
+    >>> for w_r in (1.0, 1000.0):
+    ...     print(HoGuidance(prior, known, w_r)(torch.zeros(1, 2), torch.tensor(0.0)))
+    tensor([[2.0000, 0.2667]])
+    tensor([[  2.0000, 266.6667]])
     """
 
     def __init__(

@@ -243,7 +243,7 @@ def decode(denoiser: Denoiser, z: Tensor, grid: Tensor, step: Step | None = None
 
 
 def bits_per_dim(nats: Tensor, n_cells: int, cell_width: float = 1.0) -> Tensor:
-    """Bits per dimension of a negative log-density.
+    """Return the bits per dimension of a negative log-density.
 
     Parameters
     ----------

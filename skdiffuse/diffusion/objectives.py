@@ -89,7 +89,7 @@ def weighted_loss(
     x, log_snr, noise, mask
         As in `v_loss`.
     weighting : Weighting
-        w; see `weightings`.
+        The weight w; see `weightings`.
     schedule : NoiseSchedule
         What drew `log_snr`; its density p is divided out, so that the expected loss does not depend
         on it.

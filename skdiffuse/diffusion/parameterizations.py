@@ -135,7 +135,7 @@ def convert(
 
 
 class NoiseLevel(NamedTuple):
-    """alpha, sigma and ``angle = atan(sigma / alpha)`` of one log-SNR, as numbers."""
+    """The alpha, sigma and ``angle = atan(sigma / alpha)`` of one log-SNR, as numbers."""
 
     log_snr: float
     alpha: float
@@ -154,7 +154,7 @@ class NoiseLevel(NamedTuple):
         return (self.alpha / self.sigma) * z - (1 / self.sigma) * x_hat
 
     def eps(self, z: Tensor, x_hat: Tensor) -> Tensor:
-        """``eps = (z - alpha x) / sigma``."""
+        """Return ``eps = (z - alpha x) / sigma``."""
         return (1 / self.sigma) * z - (self.alpha / self.sigma) * x_hat
 
 

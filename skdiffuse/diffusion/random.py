@@ -62,7 +62,7 @@ class RandomStreams:
         return torch.stack([draw(generator) for generator in self._generators])
 
     def subset(self, samples: slice) -> RandomStreams:
-        """Streams of some of the samples; they share their state with the streams here."""
+        """Return the streams of some samples, which share their state with the streams here."""
         streams = object.__new__(RandomStreams)
         streams.device = self.device
         streams._generators = self._generators[samples]

@@ -238,7 +238,7 @@ class LinearLogSNRSchedule(NoiseSchedule):
 def sampling_grid(
     schedule: NoiseSchedule, n_steps: int, spacing: str | Coordinate = "tapered"
 ) -> Tensor:
-    """Log-SNRs from noise to data at which a sampler evaluates the denoiser.
+    """Return the log-SNRs from noise to data at which a sampler evaluates the denoiser.
 
     Parameters
     ----------
@@ -260,6 +260,15 @@ def sampling_grid(
     --------
     >>> sampling_grid(TruncatedCosineSchedule(), 4, "log_snr")
     tensor([-20., -10.,   0.,  10.,  20.], dtype=torch.float64)
+    >>> from skdiffuse.diffusion import SPACINGS
+    >>> for spacing in SPACINGS:
+    ...     middle = sampling_grid(TruncatedCosineSchedule(), 4, spacing)[1:-1]
+    ...     print(f"{spacing:8}", *[f"{value:6.2f}" for value in middle.tolist()])
+    tapered   -5.71  -1.00   3.72
+    angle     -1.76   0.00   1.76
+    log_snr  -10.00   0.00  10.00
+    edm      -16.24 -11.08  -2.82
+    time      -1.76   0.00   1.76
     """
     low, high = schedule.log_snr_min, schedule.log_snr_max
     if spacing != "time":

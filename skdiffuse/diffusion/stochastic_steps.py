@@ -177,7 +177,7 @@ class EDMStep:
     Parameters
     ----------
     churn : float
-        gamma of the paper, ``S_churn / n_steps``, at most sqrt(2) - 1. 0 is deterministic.
+        The gamma of the paper, ``S_churn / n_steps``, at most sqrt(2) - 1. 0 is deterministic.
     noise_min, noise_max : float
         Range of sigma / alpha where noise is added (S_tmin, S_tmax).
     noise_scale : float

@@ -49,7 +49,7 @@ class Weighting:
 
 
 def elbo_weighting() -> Weighting:
-    """w = 1: the likelihood bound itself (Kingma et al. 2021).
+    """Return w = 1: the likelihood bound itself (Kingma et al. 2021).
 
     Examples
     --------
@@ -60,7 +60,7 @@ def elbo_weighting() -> Weighting:
 
 
 def eps_weighting(schedule: NoiseSchedule) -> Weighting:
-    """w = p: the plain squared error of eps for log-SNRs of a schedule (Ho et al. 2020, eq. 14).
+    """Return w = p: the plain squared error of eps for log-SNRs of a schedule (Ho et al. 2020).
 
     Also called "simple". For the cosine schedule w is ``sech(log_snr / 2)`` times a constant.
     """
@@ -68,7 +68,7 @@ def eps_weighting(schedule: NoiseSchedule) -> Weighting:
 
 
 def v_weighting(schedule: NoiseSchedule) -> Weighting:
-    """w = p (1 + exp(-log_snr)): the plain squared error of v for log-SNRs of a schedule.
+    """Return w = p (1 + exp(-log_snr)): the plain squared error of v for log-SNRs of a schedule.
 
     For the cosine schedule ``exp(-log_snr / 2) / (pi (t1 - t0))``, decreasing. (The dissertation's
     eq. 2.89 has another factor: its loss has no 1/2, for which w is twice this.)
@@ -81,7 +81,7 @@ def v_weighting(schedule: NoiseSchedule) -> Weighting:
 
 
 def min_snr_weighting(schedule: NoiseSchedule, gamma: float = 5.0) -> Weighting:
-    """w = p min(1, gamma / SNR) (Hang et al. 2023): SNR clipped at gamma in the error of x.
+    """Return w = p min(1, gamma / SNR) (Hang et al. 2023): SNR clipped at gamma in the error of x.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def min_snr_weighting(schedule: NoiseSchedule, gamma: float = 5.0) -> Weighting:
 
 
 def sigmoid_weighting(bias: float = 2.0) -> Weighting:
-    """w = sigmoid(bias - log_snr) (Kingma and Gao 2023, section 5; bias 2 is theirs for images).
+    """Return w = sigmoid(bias - log_snr) (Kingma and Gao 2023; bias 2 is theirs for images).
 
     Parameters
     ----------
@@ -109,14 +109,14 @@ def sigmoid_weighting(bias: float = 2.0) -> Weighting:
 
 
 def edm_weighting(data_std: float = 0.5) -> Weighting:
-    """w = N(log_snr; 2.4, 2.4^2) (exp(-log_snr) + s^2) (Karras et al. 2022; K. and G. table 1).
+    """Return w = N(log_snr; 2.4, 2.4^2) (exp(-log_snr) + s^2) (Karras et al. 2022).
 
     Not monotone. Up to the constant ``2 / s^2``, the objective of EDM.
 
     Parameters
     ----------
     data_std : float
-        s, the standard deviation of the data.
+        The s of the formula, the standard deviation of the data.
     """
 
     def weight(log_snr: Tensor) -> Tensor:

@@ -151,7 +151,7 @@ class ModelCard:
         return cls(**plain)
 
     def to_json(self) -> str:
-        """As JSON that people can read."""
+        """Write JSON that people can read."""
         return json.dumps(asdict(self), indent=1) + "\n"
 
     def check(

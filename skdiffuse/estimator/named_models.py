@@ -63,7 +63,7 @@ def find_model(path: str | Path, folder: str | Path | None = None) -> tuple[Path
 
 
 def list_models(folder: str | Path | None = None) -> dict[str, ModelCard | None]:
-    """Models that `PrecipDiffusion.load` knows by name.
+    """Return the models that `PrecipDiffusion.load` knows by name.
 
     Parameters
     ----------

@@ -256,7 +256,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
 
         Returns
         -------
-        self : object
+        Self
         """
         for name in {key.partition("__")[0] for key in params if "__" in key} & SHORTCUTS.keys():
             value = params.get(name, getattr(self, name))
@@ -297,7 +297,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
 
         Returns
         -------
-        self : object
+        Self
 
         Raises
         ------
@@ -356,7 +356,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
 
         Returns
         -------
-        self : object
+        Self
             `network_` and, if it was trained, `transformer_` are replaced.
 
         Raises
@@ -388,7 +388,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
 
         Returns
         -------
-        self : object
+        Self
 
         Examples
         --------
@@ -497,7 +497,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
 
         Returns
         -------
-        self : object
+        Self
 
         References
         ----------
@@ -1038,7 +1038,7 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
 
         Returns
         -------
-        log_density : ndarray of float64, shape (n,) or (n_windows,)
+        ndarray of float64, shape (n,) or (n_windows,)
             For each sequence, the sum over its windows; for a series, for each window.
 
         Notes

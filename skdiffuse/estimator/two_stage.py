@@ -104,7 +104,7 @@ class TwoStageDiffusion(SaysWhyNot, BaseEstimator):
 
         Returns
         -------
-        self : object
+        Self
 
         Raises
         ------
@@ -310,7 +310,7 @@ class TwoStageDiffusion(SaysWhyNot, BaseEstimator):
 
         Returns
         -------
-        log_density : ndarray of float64, shape (n,) or (n_windows,)
+        ndarray of float64, shape (n,) or (n_windows,)
         """
         check_is_fitted(self)
         return self._stages.log_density(validate_cube(X, n_frames=self.classes_.model_.n_frames))

@@ -138,7 +138,7 @@ def variogram_score(
     axis: int | str = 0,
     average: bool = True,
 ) -> float | ArrayOrDataArray:
-    """Return the variogram score of an ensemble of fields: are neighbours related as they should?
+    """Return the variogram score of an ensemble of fields: whether neighbours are related rightly.
 
     ``VS = sum_ij w_ij (|y_i - y_j|^p - mean_k |x_ki - x_kj|^p)^2 / sum_ij w_ij`` over all pairs of
     cells at most `max_lag` rows and columns apart, with the inverse of their distance in cells

@@ -27,7 +27,7 @@ class NearestDistance(NamedTuple):
 
 @samples_by_name("train", axes=("time", "y", "x"))
 def nearest_training_distance(sim: Any, train: Any, *, chunk: int = 256) -> NearestDistance:
-    """Find the training sequence nearest to each sample: is the model copying?
+    """Find the training sequence nearest to each sample, which tells whether the model copies.
 
     Compare the distances with those of held-out observations,
     ``nearest_training_distance(held_out, train)``: a model that copies comes far nearer to its

@@ -33,6 +33,18 @@ class RainObject(NamedTuple):
         Width over length, 1 for a round one.
     intensity : float
         Median rain rate in mm/h.
+
+    Examples
+    --------
+    A storm of 3 x 8 cells:
+
+    >>> import numpy as np
+    >>> from skdiffuse.metrics import RainObject, match_objects
+    >>> field = np.zeros((20, 20))
+    >>> field[4:7, 5:13] = 2.0
+    >>> (storm,) = match_objects(field, field, radius=0).observed
+    >>> isinstance(storm, RainObject), storm.area, storm.centre, storm.intensity
+    (True, 24, (5.0, 8.5), 2.0)
     """
 
     cells: np.ndarray

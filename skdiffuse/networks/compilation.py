@@ -36,7 +36,7 @@ def compile_network(
 
     Returns
     -------
-    network : torch.nn.Module
+    torch.nn.Module
         The same object.
 
     Warns

@@ -75,7 +75,7 @@ class MixtureSkip(nn.Module):
         self.prior = prior
 
     def closed_form(self, z: Tensor, log_snr: Tensor) -> Tensor:
-        """v of the mixture alone, which is what the network starts from."""
+        """Return v of the mixture alone, which is what the network starts from."""
         return self.prior.denoise(z, log_snr.reshape(-1)).v
 
     def forward(
@@ -102,7 +102,7 @@ class MixtureSkip(nn.Module):
 
         Returns
         -------
-        v : Tensor of shape (n, frames, y, x)
+        Tensor of shape (n, frames, y, x)
         """
         log_snr = log_snr.reshape(-1)
         denoised = self.prior.denoise(z, log_snr, weather)

@@ -35,7 +35,7 @@ class Told:
         return len(self.means) + 1 if self.means else 0
 
     def covariates(self, fields: np.ndarray) -> Tensor:
-        """Fields of shape (..., frames, c, y, x) as the network is given them."""
+        """Return the fields of shape (..., frames, c, y, x) as the network is given them."""
         fields = np.asarray(fields, dtype=np.float32)
         scale = np.array([self.means, self.stds], np.float32)[:, :, None, None]
         # What is missing is given as what is usual.

@@ -170,7 +170,7 @@ class VideoUNet(nn.Module):
 
         Returns
         -------
-        v : Tensor of shape (n, frames, y, x) or (n, frames, out_channels, y, x)
+        Tensor of shape (n, frames, y, x) or (n, frames, out_channels, y, x)
 
         Raises
         ------

@@ -89,7 +89,7 @@ class WienerSkip(nn.Module):
 
         Returns
         -------
-        v : Tensor of shape (n, frames, y, x)
+        Tensor of shape (n, frames, y, x)
         """
         x, v = self._filtered(z, log_snr.reshape(-1, 1, 1, 1))
         addition, gain_z, gain_x, *gains = self.network(
@@ -102,7 +102,7 @@ class WienerSkip(nn.Module):
         return v_hat
 
     def closed_form(self, z: Tensor, log_snr: Tensor) -> Tensor:
-        """v of the filter alone, which is what the network starts from."""
+        """Return v of the filter alone, which is what the network starts from."""
         return self._filtered(z, log_snr.reshape(-1, 1, 1, 1))[1]
 
     def _filtered(self, z: Tensor, log_snr: Tensor) -> tuple[Tensor, Tensor]:

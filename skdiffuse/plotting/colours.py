@@ -75,6 +75,12 @@ def rain_norm(levels: Sequence[float] = RAIN_LEVELS) -> BoundaryNorm:
     >>> norm = rain_norm()
     >>> [float(c) for c in rain_colormap(norm.Ncmap)(norm(0.0))]  # dry is white
     [1.0, 1.0, 1.0, 1.0]
+
+    Heavy rain alone:
+
+    >>> from skdiffuse.plotting import RAIN_LEVELS
+    >>> rain_norm(RAIN_LEVELS[5:]).boundaries.tolist()
+    [5.0, 10.0, 20.0, 50.0, 100.0]
     """
     return BoundaryNorm(levels, ncolors=256, extend="max")
 

@@ -27,7 +27,7 @@ class DenoisingDisplay:
 
     See Also
     --------
-    skdiffuse.denoising_report : the numbers.
+    skdiffuse.denoising_report : The numbers.
 
     Examples
     --------
@@ -54,7 +54,7 @@ class DenoisingDisplay:
 
         Returns
         -------
-        self : DenoisingDisplay
+        DenoisingDisplay
         """
         if axes is None:
             axes = get_figure((12.0, 4.4)).subplots(1, 2)

@@ -28,7 +28,7 @@ class TransformDisplay:
 
     See Also
     --------
-    skdiffuse.preprocessing.transform_report : the numbers.
+    skdiffuse.preprocessing.transform_report : The numbers.
 
     Examples
     --------
@@ -82,7 +82,7 @@ class TransformDisplay:
 
         Returns
         -------
-        self : TransformDisplay
+        TransformDisplay
         """
         if axes is None:
             axes = get_figure((11.0, 7.5)).subplots(2, 2)

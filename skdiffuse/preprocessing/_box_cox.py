@@ -47,7 +47,7 @@ class BoxCoxTransform(ElementwiseTransformer):
 
     See Also
     --------
-    LogTransform : the limit of power 0.
+    LogTransform : The limit of power 0.
     NormalScoreTransform : Gaussian by construction.
 
     Notes

@@ -19,8 +19,8 @@ class CubeRootTransform(ElementwiseTransformer):
 
     See Also
     --------
-    SqrtTransform : the milder power.
-    BoxCoxTransform : the power fitted to the data.
+    SqrtTransform : The milder power.
+    BoxCoxTransform : The power fitted to the data.
 
     Notes
     -----

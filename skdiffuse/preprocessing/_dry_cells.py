@@ -65,7 +65,7 @@ class DryCellTransform(ElementwiseTransformer):
 
     See Also
     --------
-    SqrtTransform : the default transform of wet cells.
+    SqrtTransform : The default transform of wet cells.
 
     Notes
     -----

@@ -88,7 +88,7 @@ class ElementwiseTransformer(LabelledOutput, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        self : object
+        Self
 
         Raises
         ------
@@ -118,7 +118,7 @@ class ElementwiseTransformer(LabelledOutput, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        Z : same type, shape and dtype as `X`
+        same type, shape and dtype as `X`
             Unscaled latent; of the type that `set_output` asks for, if it does.
         """
         latent = _relabel(self._apply(X, "_forward", _check_rain), None)
@@ -138,7 +138,7 @@ class ElementwiseTransformer(LabelledOutput, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        Z : as of `transform`
+        as of `transform`
         """
         return self.fit(X).transform(X)
 
@@ -152,7 +152,7 @@ class ElementwiseTransformer(LabelledOutput, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        X_original : same type, shape and dtype as `X`
+        same type, shape and dtype as `X`
             Rain between 0 and :data:`PHYSICAL_LIMIT` mm/h.
         """
         return _relabel(self._apply(X, "_bounded_inverse", _check_finite), "mm h-1")
@@ -167,7 +167,7 @@ class ElementwiseTransformer(LabelledOutput, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        slope : same type, shape and dtype as `X`
+        same type, shape and dtype as `X`
             Infinite at zero rain where the transform is vertical there (square root).
         """
         return _relabel(self._apply(X, "_derivative", _check_rain), None)
@@ -186,13 +186,13 @@ class ElementwiseTransformer(LabelledOutput, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        log_slope : same type, shape and dtype as `X`
+        same type, shape and dtype as `X`
             NaN where `X` is missing.
         """
         return _relabel(self._apply(X, "_log_derivative", _check_rain), None)
 
     def get_feature_names_out(self, input_features: Sequence[str] | None = None) -> np.ndarray:
-        """Names of the columns of 2-D data: those that came in.
+        """Return the names of the columns of 2-D data: those that came in.
 
         Parameters
         ----------
@@ -201,7 +201,7 @@ class ElementwiseTransformer(LabelledOutput, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        names : ndarray of str
+        ndarray of str
         """
         return _check_feature_names_in(self, input_features)
 

@@ -14,7 +14,7 @@ class IdentityTransform(ElementwiseTransformer):
 
     See Also
     --------
-    SqrtTransform : what to use instead.
+    SqrtTransform : What to use instead.
 
     Notes
     -----

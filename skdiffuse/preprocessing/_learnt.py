@@ -87,9 +87,9 @@ class LearntMonotoneTransform(TabulatedTransformer):
 
     See Also
     --------
-    MonotoneNetwork : the curve as a torch module.
-    water_filling : the optimum of the loss.
-    SqrtTransform : nothing to learn.
+    MonotoneNetwork : The curve as a torch module.
+    water_filling : The optimum of the loss.
+    SqrtTransform : Nothing to learn.
 
     Notes
     -----
@@ -154,7 +154,7 @@ class LearntMonotoneTransform(TabulatedTransformer):
 
         Returns
         -------
-        module : MonotoneNetwork
+        MonotoneNetwork
             On the CPU in float32, with the learnt weights.
 
         Raises
@@ -179,7 +179,7 @@ class LearntMonotoneTransform(TabulatedTransformer):
 
         Returns
         -------
-        self : object
+        Self
 
         Raises
         ------

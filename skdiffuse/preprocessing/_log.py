@@ -34,7 +34,7 @@ class LogTransform(ElementwiseTransformer):
 
     See Also
     --------
-    BoxCoxTransform : powers between the identity and the logarithm, fitted.
+    BoxCoxTransform : Powers between the identity and the logarithm, fitted.
 
     Notes
     -----

@@ -89,7 +89,7 @@ class MonotoneNetwork(nn.Module):
         Parameters
         ----------
         rain : Tensor of any shape
-            mm/h; NaN is missing and gives no gradient.
+            In mm/h; NaN is missing and gives no gradient.
 
         Returns
         -------
@@ -117,16 +117,16 @@ class MonotoneNetwork(nn.Module):
         return latent.masked_fill(missing, math.nan), log_slope.masked_fill(missing, math.nan)
 
     def mask(self, rain: torch.Tensor) -> torch.Tensor:
-        """m(x): True for the rates that ask for a share of the latent range.
+        """Return m(x), True for the rates that ask for a share of the latent range.
 
         Parameters
         ----------
         rain : Tensor of any shape
-            mm/h.
+            In mm/h.
 
         Returns
         -------
-        m : boolean Tensor, same shape
+        boolean Tensor, same shape
             True from ``mask_below`` to ``scale``; False where missing.
         """
         lowest = 0.0 if self.mask_below is None else self.mask_below
@@ -153,7 +153,7 @@ class MonotoneNetwork(nn.Module):
 
         Returns
         -------
-        loss : scalar Tensor
+        scalar Tensor
         """
         per_unit = log_slope - math.log(2.0 / self.scale)
         stretched = per_unit.where(self.mask(rain), torch.zeros_like(per_unit))

@@ -60,7 +60,7 @@ class NormalScoreTransform(TabulatedTransformer):
 
     See Also
     --------
-    BoxCoxTransform : one parameter instead of a table.
+    BoxCoxTransform : One parameter instead of a table.
 
     Notes
     -----

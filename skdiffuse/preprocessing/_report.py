@@ -115,7 +115,7 @@ def transform_report(
 
     Returns
     -------
-    report : TransformReport
+    TransformReport
         ``print(report)`` shows it as a table.
 
     Raises
@@ -125,7 +125,7 @@ def transform_report(
 
     See Also
     --------
-    skdiffuse.plotting.TransformDisplay : the same as a picture.
+    skdiffuse.plotting.TransformDisplay : The same as a picture.
 
     Examples
     --------

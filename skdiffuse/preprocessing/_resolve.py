@@ -41,7 +41,7 @@ def resolve_transformer(transformer: object) -> ElementwiseTransformer:
 
     Returns
     -------
-    transformer : ElementwiseTransformer
+    ElementwiseTransformer
 
     Raises
     ------
@@ -79,7 +79,7 @@ def resolve_transformer(transformer: object) -> ElementwiseTransformer:
 def transformer_to_arrays(
     transformer: ElementwiseTransformer,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Parameters and learnt state as JSON-able values and arrays, without pickle.
+    """Return the parameters and learnt state as JSON-able values and arrays, without pickle.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def transformer_from_arrays(
 
     Returns
     -------
-    transformer : ElementwiseTransformer
+    ElementwiseTransformer
 
     Raises
     ------

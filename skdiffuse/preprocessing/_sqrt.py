@@ -19,8 +19,8 @@ class SqrtTransform(ElementwiseTransformer):
 
     See Also
     --------
-    LearntMonotoneTransform : the curve learnt from the data.
-    CubeRootTransform : more room still for light rain.
+    LearntMonotoneTransform : The curve learnt from the data.
+    CubeRootTransform : More room still for light rain.
 
     Notes
     -----

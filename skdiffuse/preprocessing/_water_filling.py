@@ -8,7 +8,7 @@ __all__ = ["water_filling"]
 
 
 def water_filling(probability: np.ndarray, width: np.ndarray, min_gradient: float) -> np.ndarray:
-    r"""Slopes that minimise :math:`-\sum p \log h'` under a floor and a fixed total rise.
+    r"""Find the slopes that minimise :math:`-\sum p \log h'` under a floor and a fixed total rise.
 
     :math:`h' = \max(c/(1+c),\ p/(\nu\,\Delta u))`, with :math:`\nu` such that
     :math:`\sum h' \Delta u = \sum \Delta u`: the rise goes where the probability is, and the floor
@@ -25,7 +25,7 @@ def water_filling(probability: np.ndarray, width: np.ndarray, min_gradient: floa
 
     Returns
     -------
-    slope : ndarray of shape (n,)
+    ndarray of shape (n,)
         :math:`h'` in each bin; 1 is a straight line.
 
     Examples

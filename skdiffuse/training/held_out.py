@@ -39,7 +39,8 @@ def hold_out(cube: Cubes, fraction: float, n_frames: int) -> tuple[Cubes, Cubes]
 
     Returns
     -------
-    training, validation : Cube or SeveralCubes
+    training : Cube or SeveralCubes
+    validation : Cube or SeveralCubes
 
     Raises
     ------
@@ -120,7 +121,7 @@ class HeldOut:
         Returns
         -------
         loss : float
-            v-loss, and the stretch loss where the transform is trained.
+            The v-loss, and the stretch loss where the transform is trained.
         by_log_snr : dict of str to float
             The v-loss.
         """

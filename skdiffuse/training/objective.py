@@ -25,7 +25,7 @@ __all__ = ["LatentCurve", "TrainingObjective", "masked_v_loss"]
 
 
 def masked_v_loss(network: Denoiser, latent: Tensor, log_snr: Tensor, noise: Tensor) -> Tensor:
-    """v-loss of each sequence over its known cells; NaN in `latent` marks the others."""
+    """Return the v-loss of each sequence over its known cells; NaN in `latent` marks the others."""
     return v_loss(network, latent, log_snr, noise, mask=torch.isfinite(latent))
 
 
@@ -111,7 +111,7 @@ class LatentCurve(nn.Module):
         Parameters
         ----------
         rain : Tensor of shape (n, frames, y, x)
-            mm/h, NaN where missing.
+            In mm/h, NaN where missing.
 
         Returns
         -------
@@ -200,12 +200,12 @@ class TrainingObjective(nn.Module):
         labels: Tensor | None = None,
         weather: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Losses of each sequence.
+        """Return the losses of each sequence.
 
         Parameters
         ----------
         rain : Tensor of shape (n, frames, y, x)
-            mm/h, NaN where missing.
+            In mm/h, NaN where missing.
         log_snr : Tensor of shape (n,)
         noise : Tensor
             Of the corruption; Gaussian: standard normal, of the shape of rain.
@@ -240,7 +240,7 @@ class TrainingObjective(nn.Module):
         return loss, stretch + beside
 
     def of_closed_form(self, rain: Tensor, log_snr: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Losses as those of `forward`, of the closed form that the network starts from."""
+        """Return the losses of the closed form that the network starts from, as `forward` does."""
         latent, stretch = self._encoded(rain)
         closed_form: Denoiser = self.network.closed_form  # type: ignore[assignment]
         x = self.corruption.encode(latent)

@@ -16,6 +16,7 @@ from skdiffuse.corruptions import (
     GaussianBlurDenoiser,
     blur,
     cosine_basis,
+    damping,
     draw_back,
 )
 from skdiffuse.diffusion import GaussianMixtureDenoiser, RandomStreams
@@ -32,6 +33,16 @@ def test_blur_is_a_gaussian_kernel_with_mirrored_edges():
     wide = torch.rand(1, 40, 40, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     theirs = gaussian_filter(wide[0].numpy(), 2.0, mode="reflect", truncate=8)
     np.testing.assert_allclose(blur(wide, torch.tensor(2.0))[0], theirs, atol=1e-6)
+
+
+def test_damping_is_what_a_wide_gaussian_kernel_leaves_of_each_cosine():
+    basis, n = cosine_basis(40), 40
+    theirs = gaussian_filter(basis.numpy(), (0, 2.0), mode="reflect", truncate=8)
+    left = damping(n, torch.tensor(2.0))
+    np.testing.assert_allclose(left[:, None] * basis, theirs, atol=1e-6)
+    several = damping(n, torch.tensor([0.0, 2.0, torch.inf]))
+    assert several.dtype == torch.float64 and (several[0] == 1).all()
+    assert torch.equal(several[1], left) and several[2].tolist() == [1.0] + [0.0] * (n - 1)
 
 
 def test_blur_solves_the_heat_equation():

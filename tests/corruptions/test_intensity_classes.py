@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import genpareto, kstest
 
 from skdiffuse.corruptions.intensity_classes import (
+    CLASS_NAMES,
     INTENSITY_EDGES,
     RatesInClasses,
     class_names,
@@ -90,6 +91,7 @@ def test_classes_without_rain_have_a_law_too():
 
 
 def test_names():
+    assert class_names() == CLASS_NAMES and len(CLASS_NAMES) == len(INTENSITY_EDGES) + 1
     assert class_names()[0] == "dry" and class_names()[-1] == "extreme"
     assert class_names((0.1, 1)) == ("below 0.1", "0.1 to 1", "from 1")
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from skdiffuse.diffusion import (
+    KNOWN_COVARIATES,
     AmortisedDenoiser,
     ArealMean,
     GaussianDenoiser,
@@ -72,6 +73,7 @@ def test_guidance_adds_what_the_network_is_not_told():
 def test_further_fields_come_last():
     values = torch.tensor([[[[3.0, torch.nan]]]])
     told = known_as_covariates(values, torch.full((1, 1, 1, 1, 2), 5.0))
+    assert known_as_covariates(values).shape[2] == KNOWN_COVARIATES == told.shape[2] - 1
     assert told[0, 0].tolist() == [[[3.0, 0.0]], [[1.0, 0.0]], [[1.0, 0.0]], [[5.0, 5.0]]]
 
 

@@ -1,3 +1,5 @@
+from typing import get_origin, get_type_hints
+
 import numpy as np
 import pytest
 import torch
@@ -6,12 +8,17 @@ from hypothesis import strategies as st
 
 from skdiffuse.diffusion import (
     PARAMETERIZATIONS,
+    AdamsStep,
     ClampedDenoiser,
+    Denoiser,
     EDMDenoiser,
     NetworkDenoiser,
+    TruncatedCosineSchedule,
     VDenoiser,
     alpha,
     convert,
+    run_sampler,
+    sampling_grid,
     sigma,
 )
 
@@ -51,6 +58,19 @@ def test_edm_of_unit_variance_predicts_minus_v(log_snr):
     assert float(skip) == pytest.approx(float(alpha(log_snr)), rel=1e-12)
     assert float(out) == pytest.approx(float(sigma(log_snr)), rel=1e-12)
     assert float(scale) == pytest.approx(1, rel=1e-12)
+
+
+def test_a_plain_function_is_a_denoiser():
+    """That of white data of unit variance, whose noise the probability flow does not move."""
+
+    def white(z, log_snr):
+        return z * alpha(log_snr)
+
+    assert isinstance(white, get_origin(Denoiser))
+    assert get_type_hints(run_sampler)["denoiser"] == Denoiser
+    noise = torch.linspace(-2, 2, 5, dtype=torch.float64)[None]
+    data = run_sampler(white, noise, sampling_grid(TruncatedCosineSchedule(), 8), AdamsStep())
+    np.testing.assert_allclose(data, noise, atol=1e-3)
 
 
 def test_clamping():

@@ -9,9 +9,11 @@ from skdiffuse.diffusion import (
     ArealMean,
     GaussianDenoiser,
     HeunStep,
+    HoGuidance,
     JointObservation,
     KnownCells,
     Observation,
+    PiGDM,
     RandomStreams,
     ReconstructionGuidance,
     TruncatedCosineSchedule,
@@ -51,6 +53,29 @@ def test_small_weight_is_the_update_of_ho(prior, log_snr):
     ho = -w_r * alpha(log_snr) / 2 * gradient
     ours = guided(prior, w_r)(z, log_snr) - x_hat.detach()
     np.testing.assert_allclose(ours[:, ~KNOWN], ho[:, ~KNOWN], rtol=1e-4)
+
+
+@pytest.mark.parametrize("log_snr", [-4.0, 0.0, 3.0])
+@pytest.mark.parametrize("kind", [HoGuidance, PiGDM])
+def test_explicit_kinds_are_their_formulas(prior, kind, log_snr):
+    """In terms of the posterior covariance P of the data, whose cells C picks.
+
+    Ho et al.: w_r (alpha / sigma)^2 P_uk r; PiGDM, without an error: P_uk r / sigma^2.
+    """
+    log_snr = torch.tensor(log_snr, dtype=torch.float64)
+    z = torch.linspace(-1, 1, D, dtype=torch.float64)[None]
+    posterior = torch.linalg.inv(torch.linalg.inv(COVARIANCE) + torch.exp(log_snr) * torch.eye(D))
+    x_hat = prior(z, log_snr)
+    seen = posterior[:, KNOWN] @ (VALUES - x_hat)[0, KNOWN]
+    expected = {
+        HoGuidance: 3.0 * torch.exp(log_snr) * seen,
+        PiGDM: seen / sigma(log_snr) ** 2,
+    }[kind]
+    weight = {"w_r": 3.0} if kind is HoGuidance else {}
+    known = KnownCells(VALUES[None], KNOWN[None])
+    found = kind(prior, known, **weight)(z, log_snr)
+    np.testing.assert_allclose(found[:, ~KNOWN], (x_hat + expected)[:, ~KNOWN], rtol=1e-6)
+    assert torch.equal(found[0, KNOWN], VALUES[KNOWN])
 
 
 @pytest.mark.parametrize("log_snr", [-10.0, -2.0, 0.0, 4.0])

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from skdiffuse.diffusion import (
+    SPACINGS,
     DiscreteBetaSchedule,
     EDMSigmaSchedule,
     EDMTrainingSchedule,
@@ -173,7 +174,7 @@ def test_edm_training_is_normal():
     assert float(log_sigma.std()) == pytest.approx(1.2, abs=2e-3)
 
 
-@pytest.mark.parametrize("spacing", ["tapered", "time", "log_snr", "angle", "edm"])
+@pytest.mark.parametrize("spacing", SPACINGS)
 @given(n_steps=st.integers(1, 300))
 def test_grids_increase_between_the_ends(spacing, n_steps):
     schedule = TruncatedCosineSchedule(-20.0, 20.0)

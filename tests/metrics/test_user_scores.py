@@ -152,6 +152,8 @@ def test_objects_are_what_they_look_like():
     field = storms(((5, 6, 4, 12), 3.0), ((20, 30, 9, 3), 5.0), ((35, 2, 1, 2), 9.0))
     match = metrics.match_objects(field, field, radius=0)
     long, tall = match.observed
+    assert isinstance(long, metrics.RainObject)
+    assert (field[tuple(long.cells.T)] == 3.0).all() and len(long.cells) == 48
     assert (long.area, tall.area) == (48, 27)
     assert long.centre == (6.5, 11.5) and tall.centre == (24.0, 31.0)
     assert long.angle == pytest.approx(0, abs=1e-6) and abs(tall.angle) == pytest.approx(90)

@@ -60,6 +60,12 @@ def test_colours_are_uniform_ordered_and_white_where_dry():
     assert lightness[0] - lightness[-1] > 60
     steps = np.abs(np.diff(lightness[::16]))
     assert steps.max() < 3.5 * steps.min()
+    # Colours change at the levels, three of them a decade, and nowhere in between.
+    levels = np.array(plotting.RAIN_LEVELS)
+    norm = plotting.rain_norm()
+    below, at = norm(np.nextafter(levels, 0)), norm(levels)
+    assert (below[1:] < at[1:]).all() and (below[1:] == at[:-1]).all()
+    assert np.all((levels[1:] / levels[:-1] >= 2) & (levels[1:] / levels[:-1] <= 2.5 + 1e-9))
     assert tuple(cmap(-1)) == (1, 1, 1, 1)
     assert np.allclose(cmap(np.ma.masked)[:3], 0.8667, atol=0.01)
 
