@@ -171,14 +171,15 @@ def fit_mixture(
         known = torch.isfinite(latent).flatten(1).double().mean(1)
         some = (known > 0) & (w > 0)
         latent, w, known = latent[some], w[some], known[some]
-        described = describe(told[0][some] if told else latent)
-        level = describe(latent)[0]
-        anomaly = latent.double() - level[:, None, None, None]
-        coefficients = spectral_transform(anomaly.nan_to_num(0.0), periodic).flatten(1)
-        # The share of missing cells is missing from the squares too.
-        square = coefficients.square() / known[:, None]
+        level = describe(latent)
+        described = describe(told[0][some]) if told else level
+        anomaly = (latent - level[0].to(latent)[:, None, None, None]).nan_to_num(0.0)
+        coefficients = spectral_transform(anomaly, periodic).flatten(1)
+        square = coefficients.square()
         of_bins = square.new_zeros(len(square), int(bins.max()) + 1).index_add_(1, bins, square)
-        found.append((*described, w * known, level, of_bins))
+        # The share of missing cells is missing from the squares too.
+        of_bins = of_bins.double() / known[:, None]
+        found.append((*described, w * known, level[0], of_bins))
     if bins is None or not sum(w.sum() for _, _, w, _, _ in found) > 0:
         raise ValueError("latents hold no known cell with a positive weight.")
     mean, unevenness, weight, constant, spectra = (
