@@ -158,7 +158,7 @@ def untrained(cube):
     sampler = SamplerSettings(n_steps=24)
     with pytest.MonkeyPatch.context() as patch:
         # It says nothing, whatever its size.
-        patch.setitem(PRESETS, "tiny", {"width": 8, "multipliers": (1,)})
+        patch.setitem(PRESETS, "tiny", {"width": 8, "multipliers": (1,), "patch_size": 2})
         model = PrecipDiffusion(**OPTIONS, max_steps=1, sampler=sampler).fit(cube)
         zero = model.network_.network.head
         torch.nn.init.zeros_(zero.weight)
