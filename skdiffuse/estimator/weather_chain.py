@@ -107,9 +107,13 @@ def _classes_along(classes: WeatherClasses, rain: Tensor, n_frames: int) -> Tens
     Mean and mean square are had from sums over frames, each of which is taken once.
     """
     known = torch.isfinite(rain)
-    values = torch.where(known, rain, 0.0).double()
+    values = torch.where(known, rain, 0.0).flatten(2)
     sums = torch.stack(
-        [each.flatten(2).sum(2) for each in (known.double(), values, values.square())]
+        [
+            known.flatten(2).sum(2).double(),
+            values.sum(2, dtype=torch.float64),
+            torch.linalg.vector_norm(values, dim=2, dtype=torch.float64).square(),
+        ]
     )
     n, total, square = sums.unfold(2, n_frames, 1).sum(-1)
     mean = total / n

@@ -102,10 +102,10 @@ class WeatherClasses:
 def describe(windows: Tensor) -> tuple[Tensor, Tensor]:
     """Mean over known cells, NaN if there is none, and root mean square over absolute mean."""
     known = torch.isfinite(windows)
-    values = torch.where(known, windows, 0.0).double().flatten(1)
+    values = torch.where(known, windows, 0.0).flatten(1)
     n = known.flatten(1).sum(1)
-    mean = values.sum(1) / n
-    rms = (values.square().sum(1) / n).sqrt()
+    mean = values.sum(1, dtype=torch.float64) / n
+    rms = torch.linalg.vector_norm(values, dim=1, dtype=torch.float64) / n.double().sqrt()
     return mean, torch.where(mean == 0, 1.0, rms / mean.abs()).nan_to_num(1.0)
 
 
@@ -168,7 +168,7 @@ def fit_mixture(
             shape = latent.shape[1:]
             bins = _bins(shape, periodic).to(latent.device)
         w = w.double()
-        known = torch.isfinite(latent).flatten(1).double().mean(1)
+        known = torch.isfinite(latent).flatten(1).sum(1).double() / latent[0].numel()
         some = (known > 0) & (w > 0)
         latent, w, known = latent[some], w[some], known[some]
         level = describe(latent)
