@@ -46,7 +46,7 @@ class Block:
         The place is its first sequence, frame, row and column in the cube.
         """
         sequence, start = self.starts[random.integers(len(self.starts))]
-        top, left = (random.integers(n) for n in self.places)
+        top, left = (int(random.integers(n)) for n in self.places)
         window = self._cut(sequence, start, top, left, n_frames, *crop_shape)
         place = np.add(self.origin, (sequence, start, top, left)).tolist()
         first_sequence, first_frame, row, column = place
@@ -63,7 +63,8 @@ class Block:
         down, across = self.places
         number, left = divmod(number, across)
         k, top = divmod(number, down)
-        return self._cut(*self.starts[k], top, left, n_frames, rows, columns)
+        sequence, start = self.starts[k]
+        return self._cut(sequence, start, top, left, n_frames, rows, columns)
 
     def _cut(
         self,

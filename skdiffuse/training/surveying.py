@@ -60,9 +60,9 @@ def survey(windows: WindowBatches) -> Iterator[tuple[Tensor, Tensor]]:
     of_block = random.choice(len(blocks), size=(most, n_candidates), p=shares)
     number = random.integers(counts[of_block])
     for start in range(0, most, at_a_time):
-        part = slice(start, start + at_a_time)
+        rows = slice(start, start + at_a_time)
         candidates = [
-            _read(windows, blocks, of_block[part, k], number[part, k]) for k in range(n_candidates)
+            _read(windows, blocks, of_block[rows, k], number[rows, k]) for k in range(n_candidates)
         ]
         wet = np.stack([_wet_share(each) for each in candidates], 1)
         chosen, weight = _preferred(wet, random)
