@@ -1,4 +1,10 @@
-"""What the examples of the README share."""
+"""What all tests share before anything is imported, and what the examples of the README do."""
+
+import os
+
+# Tests run side by side, one process a core, and so do the processes that they start: threads of
+# each for every core would wait for each other, and burn what they wait.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 

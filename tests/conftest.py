@@ -13,6 +13,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from skdiffuse.networks import PRESETS
+
 matplotlib.use("Agg")
 # Tests run side by side, one process a core.
 torch.set_num_threads(1)
@@ -53,6 +55,14 @@ class _OneStream:
 def one_stream():
     """`one_stream(n)`: streams of n samples that are quick to draw from."""
     return _OneStream
+
+
+@pytest.fixture(scope="module")
+def narrow_networks():
+    """As deep as the smallest preset, a quarter as wide: where how much is learnt matters not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "tiny", {"width": 8, "multipliers": (1, 2), "patch_size": 2})
+        yield
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from skdiffuse.demo import run as demo_module
 from skdiffuse.demo.run import run_demo
 from skdiffuse.training import Trainer
 
+pytestmark = pytest.mark.usefixtures("narrow_networks")
+
 
 @pytest.fixture(scope="module")
 def rain_file(tmp_path_factory):

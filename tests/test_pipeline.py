@@ -22,6 +22,8 @@ from skdiffuse.preprocessing import (
     SqrtTransform,
 )
 
+pytestmark = pytest.mark.usefixtures("narrow_networks")
+
 
 class Echo(BaseEstimator):
     """Answers with what it was fitted to or asked about, in its own (latent) units."""

@@ -22,7 +22,7 @@ from skdiffuse.estimator.network_plan import NetworkPlan
 from skdiffuse.estimator.parameters import Parameters, device_of
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.weather import WeatherLaw, prior_of, prior_tensors
-from skdiffuse.estimator.weather_fitting import batch_numbers, with_chain
+from skdiffuse.estimator.weather_fitting import with_chain
 from skdiffuse.networks import (
     MixturePrior,
     Told,
@@ -46,6 +46,7 @@ from skdiffuse.training import (
     WindowBatches,
     hold_out,
     recover_checkpoint,
+    survey,
 )
 from skdiffuse.training.checkpoints import flatten, unflatten
 from skdiffuse.training.processes import Processes
@@ -371,21 +372,22 @@ def _fitted(
     corruption = corruption.bound(latent.decode_smoothly, latent.encode)
     if found is not None:
         return corruption.with_tensors(unflatten("corruption", unflatten("setup", found[0])))
-    batches = (windows.batch(k, group=0)[:2] for k in batch_numbers(windows))
-    return corruption.fit((latent.encode(rain) for rain in _as_they_come(batches, seed)), seed)
+    fields = _as_they_come(survey(windows), seed)
+    return corruption.fit((latent.encode(rain) for rain in fields), seed)
 
 
 def _as_they_come(batches: Iterable[tuple[Tensor, Tensor]], seed: int) -> Iterator[Tensor]:
     """Windows as frequent as in the rain, from batches in which some are preferred.
 
-    Drawn again from some hundreds at a time, in proportion to what each stands for.
+    Drawn again from some hundreds at a time, in proportion to what each stands for; windows that
+    all stand for the same are as they come.
     """
     generator = torch.Generator().manual_seed(seed % 2**63)
     pool: list[tuple[Tensor, Tensor]] = []
 
     def drawn() -> Tensor:
         rain, weights = (torch.cat(parts) for parts in zip(*pool, strict=True))
-        if not weights.sum() > 0:
+        if not weights.sum() > 0 or bool((weights == weights[0]).all()):
             return rain
         return rain[torch.multinomial(weights.double(), len(rain), True, generator=generator)]
 
@@ -477,7 +479,7 @@ def _start(
 ) -> tuple[MixturePrior | Tensor | None, WeatherLaw | None]:
     """What the network's skip knows of the windows, and the law of their weather.
 
-    From batches that no training uses, or of a checkpoint.
+    From windows of the first blocks, which are needed next, or of a checkpoint.
     """
     if plan.skip is None:
         return None, None
@@ -489,11 +491,9 @@ def _start(
             return torch.ones(x_shape), None
         law = WeatherLaw.from_tensors(unflatten("weathers", setup)) if plan.tells_weather else None
         return prior_of(unflatten("prior", setup), periodic), law
-    # The first group of blocks: it is needed next.
-    batches = (windows.batch(k, group=0)[:2] for k in batch_numbers(windows))
-    # Read in step with each other, so that no more than a batch is held; one that was left unread
-    # would hold them all.
-    for_latents, for_weights, *rest = tee(batches, 2 if plan.skip == "wiener" else 3)
+    # Read in step with each other, so that no more than a few windows are held; one that was left
+    # unread would hold them all.
+    for_latents, for_weights, *rest = tee(survey(windows), 2 if plan.skip == "wiener" else 3)
     latents = (corruption.encode(latent.encode(rain)) for rain, _ in for_latents)
     weights = (w for _, w in for_weights)
     if plan.skip == "wiener":

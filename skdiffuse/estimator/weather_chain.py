@@ -87,37 +87,39 @@ def fit_chain(
         weights = weights.double()
         total, squares = total + weights.sum(), squares + weights.square().sum()
         member = _classes_along(classes, rain, n_frames)
-        for lag, found in enumerate(counts[: len(member) - 1], 1):
-            for now, then in zip(member[:-lag], member[lag:], strict=True):
-                known = (now >= 0) & (then >= 0)
-                found.index_put_(
-                    (now[known], then[known]),
-                    weights[known] / (len(member) - lag),
-                    accumulate=True,
-                )
+        n_starts = member.shape[1]
+        each = weights[:, None].expand_as(member)
+        for lag, found in enumerate(counts[: n_starts - 1], 1):
+            now, then = member[:, :-lag], member[:, lag:]
+            known = (now >= 0) & (then >= 0)
+            pair = now[known] * len(found) + then[known]
+            share = each[:, lag:][known] / (n_starts - lag)
+            found += torch.bincount(pair, share, found.numel()).reshape_as(found)
     little = PRIOR_WINDOWS * squares / total.square() * frequencies
     counted = takewhile(lambda found: bool(found.sum() > 0), counts)
     laws = [_with_margins(found / found.sum() + little, frequencies) for found in counted]
     return WeatherChain(torch.stack(laws) if laws else torch.empty(0, *counts[0].shape))
 
 
-def _classes_along(classes: WeatherClasses, rain: Tensor, n_frames: int) -> list[Tensor]:
-    """Classes of the windows that begin at each frame; -1 where nothing is known.
+def _classes_along(classes: WeatherClasses, rain: Tensor, n_frames: int) -> Tensor:
+    """Classes (n, starts) of the windows that begin at each frame; -1 where nothing is known.
 
     Mean and mean square are had from sums over frames, each of which is taken once.
     """
     known = torch.isfinite(rain)
-    values = torch.where(known, rain, 0.0).double()
+    values = torch.where(known, rain, 0.0).flatten(2)
     sums = torch.stack(
-        [each.flatten(2).sum(2) for each in (known.double(), values, values.square())]
+        [
+            known.flatten(2).sum(2).double(),
+            values.sum(2, dtype=torch.float64),
+            torch.linalg.vector_norm(values, dim=2, dtype=torch.float64).square(),
+        ]
     )
     n, total, square = sums.unfold(2, n_frames, 1).sum(-1)
     mean = total / n
     unevenness = torch.where(mean == 0, 1.0, (square / n).sqrt() / mean).nan_to_num(1.0)
-    return [
-        torch.where(count > 0, classes.of(one.nan_to_num(), other), -1)
-        for count, one, other in zip(n.mT, mean.mT, unevenness.mT, strict=True)
-    ]
+    of_each = classes.of(mean.nan_to_num().flatten(), unevenness.flatten())
+    return torch.where(n > 0, of_each.reshape_as(n), -1)
 
 
 def _with_margins(joint: Tensor, margin: Tensor) -> Tensor:

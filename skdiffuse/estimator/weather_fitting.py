@@ -1,35 +1,15 @@
-"""What is learnt of the weather before the training: from how many windows, and how it goes on."""
+"""What is learnt before the training of how weather goes on."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 from skdiffuse.cubes import Cubes
 from skdiffuse.estimator.weather import WeatherLaw
 from skdiffuse.estimator.weather_chain import fit_chain
-from skdiffuse.training import WindowBatches
+from skdiffuse.training import WindowBatches, survey
 
-__all__ = ["batch_numbers", "with_chain"]
-
-# Enough for a class of one window in a thousand, where there are as many.
-MOST_WINDOWS, MOST_CELLS = 4096, 2**27
-REPEATS = 4
-# Batches that no training reaches.
-FIRST_BATCH = 2**40
-
-
-def batch_numbers(windows: WindowBatches) -> range:
-    """Numbers of batches to know the windows by, which no training uses."""
-    crop = windows.crop_shape
-    there_are = sum(
-        len(part.window_starts(windows.n_frames))
-        * math.prod(n - c + 1 for n, c in zip(part.field_shape, crop, strict=True))
-        for part in windows.reader.cube.parts
-    )
-    cells = windows.n_frames * math.prod(crop)
-    n = min(MOST_WINDOWS, MOST_CELLS // cells, REPEATS * there_are)
-    return range(FIRST_BATCH, FIRST_BATCH + max(1, -(-n // windows.batch_size)))
+__all__ = ["with_chain"]
 
 
 def with_chain(
@@ -64,9 +44,7 @@ def with_chain(
         return replace(law, chain=None)
     windows = WindowBatches(cube, length, crop_shape, batch_size, seed, n_jobs=n_jobs)
     try:
-        # The first group of blocks: one that is in memory already where nothing is lazy.
-        stretches = (windows.batch(k, group=0)[:2] for k in batch_numbers(windows))
-        chain = fit_chain(law.classes, law.frequencies, stretches, n_frames)
+        chain = fit_chain(law.classes, law.frequencies, survey(windows), n_frames)
     finally:
         windows.reader.close()
     return replace(law, chain=chain)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import fmin, minimize
 from scipy.stats import genextreme, genpareto
 from sklearn.utils import check_random_state
 
@@ -19,6 +19,9 @@ from skdiffuse.metrics.weights import (
     weighted_values,
     weights_of,
 )
+
+# What a value that a law excludes adds to its negative log-likelihood, as in SciPy's fits.
+PENALTY = 100 * np.log(np.finfo(np.float64).max)
 
 
 class ReturnLevels(NamedTuple):
@@ -133,8 +136,8 @@ def return_levels(
         shape, near = start[:1], dict(zip(("loc", "scale"), start[1:], strict=False))
         if law is genpareto:
             near.pop("loc", None)
-            return law.fit(sample, *shape, floc=0, **near)
-        return law.fit(sample, *shape, **near)
+            return law.fit(sample, *shape, floc=0, optimizer=_minimum, **near)
+        return law.fit(sample, *shape, optimizer=_minimum, **near)
 
     found = fit(data, w=w_data)
     rng = check_random_state(random_state)
@@ -154,22 +157,51 @@ def return_levels(
     return ReturnLevels(T, level, base + low, base + high, float(shape), int(data.size))
 
 
+def _minimum(_: Any, start: np.ndarray, args: tuple[np.ndarray], disp: int) -> np.ndarray:
+    """Where SciPy's fit would end, whose own likelihood takes thirty times as long."""
+
+    def loss(theta: np.ndarray, data: np.ndarray) -> float:
+        if theta[-1] <= 0:
+            return np.inf
+        each = _log_density(theta, data)
+        inside = np.isfinite(each)
+        return -float(each[inside].sum()) + PENALTY * np.count_nonzero(~inside)
+
+    return fmin(loss, start, args=args, disp=disp)
+
+
+def _log_density(theta: np.ndarray, data: np.ndarray) -> np.ndarray:
+    """Of excesses, by shape and scale; of maxima, by shape, location and scale, as SciPy has them.
+
+    It is -inf for what the law excludes.
+    """
+    shape, *location, scale = theta
+    x = (data - location[0]) / scale if location else data / scale
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        if location:
+            power = -x if shape == 0 else np.log1p(-shape * x) / shape
+            each = -np.exp(power) + (1 - shape) * power
+        else:
+            each = -x if shape == 0 else -(1 + 1 / shape) * np.log1p(shape * x)
+            each = np.where(x >= 0, each, -np.inf)
+    return np.where(np.isnan(each), -np.inf, each) - np.log(scale)
+
+
 def _weighted_fit(
     law: Any, data: np.ndarray, w: np.ndarray, start: tuple[float, ...]
 ) -> tuple[float, ...]:
     """Parameters of the largest weighted likelihood; a location of 0 of excesses stays."""
     excesses = law is genpareto
 
-    def parameters(x: np.ndarray) -> tuple[float, ...]:
-        return (x[0], 0.0, np.exp(x[1])) if excesses else (x[0], x[1], np.exp(x[2]))
-
     def loss(x: np.ndarray) -> float:
-        return -float(w @ np.maximum(law.logpdf(data, *parameters(x)), -1e3)) / w.sum()
+        theta = np.array([*x[:-1], np.exp(x[-1])])
+        return -float(w @ np.maximum(_log_density(theta, data), -1e3)) / w.sum()
 
     # The logarithm of the scale has no bound.
     x = [start[0], *([] if excesses else [start[1]]), np.log(start[2])]
     options = {"xatol": 1e-6, "fatol": 1e-10, "maxiter": 2000}
-    return parameters(minimize(loss, x, method="Nelder-Mead", options=options).x)
+    shape, *location, scale = minimize(loss, x, method="Nelder-Mead", options=options).x
+    return shape, *(location or [0.0]), np.exp(scale)
 
 
 @samples_by_name()

@@ -102,10 +102,10 @@ class WeatherClasses:
 def describe(windows: Tensor) -> tuple[Tensor, Tensor]:
     """Mean over known cells, NaN if there is none, and root mean square over absolute mean."""
     known = torch.isfinite(windows)
-    values = torch.where(known, windows, 0.0).double().flatten(1)
+    values = torch.where(known, windows, 0.0).flatten(1)
     n = known.flatten(1).sum(1)
-    mean = values.sum(1) / n
-    rms = (values.square().sum(1) / n).sqrt()
+    mean = values.sum(1, dtype=torch.float64) / n
+    rms = torch.linalg.vector_norm(values, dim=1, dtype=torch.float64) / n.double().sqrt()
     return mean, torch.where(mean == 0, 1.0, rms / mean.abs()).nan_to_num(1.0)
 
 
@@ -168,17 +168,18 @@ def fit_mixture(
             shape = latent.shape[1:]
             bins = _bins(shape, periodic).to(latent.device)
         w = w.double()
-        known = torch.isfinite(latent).flatten(1).double().mean(1)
+        known = torch.isfinite(latent).flatten(1).sum(1).double() / latent[0].numel()
         some = (known > 0) & (w > 0)
         latent, w, known = latent[some], w[some], known[some]
-        described = describe(told[0][some] if told else latent)
-        level = describe(latent)[0]
-        anomaly = latent.double() - level[:, None, None, None]
-        coefficients = spectral_transform(anomaly.nan_to_num(0.0), periodic).flatten(1)
-        # The share of missing cells is missing from the squares too.
-        square = coefficients.square() / known[:, None]
+        level = describe(latent)
+        described = describe(told[0][some]) if told else level
+        anomaly = (latent - level[0].to(latent)[:, None, None, None]).nan_to_num(0.0)
+        coefficients = spectral_transform(anomaly, periodic).flatten(1)
+        square = coefficients.square()
         of_bins = square.new_zeros(len(square), int(bins.max()) + 1).index_add_(1, bins, square)
-        found.append((*described, w * known, level, of_bins))
+        # The share of missing cells is missing from the squares too.
+        of_bins = of_bins.double() / known[:, None]
+        found.append((*described, w * known, level[0], of_bins))
     if bins is None or not sum(w.sum() for _, _, w, _, _ in found) > 0:
         raise ValueError("latents hold no known cell with a positive weight.")
     mean, unevenness, weight, constant, spectra = (

@@ -13,6 +13,7 @@ from skdiffuse.training.ema import PowerAverage, reconstruct_average
 from skdiffuse.training.held_out import HeldOut, hold_out
 from skdiffuse.training.loop import Trainer
 from skdiffuse.training.objective import LatentCurve, TrainingObjective, masked_v_loss
+from skdiffuse.training.surveying import survey
 
 __all__ = [
     "Budget",
@@ -30,5 +31,6 @@ __all__ = [
     "reconstruct_average",
     "recover_checkpoint",
     "save_checkpoint",
+    "survey",
     "write_tensors",
 ]

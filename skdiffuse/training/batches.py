@@ -173,7 +173,9 @@ class WindowBatches:
         if self.n_candidates == 1:
             (chosen, where), weight = candidates[0], 1.0
         else:
-            wet = np.array([np.mean(window >= WET) for window, _ in candidates])
+            wet = np.array(
+                [np.count_nonzero(window >= WET) / window.size for window, _ in candidates]
+            )
             probability, weights = wet_preference(wet, WET_BIAS)
             k = random.choice(len(candidates), p=probability)
             (chosen, where), weight = candidates[k], float(weights[k])
@@ -183,13 +185,14 @@ class WindowBatches:
         ignorant = self.weathers is not None and random.random() < WEATHER_NOT_TOLD
         if self.symmetries:
             mirrored = random.random(3) < 0.5
-            chosen = self._mirrored(chosen, mirrored)
+            chosen = self.mirrored(chosen, mirrored)
             if "covariates" in told:
-                fields = self._mirrored(told["covariates"].numpy(), mirrored)
+                fields = self.mirrored(told["covariates"].numpy(), mirrored)
                 told["covariates"] = torch.from_numpy(np.ascontiguousarray(fields))
         return chosen, weight, told, ignorant
 
-    def _mirrored(self, fields: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
+    def mirrored(self, fields: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
+        """Fields mirrored down and across, and turned if they are square, as three booleans say."""
         down, across, turned = mirrored
         fields = fields[..., :: -1 if down else 1, :: -1 if across else 1]
         if turned and self.crop_shape[0] == self.crop_shape[1]:
@@ -254,13 +257,14 @@ def wet_preference(wet_fraction: np.ndarray, bias: float) -> tuple[np.ndarray, n
 
     Parameters
     ----------
-    wet_fraction : ndarray of shape (n,)
+    wet_fraction : ndarray of shape (..., n)
+        Of the windows that are chosen among.
     bias : float
         In [0, 1): 0 draws all alike.
 
     Returns
     -------
-    probabilities, weights : ndarray of shape (n,)
+    probabilities, weights : ndarray of shape (..., n)
         q_i = (1 - b) / n + b a_i / sum(a) and 1 / (n q_i), where b is the bias and a_i the wet
         fraction: weighted means over what is drawn are unbiased for means over all, and no weight
         exceeds 1 / (1 - b).
@@ -276,8 +280,8 @@ def wet_preference(wet_fraction: np.ndarray, bias: float) -> tuple[np.ndarray, n
     >>> probabilities.tolist()
     [0.25, 0.75]
     """
-    n = len(wet_fraction)
-    total = wet_fraction.sum()
-    by_rain = wet_fraction / total if total > 0 else np.full(n, 1 / n)
+    n = wet_fraction.shape[-1]
+    total = wet_fraction.sum(-1, keepdims=True)
+    by_rain = np.where(total > 0, wet_fraction, 1 / n) / np.where(total > 0, total, 1.0)
     probabilities = (1 - bias) / n + bias * by_rain
     return probabilities, 1 / (n * probabilities)

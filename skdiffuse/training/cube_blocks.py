@@ -46,14 +46,39 @@ class Block:
         The place is its first sequence, frame, row and column in the cube.
         """
         sequence, start = self.starts[random.integers(len(self.starts))]
-        top, left = (random.integers(n) for n in self.places)
-        rows, columns = crop_shape
-        window = self.values[
-            sequence, start : start + n_frames, top : top + rows, left : left + columns
-        ]
+        top, left = (int(random.integers(n)) for n in self.places)
+        window = self._cut(sequence, start, top, left, n_frames, *crop_shape)
         place = np.add(self.origin, (sequence, start, top, left)).tolist()
         first_sequence, first_frame, row, column = place
         return np.array(window, dtype=np.float32), (first_sequence, first_frame, row, column)
+
+    @property
+    def n_windows(self) -> int:
+        """How many windows begin in the block."""
+        down, across = self.places
+        return len(self.starts) * down * across
+
+    def window(self, number: int, n_frames: int, rows: int, columns: int) -> np.ndarray:
+        """One of them, of shape (n_frames, rows, columns), by its number from 0."""
+        down, across = self.places
+        number, left = divmod(number, across)
+        k, top = divmod(number, down)
+        sequence, start = self.starts[k]
+        return self._cut(sequence, start, top, left, n_frames, rows, columns)
+
+    def _cut(
+        self,
+        sequence: int,
+        start: int,
+        top: int,
+        left: int,
+        n_frames: int,
+        rows: int,
+        columns: int,
+    ) -> np.ndarray:
+        return self.values[
+            sequence, start : start + n_frames, top : top + rows, left : left + columns
+        ]
 
 
 def reader_of(

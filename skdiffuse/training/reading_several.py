@@ -11,7 +11,7 @@ from skdiffuse.cubes import Cubes, SeveralCubes
 from skdiffuse.runtime.seeds import derived_seed
 from skdiffuse.training.cube_blocks import Block, BlockReader, WholeReader, reader_of
 
-__all__ = ["CubesReader", "MixedBlocks", "SeveralReader", "reader_of_cubes"]
+__all__ = ["CubesReader", "MixedBlocks", "SeveralReader", "blocks_with_shares", "reader_of_cubes"]
 
 
 class CubesReader(Protocol):
@@ -154,3 +154,21 @@ def reader_of_cubes(
     if isinstance(cubes, SeveralCubes):
         return SeveralReader(cubes, n_frames, crop_shape, seed, memory, n_jobs)
     return reader_of(cubes, n_frames, crop_shape, seed, memory, n_jobs)
+
+
+def blocks_with_shares(
+    group: list[Block] | list[MixedBlocks],
+) -> tuple[list[Block], np.ndarray]:
+    """The blocks of a group, and the share of each in the windows that are drawn from it."""
+    blocks: list[Block] = []
+    shares: list[float] = []
+    for member in group:
+        if isinstance(member, Block):
+            blocks.append(member)
+            shares.append(1 / len(group))
+            continue
+        of_cubes = np.diff(member.up_to, prepend=0.0)
+        for share, of_cube in zip(of_cubes.tolist(), member.blocks, strict=True):
+            blocks += of_cube
+            shares += [share / len(of_cube) / len(group)] * len(of_cube)
+    return blocks, np.array(shares) / sum(shares)

@@ -1,8 +1,5 @@
 """Files as the large services write them, made up here with their true metadata."""
 
-import subprocess
-import sys
-
 import dask.array as da
 import numpy as np
 import pandas as pd
@@ -174,11 +171,3 @@ def test_ten_thousand_days_in_a_store_open_at_once(tmp_path):
     opened = open_cube(tmp_path / "long.zarr")
     assert opened.chunks is not None
     assert validate_cube(opened, n_frames=10).window_starts(10).shape == (239_991, 2)
-
-
-def test_cubes_do_without_torch():
-    code = (
-        "import sys, skdiffuse.cubes, skdiffuse.datasets, skdiffuse.model_selection; "
-        "sys.exit('torch' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -2,8 +2,6 @@
 
 import pytest
 
-from skdiffuse.networks.video_unet import PRESETS
-
 # They read models that were stored with the preset's own width, measure its memory, ask what a
 # network can learn, or train in processes that begin anew.
 AS_SHIPPED = (
@@ -16,9 +14,7 @@ AS_SHIPPED = (
 
 
 @pytest.fixture(scope="module", autouse=True)
-def narrow_networks(request):
+def narrowed(request):
     """Most of what these tests ask has nothing to do with how much a network can learn."""
-    with pytest.MonkeyPatch.context() as patch:
-        if request.path.stem not in AS_SHIPPED:
-            patch.setitem(PRESETS, "tiny", {"width": 8, "multipliers": (1, 2), "patch_size": 2})
-        yield
+    if request.path.stem not in AS_SHIPPED:
+        request.getfixturevalue("narrow_networks")

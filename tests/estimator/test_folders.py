@@ -10,9 +10,11 @@ from skdiffuse import KeepingSettings, PrecipDiffusion, make_precipitation
 from skdiffuse.networks.video_unet import PRESETS
 
 
-@pytest.fixture(autouse=True)
-def least_network(monkeypatch):
-    monkeypatch.setitem(PRESETS, "tiny", {"width": 8, "multipliers": (1,)})
+@pytest.fixture(scope="module", autouse=True)
+def least_network():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "tiny", {"width": 8, "multipliers": (1,)})
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +30,21 @@ def model_in(folder, **options):
 GRID = {"training__learning_rate": [1e-3, 1e-4]}
 
 
+@pytest.fixture(scope="module")
+def alone(rain):
+    """Scores of the candidates where nothing is kept."""
+    search = GridSearchCV(model_in(None), GRID, cv=KFold(2)).fit(rain)
+    return search.cv_results_["mean_test_score"]
+
+
 @pytest.mark.parametrize("warm_start", [False, True])
-def test_candidates_of_a_search_keep_apart(warm_start, rain, tmp_path):
+def test_candidates_of_a_search_keep_apart(warm_start, rain, alone, tmp_path):
     keeping = KeepingSettings(log_dir=tmp_path / "log", average_snapshots=True)
     model = model_in(tmp_path / "run", warm_start=warm_start, keeping=keeping)
-    alone = GridSearchCV(model_in(None), GRID, cv=KFold(2)).fit(rain)
     for _ in range(2):
         # The second time all of them go on from their own, or begin anew.
         search = GridSearchCV(model, GRID, cv=KFold(2), error_score="raise").fit(rain)
-        np.testing.assert_array_equal(
-            search.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"]
-        )
+        np.testing.assert_array_equal(search.cv_results_["mean_test_score"], alone)
         # Two candidates on two folds, and the best one on all.
         folders = sorted((tmp_path / "run").iterdir())
         assert len(folders) == 5

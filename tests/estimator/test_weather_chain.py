@@ -141,7 +141,7 @@ def untrained(cube):
     """Whose network is its mixture still: what it draws is known in closed form."""
     with pytest.MonkeyPatch.context() as patch:
         # It says nothing, whatever its size.
-        patch.setitem(PRESETS, "tiny", {"width": 8, "multipliers": (1,)})
+        patch.setitem(PRESETS, "tiny", {"width": 8, "multipliers": (1,), "patch_size": 2})
         model = PrecipDiffusion(**OPTIONS, sampler=SamplerSettings(n_steps=16)).fit(cube)
         torch.nn.init.zeros_(model.network_.network.head.weight)
         torch.nn.init.zeros_(model.network_.network.head.bias)
@@ -215,7 +215,7 @@ class TestSeries:
 
     def test_sequences_as_short_as_windows_leave_it_to_the_network(self, cube, told, untrained):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(PRESETS, "tiny", {"width": 8, "multipliers": (1,)})
+            patch.setitem(PRESETS, "tiny", {"width": 8, "multipliers": (1,), "patch_size": 2})
             model = PrecipDiffusion(**OPTIONS).fit(cube.values.reshape(150, 2, 8, 8))
         assert model.model_.weathers.chain is None
         model.simulate(5, mode="composed")

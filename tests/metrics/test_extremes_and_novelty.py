@@ -23,6 +23,35 @@ def test_return_levels_of_known_laws():
     assert tail.n == 1000
 
 
+@pytest.mark.parametrize(
+    ("law", "shape"), [("gev", -0.2), ("gev", 0.2), ("pot", 0.3), ("pot", -0.2)]
+)
+def test_fits_are_those_of_scipy(law, shape):
+    """Whose likelihood is its own; where one end of the law is fixed too."""
+    periods = np.array([10.0, 100.0])
+    if law == "gev":
+        maxima = genextreme.rvs(-shape, 20, 5, size=120, random_state=0)
+        expected = genextreme.isf(1 / periods, *genextreme.fit(maxima))
+        found = metrics.return_levels(maxima, periods, n_resamples=2, random_state=0)
+    else:
+        values = genpareto.rvs(shape, 0, 5, size=800, random_state=0)
+        base = np.quantile(values, 0.9)
+        excesses = values[values > base] - base
+        parameters = genpareto.fit(excesses, floc=0)
+        exceeding = len(values) / (periods * 50 * len(excesses))
+        expected = base + genpareto.isf(exceeding, *parameters)
+        found = metrics.return_levels(
+            values,
+            periods,
+            method="pot",
+            per_block=50,
+            threshold_level=0.9,
+            n_resamples=2,
+            random_state=0,
+        )
+    np.testing.assert_allclose(found.level, expected, rtol=1e-6)
+
+
 def test_errors_of_return_levels():
     with pytest.raises(ValueError, match="too few"):
         metrics.return_levels(np.arange(10.0), [5])

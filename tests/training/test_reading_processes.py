@@ -10,7 +10,6 @@ import torch
 from skdiffuse import PrecipDiffusion
 from skdiffuse.cubes import open_cube, validate_cube
 from skdiffuse.datasets import make_precipitation
-from skdiffuse.estimator import weather_fitting
 from skdiffuse.networks import PRESETS
 from skdiffuse.training import WindowBatches, batches
 
@@ -97,8 +96,6 @@ def runs(process):
 def model(monkeypatch, **options):
     monkeypatch.setattr(batches, "MEMORY", MEMORY)
     monkeypatch.setitem(PRESETS, "tiny", {"width": 8, "multipliers": (1,)})
-    # What the weather is learnt of would be read batch by batch, each from another group.
-    monkeypatch.setattr(weather_fitting, "MOST_WINDOWS", 64)
     options = {"max_steps": 2, "n_jobs": 2, "random_state": 0} | options
     return PrecipDiffusion(n_frames=4, crop_size=8, batch_size=4, verbose=False, **options)
 

@@ -1,8 +1,10 @@
 """The job script of docs/training.md, on one machine and with stand-ins for SLURM's commands."""
 
+import multiprocessing
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -89,10 +91,34 @@ def start(folder, environment):
     )
 
 
+def run(code, environment):
+    os.environ |= environment
+    exec(code, {})
+
+
+def train_here(folder):
+    """What torchrun would do with train.py, by processes that have imported everything."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    context = multiprocessing.get_context("fork")
+    code = (folder / "train.py").read_text()
+    tasks = [
+        context.Process(target=run, args=(code, shared | {"RANK": str(rank)})) for rank in range(2)
+    ]
+    for task in tasks:
+        task.start()
+    for task in tasks:
+        task.join(120)
+    return [task.exitcode for task in tasks]
+
+
 def test_a_job_that_is_told_to_end_is_requeued_and_resumed_to_the_bit(tmp_path):
     straight, requeued = tmp_path / "straight", tmp_path / "requeued"
     steps = 60
-    assert start(straight, prepare(straight, steps)).wait(120) == 0
+    prepare(straight, steps)
+    assert train_here(straight) == [0, 0]
 
     environment = prepare(requeued, steps)
     job = start(requeued, environment)
