@@ -28,7 +28,7 @@ from fidelity import FOLDER, HERE, Trial, rain_of, windows_of
 
 from skdiffuse import PrecipDiffusion
 from skdiffuse.diffusion import window_starts
-from skdiffuse.runtime.seeds import integer_seed
+from skdiffuse.runtime.seeds import derived_seed, integer_seed
 
 WET = 0.1
 STRETCH = 50
@@ -60,10 +60,20 @@ def classes_along(
 ) -> tuple[np.ndarray, list[int]]:
     """Classes of weather that were drawn for the windows of series, and where these begin."""
     n_frames, length = model.n_frames, rain.shape[1]
-    starts = range(0, length, n_frames - overlap)
+    law = model.model_.weathers
     if mode != "autoregressive":
         starts = window_starts(length, n_frames, overlap)
-    drawn = model.model_.weathers.along(integer_seed(0), len(rain), starts)
+        drawn = law.along(integer_seed(0), len(rain), starts)
+        return np.stack([each.classes.numpy() for each in drawn], axis=1), list(starts)
+    step = n_frames - overlap
+    starts = range(0, length, step)
+    drawn = []
+    for number, start in enumerate(starts):
+        seeds = [derived_seed(integer_seed(0), number, i) for i in range(len(rain))]
+        shared = torch.from_numpy(rain[:, start : start + overlap])
+        drawn.append(
+            law.going_on(drawn[-1].classes, shared, step, seeds) if drawn else law.of_seeds(seeds)
+        )
     return np.stack([each.classes.numpy() for each in drawn], axis=1), list(starts)
 
 
