@@ -227,15 +227,17 @@ def _windows_in_turn(
     step = model.n_frames - overlap
     starts = range(0, n_frames, step)
     law = _law_of_series(model, request, shape, [step] * (len(starts) - 1))
-    weather = None
+    weather: DrawnWeather | None = None
     for number, start in enumerate(starts):
         future = past.new_full((n_samples, model.n_frames - past.shape[1], *shape), torch.nan)
         seeds = [derived_seed(request.seed, number, i) for i in range(n_samples)]
         told = told_from(model, request, start, n_frames, n_frames)
-        if law is not None and weather is None:
-            weather = law.of_seeds(seeds)
-        elif law is not None:
-            weather = law.going_on(weather.classes, past, step, seeds)
+        if law is not None:
+            weather = (
+                law.of_seeds(seeds)
+                if weather is None
+                else law.going_on(weather.classes, past, step, seeds)
+            )
         window = fill_window(model, told, torch.cat([past, future], dim=1), seeds, weather)
         yield window
         past = window[:, step:]
