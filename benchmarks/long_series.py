@@ -12,9 +12,8 @@ Some hundred hours of one place are too few to tell a mean by: with weather draw
 that of one series of 500 hours is still off by .85 of itself (``drawn_weather`` says by how much
 these are). ``given_weather`` compares with what the classes that were drawn have in the learnt
 rain, frame by frame, which leaves that chance out. Where windows go on from each other their
-classes are drawn to the rain that is there: a drift would be in both, and shows in neither but
-``drawn_weather``. A model that was kept without a chain of weather
-learns one first.
+classes are drawn to the rain that is there: a drift would be in both, and shows in
+``drawn_weather`` alone. A model that was kept without a chain of weather learns one first.
 """
 
 import argparse
