@@ -4,14 +4,16 @@
 
 `simulate` in each of its modes beside the learnt rain: ratios of the mean and the wet share, with
 intervals from resampled stretches of 50 frames, and the mean absolute change from one frame to the
-next where windows meet over that elsewhere. Written as JSON after each mode; modes that are not
-asked for stay in the file if they were of as many frames and steps.
+next where windows meet over that elsewhere. Series are drawn two by two, each pair with a seed of
+its own, and the JSON is written after each: a run that is ended early leaves what it has. Modes
+that are not asked for stay in the file if they were of as many frames and steps.
 
 Some hundred hours of one place are too few to tell a mean by: with weather drawn by its exact law
 that of one series of 500 hours is still off by .85 of itself (``drawn_weather`` says by how much
 these are). ``given_weather`` compares with what the classes that were drawn have in the learnt
-rain, frame by frame, which leaves that chance out. A model that was kept without a chain of weather
-learns one first.
+rain, frame by frame, which leaves that chance out. Where windows go on from each other their
+classes are drawn to the rain that is there: a drift would be in both, and shows in
+``drawn_weather`` alone. A model that was kept without a chain of weather learns one first.
 """
 
 import argparse
@@ -28,10 +30,11 @@ from fidelity import FOLDER, HERE, Trial, rain_of, windows_of
 
 from skdiffuse import PrecipDiffusion
 from skdiffuse.diffusion import window_starts
-from skdiffuse.runtime.seeds import integer_seed
+from skdiffuse.runtime.seeds import derived_seed, integer_seed
 
 WET = 0.1
 STRETCH = 50
+SERIES_AT_A_TIME = 2
 
 
 def of_stretches(rain: np.ndarray) -> np.ndarray:
@@ -56,14 +59,24 @@ def interval(stretches: np.ndarray, real: np.ndarray, seed: int = 0) -> list[lis
 
 
 def classes_along(
-    model: PrecipDiffusion, rain: np.ndarray, overlap: int, mode: str
+    model: PrecipDiffusion, rain: np.ndarray, overlap: int, mode: str, seed: int
 ) -> tuple[np.ndarray, list[int]]:
     """Classes of weather that were drawn for the windows of series, and where these begin."""
     n_frames, length = model.n_frames, rain.shape[1]
-    starts = range(0, length, n_frames - overlap)
+    law = model.model_.weathers
     if mode != "autoregressive":
         starts = window_starts(length, n_frames, overlap)
-    drawn = model.model_.weathers.along(integer_seed(0), len(rain), starts)
+        drawn = law.along(integer_seed(seed), len(rain), starts)
+        return np.stack([each.classes.numpy() for each in drawn], axis=1), list(starts)
+    step = n_frames - overlap
+    starts = range(0, length, step)
+    drawn = []
+    for number, start in enumerate(starts):
+        seeds = [derived_seed(integer_seed(seed), number, i) for i in range(len(rain))]
+        shared = torch.from_numpy(rain[:, start : start + overlap])
+        drawn.append(
+            law.going_on(drawn[-1].classes, shared, step, seeds) if drawn else law.of_seeds(seeds)
+        )
     return np.stack([each.classes.numpy() for each in drawn], axis=1), list(starts)
 
 
@@ -142,32 +155,41 @@ def main() -> None:
     before = json.loads(path.read_text()) if path.exists() else {}
     same = all(before.get(name) == value for name, value in facts.items())
     found = facts | {"modes": before["modes"] if same else {}}
+    overlap = model.n_frames // 2
     for asked in arguments.modes:
         mode, n = asked.split(":")
         start = time.process_time()
-        rain = np.asarray(
-            model.simulate(
-                arguments.frames, n_samples=int(n), mode=mode, n_steps=arguments.steps,
-                random_state=0,
+        series, drawn, starts = [], [], []
+        for seed in range(int(n) // SERIES_AT_A_TIME):
+            pair = model.simulate(
+                arguments.frames, n_samples=SERIES_AT_A_TIME, mode=mode, n_steps=arguments.steps,
+                random_state=seed,
+            )  # fmt: skip
+            series.append(np.asarray(pair))
+            classes, starts = classes_along(model, series[-1], overlap, mode, seed)
+            drawn.append(classes)
+            rain = np.concatenate(series)
+            mean, wet = interval(of_stretches(rain), real)
+            given, expected = given_weather(
+                rain, np.concatenate(drawn), starts, model.n_frames, of_class
             )
-        )  # fmt: skip
-        mean, wet = interval(of_stretches(rain), real)
-        drawn, starts = classes_along(model, rain, model.n_frames // 2, mode)
-        given, expected = given_weather(rain, drawn, starts, model.n_frames, of_class)
-        row = {
-            "series": int(n),
-            "mean": mean,
-            "wet_share": wet,
-            "given_weather": dict(zip(("mean", "wet_share"), given, strict=True)),
-            "drawn_weather": dict(
-                zip(("mean", "wet_share"), (expected / real.mean(0)).round(3).tolist(), strict=True)
-            ),
-            "border_over_inside": seam(rain, model.n_frames, model.n_frames // 2),
-            "cpu_seconds": round(time.process_time() - start, 1),
-        }
-        found["modes"][mode] = row
-        print(mode, json.dumps(row), flush=True)
-        path.write_text(json.dumps(found) + "\n")
+            found["modes"][mode] = {
+                "series": len(rain),
+                "mean": mean,
+                "wet_share": wet,
+                "given_weather": dict(zip(("mean", "wet_share"), given, strict=True)),
+                "drawn_weather": dict(
+                    zip(
+                        ("mean", "wet_share"),
+                        (expected / real.mean(0)).round(3).tolist(),
+                        strict=True,
+                    )
+                ),
+                "border_over_inside": seam(rain, model.n_frames, overlap),
+                "cpu_seconds": round(time.process_time() - start, 1),
+            }
+            print(mode, json.dumps(found["modes"][mode]), flush=True)
+            path.write_text(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":
