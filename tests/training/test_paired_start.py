@@ -37,7 +37,8 @@ def test_the_exact_denoiser_loses_nothing(windows):
 def test_power_is_off_by_what_the_ode_says(windows):
     """Of white fields each value goes its own way, from z to z sqrt(S / (a^2 S + s^2)).
 
-    S is what the denoiser takes the variance for. So the power that is made is S E[z^2] / (a^2 S + s^2), with E[z^2] = 1.
+    S is what the denoiser takes the variance for. So the power that is made is
+    S E[z^2] / (a^2 S + s^2), with E[z^2] = 1.
     """
     x, noise = windows
     level = torch.tensor(START)
