@@ -413,7 +413,7 @@ def latent_curve(latent: LatentSpace) -> LatentCurve:
     """The latent of a transform that can be trained, as a module."""
     transformer = latent.transformer
     return LatentCurve(
-        transformer.trainable_module(),  # type: ignore[attr-defined]
+        transformer.trainable_module(),
         latent.centre,
         latent.scale,
         getattr(transformer, "held_rain", None),

@@ -18,7 +18,7 @@ from skdiffuse.estimator.finiteness import refuse_broken_model, refuse_broken_we
 from skdiffuse.estimator.fitting import Preparation, latent_curve
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.runtime.double import home_of_double
-from skdiffuse.training import Budget, reconstruct_average
+from skdiffuse.training import Budget, LatentCurve, reconstruct_average
 from skdiffuse.training.checkpoints import unflatten
 
 __all__ = ["Learnt", "TrainingCallbacks", "denoising_loss", "reaverage", "train"]
@@ -110,9 +110,9 @@ def _learnt(preparation: Preparation) -> Learnt:
     model, trainer = preparation.model, preparation.trainer
     averaged = trainer.averaged
     latent = model.latent
-    if averaged.curve is not None:
+    if isinstance(averaged.encode, LatentCurve):
         # Centre and scale are those of the trained curve: it was trained on them.
-        frozen = copy.deepcopy(latent.transformer).freeze(averaged.curve)
+        frozen = copy.deepcopy(latent.transformer).freeze(averaged.encode.curve)
         centre, scale = averaged.encode.moments()
         latent = replace(latent, transformer=frozen, centre=centre, scale=scale)
     corruption = averaged.corruption if averaged.beside is None else averaged.corruption.settled()

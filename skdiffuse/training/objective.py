@@ -81,8 +81,8 @@ class LatentCurve(nn.Module):
         if rain is not None:
             # Part of the transform, which has its own place in checkpoints.
             for name, values in zip(("rates", "shares"), rain, strict=True):
-                values = torch.as_tensor(values, dtype=torch.float32)
-                self.register_buffer(name, values, persistent=False)
+                tensor = torch.as_tensor(values, dtype=torch.float32)
+                self.register_buffer(name, tensor, persistent=False)
             with torch.no_grad():
                 self.start = tuple(x.item() for x in self._moments())  # type: ignore[assignment]
 
