@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -84,7 +85,7 @@ def run_demo(
     write_cube(generated, out / "samples.nc")
     windows = _windows(held_out, model)
     cases = _wet_cases(windows, random_state)
-    options = {"n_steps": N_STEPS_GUIDED, "random_state": random_state}
+    options: dict[str, Any] = {"n_steps": N_STEPS_GUIDED, "random_state": random_state}
     filled = model.interpolate(cases[:, :-1:2], n_samples=N_MEMBERS, **options)
     interpolated = {
         "model": np.asarray(filled)[:, :, 1::2],
@@ -196,7 +197,7 @@ def _wet_cases(windows: np.ndarray, random_state: int) -> np.ndarray:
 
 
 def _last_nowcast(
-    model: PrecipDiffusion, held_out: xr.DataArray, options: dict[str, int]
+    model: PrecipDiffusion, held_out: xr.DataArray, options: dict[str, Any]
 ) -> xr.DataArray:
     """A nowcast from the end of the held-out series, with its coordinates."""
     rows, columns = model.field_shape_
