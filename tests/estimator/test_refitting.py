@@ -9,6 +9,7 @@ import torch
 from skdiffuse import NetworkSettings, PrecipDiffusion, SamplerSettings, make_precipitation
 from skdiffuse.diffusion import LinearLogSNRSchedule
 from skdiffuse.estimator import fitting
+from skdiffuse.networks import PRESETS
 
 OPTIONS = {
     "n_frames": 2,
@@ -22,6 +23,13 @@ OPTIONS = {
 @pytest.fixture(scope="module")
 def cube():
     return make_precipitation(24, (8, 8), random_state=0)
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """What is refused is so whatever the width."""
+    for name, width in (("tiny", 8), ("small", 16)):
+        monkeypatch.setitem(PRESETS, name, {"width": width, "multipliers": (1, 2), "patch_size": 2})
 
 
 @pytest.fixture
@@ -55,7 +63,7 @@ def model(cube):
         ("random_state", 1),
     ],
 )
-def test_going_on_with_other_parameters_is_refused(model, cube, tmp_path, name, value):
+def test_going_on_with_other_parameters_is_refused(narrow, model, cube, tmp_path, name, value):
     """In the same process as from a checkpoint."""
     before = {k: v.clone() for k, v in model.network_.state_dict().items()}
     model.set_params(**{name: value}, max_steps=3)

@@ -155,7 +155,7 @@ def cube():
 @pytest.fixture(scope="module")
 def untrained(cube):
     """Whose network is its mixture still: what it draws is known in closed form."""
-    sampler = SamplerSettings(n_steps=24)
+    sampler = SamplerSettings(n_steps=12)
     with pytest.MonkeyPatch.context() as patch:
         # It says nothing, whatever its size.
         patch.setitem(PRESETS, "tiny", {"width": 8, "multipliers": (1,), "patch_size": 2})

@@ -1,6 +1,7 @@
 """Processes that read: the same batches, an end with every training, errors instead of waiting."""
 
 import os
+import sys
 import threading
 
 import numpy as np
@@ -15,8 +16,11 @@ from skdiffuse.training import WindowBatches, batches
 
 da = pytest.importorskip("dask.array")
 xr = pytest.importorskip("xarray")
+cloudpickle = pytest.importorskip("cloudpickle")
 
 MEMORY = 200_000
+# Sent whole: known by its name, it would be imported, and torch with it, by each process.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 @pytest.fixture(scope="module")
