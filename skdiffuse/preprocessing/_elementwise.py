@@ -320,7 +320,7 @@ def own_random_state(random_state: RandomStateLike) -> np.random.RandomState:
 
 
 def _map_chunks(
-    X: np.ndarray, function: Callable[[torch.Tensor], torch.Tensor], exact: bool = True
+    X: np.ndarray, function: Callable[[torch.Tensor], torch.Tensor], exact: bool
 ) -> np.ndarray:
     """`function` of a tensor over the elements of `X`: one new array, whatever X's memory order."""
     working = np.float64 if X.dtype == np.float64 or not (exact or X.dtype == np.float16) else "f4"

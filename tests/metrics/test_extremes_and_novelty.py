@@ -86,6 +86,16 @@ def test_areal_reduction_falls_with_the_area(mrms):
         assert found == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(9, 7), (4, 9, 7), (2, 3, 9, 7)])
+def test_areal_reduction_of_fields_and_of_sequences(shape):
+    """Squares of 3 x 3, of which 3 x 2 fit, one after another."""
+    X = np.random.default_rng(0).gamma(0.5, size=shape)
+    fields = X.reshape(-1, 9, 7)
+    means = [f[i : i + 3, j : j + 3].mean() for f in fields for i in (0, 3, 6) for j in (0, 3)]
+    expected = max(means) / fields[:, :, :6].max()
+    assert metrics.areal_reduction_factor(X, 3, level=1.0) == pytest.approx(expected)
+
+
 def test_tail_dependence_is_a_count_of_pairs():
     X = np.random.default_rng(1).gamma(0.5, size=(20, 7, 9))
     X[:, 1:] += 0.7 * X[:, :-1]

@@ -106,6 +106,13 @@ def test_temporal_spectrum_of_windows_and_lazy_arrays(mrms, monkeypatch):
     np.testing.assert_allclose(metrics.spatial_psd(X).P, metrics.spatial_psd(lazy).P, rtol=1e-6)
 
 
+@pytest.mark.parametrize("above", [-0.01, 1.01])
+def test_shares_of_the_nyquist_wave_number(above):
+    X = np.random.default_rng(0).gamma(0.5, size=(2, 2, 8, 8))
+    with pytest.raises(ValueError, match="above must lie between 0 and 1"):
+        metrics.power_deficit(X, X, above=above)
+
+
 def test_distances_scale_as_they_should():
     X = np.random.default_rng(0).gamma(0.5, size=(4, 6, 16, 16))
     for kind in ("spatial", "temporal"):

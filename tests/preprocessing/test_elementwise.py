@@ -283,3 +283,10 @@ def test_grid_search_over_transformers(rain):
 def test_names_of_columns():
     x = np.ones((3, 2))
     assert SqrtTransform().fit(x).get_feature_names_out(["a", "b"]).tolist() == ["a", "b"]
+
+
+def test_labelled_tables_have_two_dimensions_and_not_one():
+    table = xr.DataArray([[0.0, 4.0], [9.0, 1.0]], dims=("time", "place"))
+    np.testing.assert_array_equal(SqrtTransform().fit_transform(table), [[0, 2], [3, 1]])
+    with pytest.raises(ValueError, match=r"at least 2 dimensions.*got \('time',\)"):
+        SqrtTransform().fit(table[:, 0])

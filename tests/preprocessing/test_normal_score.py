@@ -72,3 +72,15 @@ def test_refuses(parameters):
     (name,) = parameters
     with pytest.raises(ValueError, match=f"{name}: got"):
         NormalScoreTransform(**parameters).fit(np.ones((2, 2, 2)))
+
+
+def test_a_flat_curve_is_raised_from_its_first_step_on():
+    """Its relative slope, ``x h'(x) / h(x)``, is nowhere below the floor."""
+    from skdiffuse.preprocessing._table import floor_elasticity
+
+    rate = np.array([0.0, 0.5, 1.0, 2.0, 3.5, 5.0])
+    raised = floor_elasticity(rate, np.array([0.0, 1.0, 1.0, 1.0, 4.0, 4.0]), 0.07)
+    slopes = np.diff(raised) / np.diff(rate)
+    # At the left end of each interval, where it is least unless the curve is steep anyhow.
+    assert (slopes[1:] * rate[1:-1] / raised[1:-1] > 0.07 - 1e-12).all()
+    assert raised[:2].tolist() == [0.0, 1.0] and raised[4] - raised[3] == 3.0

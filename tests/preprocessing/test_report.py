@@ -114,6 +114,11 @@ def test_bands_are_checked(hourly, bands):
         transform_report(SqrtTransform(), hourly, bands=bands)
 
 
+def test_bands_that_are_not_asked_for(hourly):
+    edges = transform_report(SqrtTransform(), hourly).band_edges
+    assert edges.tolist() == [0, 0.01, 0.2, 1, 5, 20, 80]
+
+
 def test_dry_data_are_refused():
     with pytest.raises(ValueError, match="no rain above 0"):
         transform_report(SqrtTransform(), np.zeros((2, 3, 3)))
