@@ -11,9 +11,8 @@ that are not asked for stay in the file if they were of as many frames and steps
 Some hundred hours of one place are too few to tell a mean by: with weather drawn by its exact law
 that of one series of 500 hours is still off by .85 of itself (``drawn_weather`` says by how much
 these are). ``given_weather`` compares with what the classes that were drawn have in the learnt
-rain, frame by frame, which leaves that chance out. Where windows go on from each other their
-classes are drawn to the rain that is there: a drift would be in both, and shows in
-``drawn_weather`` alone. A model that was kept without a chain of weather learns one first.
+rain, frame by frame, which leaves that chance out. A model that was kept without a chain of weather
+learns one first.
 """
 
 import argparse
@@ -30,7 +29,7 @@ from fidelity import FOLDER, HERE, Trial, rain_of, windows_of
 
 from skdiffuse import PrecipDiffusion
 from skdiffuse.diffusion import window_starts
-from skdiffuse.runtime.seeds import derived_seed, integer_seed
+from skdiffuse.runtime.seeds import integer_seed
 
 WET = 0.1
 STRETCH = 50
@@ -63,20 +62,10 @@ def classes_along(
 ) -> tuple[np.ndarray, list[int]]:
     """Classes of weather that were drawn for the windows of series, and where these begin."""
     n_frames, length = model.n_frames, rain.shape[1]
-    law = model.model_.weathers
+    starts = range(0, length, n_frames - overlap)
     if mode != "autoregressive":
         starts = window_starts(length, n_frames, overlap)
-        drawn = law.along(integer_seed(seed), len(rain), starts)
-        return np.stack([each.classes.numpy() for each in drawn], axis=1), list(starts)
-    step = n_frames - overlap
-    starts = range(0, length, step)
-    drawn = []
-    for number, start in enumerate(starts):
-        seeds = [derived_seed(integer_seed(seed), number, i) for i in range(len(rain))]
-        shared = torch.from_numpy(rain[:, start : start + overlap])
-        drawn.append(
-            law.going_on(drawn[-1].classes, shared, step, seeds) if drawn else law.of_seeds(seeds)
-        )
+    drawn = model.model_.weathers.along(integer_seed(seed), len(rain), starts)
     return np.stack([each.classes.numpy() for each in drawn], axis=1), list(starts)
 
 

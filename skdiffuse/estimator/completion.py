@@ -131,28 +131,15 @@ def fill_window(
         One for each of the n windows.
     weather : DrawnWeather, optional
         Of each window, if it is known by which it was drawn. Where cells are known its classes are
-        told and its means are not kept, but that windows of a class without rain have none; a
-        network that learnt to be told cells is told neither.
+        told and its means are not kept, and a network that learnt to be told cells is told neither.
     """
     known = torch.isfinite(rain)
     _, frames, rows, columns = rain.shape
     shape = frames, rows, columns
     if known.any():
-        if weather is None or request.method == "amortised":
-            drawn = draw(model, request, shape, seeds, KnownCells(rain))
-            return torch.where(known, rain, drawn)
-        assert model.weathers is not None
-        drawn = torch.zeros_like(rain)
-        wet = torch.where(~model.weathers.without_rain(weather.classes))[0]
-        if len(wet) > 0:
-            drawn[wet] = draw(
-                model,
-                request,
-                shape,
-                [seeds[i] for i in wet.tolist()],
-                KnownCells(rain[wet]),
-                classes=weather.classes[wet],
-            )
+        is_told = request.method != "amortised"
+        classes = weather.classes if weather is not None and is_told else None
+        drawn = draw(model, request, shape, seeds, KnownCells(rain), classes=classes)
         return torch.where(known, rain, drawn)
     # With nothing known this is sampling, whose weather is drawn first.
     if weather is None and model.weathers is not None and not request.changes_the_weather:

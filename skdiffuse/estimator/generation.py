@@ -21,7 +21,7 @@ from skdiffuse.estimator.completion import fill_window, told_from
 from skdiffuse.estimator.drawing import draw, speaks_of_windows
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.estimator.request import SamplingRequest
-from skdiffuse.estimator.weather import DrawnWeather, Storm, WeatherLaw
+from skdiffuse.estimator.weather import DrawnWeather, Storm
 from skdiffuse.runtime.array_types import ArrayOrDataArray
 from skdiffuse.runtime.seeds import derived_seed
 from skdiffuse.runtime.streaming import spans, streamed
@@ -140,7 +140,8 @@ def simulate(
     if mode == "autoregressive":
         starts = list(range(0, n_frames, step))
         lengths = [min(step, n_frames - start) for start in starts]
-        windows = _windows_in_turn(model, request, n_frames, shape, n_samples, overlap)
+        weathers = weather_along(model, request, n_samples, shape, starts)
+        windows = _windows_in_turn(model, request, n_frames, shape, n_samples, overlap, weathers)
         parts = (
             # In this order no window is drawn that nobody asks for.
             window[:, :length].numpy()
@@ -168,19 +169,12 @@ def weather_along(
     starts: Sequence[int],
 ) -> list[DrawnWeather] | None:
     """Weather of windows of series, drawn before they are; None where the network decides."""
-    lags = [stop - start for start, stop in pairwise(starts)]
-    law = _law_of_series(model, request, field, lags)
-    return None if law is None else law.along(request.seed, n_samples, starts)
-
-
-def _law_of_series(
-    model: RainModel, request: SamplingRequest, field: tuple[int, int], lags: Sequence[int]
-) -> WeatherLaw | None:
-    """The law of weather, if it says how windows go on after some frames, and is to be heeded."""
     law = model.weathers
     if law is None or request.changes_the_weather or not speaks_of_windows(model, request, field):
         return None
-    return law if law.follows(lags) else None
+    if not law.follows([stop - start for start, stop in pairwise(starts)]):
+        return None
+    return law.along(request.seed, n_samples, starts)
 
 
 def history_of(verb: str) -> str:
@@ -218,26 +212,16 @@ def _windows_in_turn(
     shape: tuple[int, int],
     n_samples: int,
     overlap: int,
+    weathers: list[DrawnWeather] | None,
 ) -> Iterator[Tensor]:
-    """Windows in turn, each of which begins with the last frames of the one before.
-
-    The weather of each is drawn when these are there.
-    """
+    """Windows in turn, each of which begins with the last frames of the one before."""
     past = torch.empty(n_samples, 0, *shape)
     step = model.n_frames - overlap
-    starts = range(0, n_frames, step)
-    law = _law_of_series(model, request, shape, [step] * (len(starts) - 1))
-    weather: DrawnWeather | None = None
-    for number, start in enumerate(starts):
+    for number, start in enumerate(range(0, n_frames, step)):
         future = past.new_full((n_samples, model.n_frames - past.shape[1], *shape), torch.nan)
         seeds = [derived_seed(request.seed, number, i) for i in range(n_samples)]
         told = told_from(model, request, start, n_frames, n_frames)
-        if law is not None:
-            weather = (
-                law.of_seeds(seeds)
-                if weather is None
-                else law.going_on(weather.classes, past, step, seeds)
-            )
+        weather = None if weathers is None else weathers[number]
         window = fill_window(model, told, torch.cat([past, future], dim=1), seeds, weather)
         yield window
         past = window[:, step:]

@@ -171,36 +171,6 @@ class WeatherLaw:
             found.append(self._drawn(self.chain.after(found[-1].classes, lag), seeds))
         return found
 
-    def going_on(
-        self, before: Tensor, shared: Tensor, lag: int, seeds: Sequence[int]
-    ) -> DrawnWeather:
-        """Weather of windows that go on from others, given the frames that they share with them.
-
-        A class that was drawn without a look at these frames contradicts them: told of a window of
-        which they are a part, it makes the rain jump where they end. If they are as rainy as first
-        frames are, each class is as frequent as without a chain.
-
-        Parameters
-        ----------
-        before : int64 Tensor of shape (n,)
-            Classes of the windows before, which decide where nothing is shared.
-        shared : Tensor of shape (n, frames, y, x)
-            First frames, in mm/h.
-        lag : int
-            By how many frames the windows begin later than those before.
-        seeds : sequence of int
-            Of each window.
-        """
-        assert self.chain is not None
-        if shared.shape[1] == 0:
-            return self._drawn(self.chain.after(before, lag), seeds)
-        begun = self.classes(shared)
-        return self._drawn(self.chain.given_beginning(begun, shared.shape[1]), seeds)
-
-    def without_rain(self, classes: Tensor) -> Tensor:
-        """Which windows of some classes have no rain at all."""
-        return (self.classes.means == 0).all(1)[classes]
-
     def follows(self, lags: Sequence[int]) -> bool:
         """Whether it is known how weather goes on after numbers of frames."""
         known = 0 if self.chain is None else len(self.chain.later)
@@ -253,8 +223,7 @@ class WeatherLaw:
         names = ("edges", "unevenness_edges", "numbers", "means")
         classes = WeatherClasses(*(tensors[name] for name in names))
         # Files from before there were chains have none.
-        known = {name: tensors[name] for name in ("later", "begun") if name in tensors}
-        chain = WeatherChain(**known) if len(known) == 2 else None
+        chain = WeatherChain(tensors["later"]) if "later" in tensors else None
         return cls(classes, tensors["frequencies"], chain)
 
 

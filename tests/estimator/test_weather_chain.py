@@ -14,8 +14,6 @@ from skdiffuse.networks.video_unet import PRESETS
 VALUES = torch.tensor([0.0, 1.0, 10.0])
 # Of frames, from row to column; not reversible.
 STEP = np.array([[0.8, 0.2, 0.0], [0.1, 0.6, 0.3], [0.5, 0.0, 0.5]])
-# Much, everywhere.
-RAIN_DRAWN = 5.0
 OPTIONS = {"n_frames": 2, "max_steps": 1, "random_state": 0, "verbose": False}
 
 
@@ -68,25 +66,6 @@ class TestFit:
                 counted += torch.bincount(3 * now + then, minlength=9).reshape(3, 3)
             np.testing.assert_allclose(chain.later[lag - 1], counted / counted.sum(), atol=8e-3)
 
-    def test_what_first_frames_say_agrees_with_counting(self, classes, stretches):
-        rain, _ = stretches
-        windows = [rain[:, s : s + 3] for s in range(4)]
-        member = torch.cat([classes(window) for window in windows])
-        frequencies = torch.bincount(member, minlength=3) / member.numel()
-        chain = fit_chain(classes, frequencies, [stretches], 3)
-        assert chain.begun.shape == (2, 3, 3)
-        for shared in (1, 2):
-            first = torch.cat([classes(window[:, :shared]) for window in windows])
-            counted = torch.bincount(3 * first + member, minlength=9).reshape(3, 3)
-            rows = chain.given_beginning(torch.arange(3), shared)
-            expected = counted / counted.sum(1, keepdim=True)
-            np.testing.assert_allclose(rows, expected, atol=1e-3)
-
-    def test_a_beginning_that_was_never_seen_goes_on_as_it_is(self, classes):
-        dry = torch.zeros(50, 4, 2, 2), torch.ones(50)
-        chain = fit_chain(classes, torch.tensor([0.9, 0.05, 0.05]), [dry], 2)
-        np.testing.assert_allclose(chain.given_beginning(torch.tensor([1, 2]), 1), np.eye(3)[1:])
-
     def test_every_law_has_the_frequencies(self, classes, stretches):
         """Whatever was counted: a chain that has them keeps them."""
         frequencies = torch.tensor([0.7, 0.25, 0.05], dtype=torch.float64)
@@ -95,8 +74,6 @@ class TestFit:
             np.testing.assert_allclose(joint.sum(1), frequencies, rtol=1e-6)
             np.testing.assert_allclose(joint.sum(0), frequencies, rtol=1e-6)
             assert (joint > 0).all()
-        for joint in chain.begun:
-            np.testing.assert_allclose(joint.sum(0), frequencies, rtol=1e-6)
 
     def test_what_is_missing_is_not_counted(self, classes, stretches):
         rain, weights = (part[:500].clone() for part in stretches)
@@ -141,25 +118,6 @@ class TestAlong:
         for some, every in zip(few, many, strict=False):
             assert torch.equal(some.classes, every.classes[:2])
 
-    def test_shared_frames_decide_how_it_goes_on(self, classes, stretches):
-        frequencies = torch.tensor(stationary(STEP))
-        law = WeatherLaw(classes, frequencies, fit_chain(classes, frequencies, [stretches], 2))
-        n = 4000
-        before, shared = torch.zeros(n, dtype=torch.int64), torch.full((n, 1, 2, 2), 10.0)
-        drawn = law.going_on(before, shared, 1, range(n)).classes
-        # A window of 10 and then 0 or 10 mm/h, each as often: 5 in the mean is of the class below.
-        share = torch.bincount(drawn, minlength=3) / n
-        np.testing.assert_allclose(share, [0, 0.5, 0.5], atol=4 * 0.5 / np.sqrt(n) + 0.02)
-        few = law.going_on(before[:2], shared[:2], 1, range(2)).classes
-        assert torch.equal(few, drawn[:2])
-
-    def test_without_shared_frames_the_window_before_decides(self, law):
-        n = 4000
-        before, shared = torch.full((n,), 2), torch.empty(n, 0, 2, 2)
-        drawn = law.going_on(before, shared, 1, range(n)).classes
-        share = torch.bincount(drawn, minlength=3) / n
-        np.testing.assert_allclose(share, STEP[2], atol=4 * 0.5 / np.sqrt(n) + 0.02)
-
     def test_lags_that_were_not_learnt(self, law):
         assert law.follows([1, 1]) and not law.follows([2])
         assert WeatherLaw(law.classes, law.frequencies).follows([])
@@ -169,8 +127,7 @@ class TestAlong:
     def test_file_form(self, law):
         back = WeatherLaw.from_tensors(law.tensors())
         assert torch.equal(back.chain.later, law.chain.later)
-        assert torch.equal(back.chain.begun, law.chain.begun)
-        older = {k: v for k, v in law.tensors().items() if k not in ("later", "begun")}
+        older = {k: v for k, v in law.tensors().items() if k != "later"}
         assert WeatherLaw.from_tensors(older).chain is None
 
 
@@ -198,7 +155,7 @@ def told(monkeypatch):
 
     def draw(model, request, shape, seeds, *rest, **options):
         calls.append(options)
-        return torch.full((len(seeds), *shape), RAIN_DRAWN)
+        return torch.zeros(len(seeds), *shape)
 
     for module in ("completion", "generation"):
         monkeypatch.setattr(f"skdiffuse.estimator.{module}.draw", draw)
@@ -214,32 +171,13 @@ class TestSeries:
         assert torch.equal(call["classes"], torch.stack([e.classes for e in expected], 1))
         assert call.get("weather") is None
 
-    def test_windows_in_turn_are_told_what_their_first_frames_allow(self, untrained, told):
-        """A class that contradicts them makes the rain jump where they end."""
-        n = 100
-        untrained.simulate(4, n_samples=n)
-        law = untrained.model_.weathers
-        (first,) = law.along(untrained._request().seed, n, [0])
-        assert torch.equal(told[0]["weather"].means, first.means)
-        begun = int(law.class_of(RAIN_DRAWN, 1.0))
-        expected = law.chain.given_beginning(torch.tensor([begun]), 1)[0]
-        assert expected[0] == 0 and (first.classes == 0).any()
-        assert len(told) == 4
-        for call in told[1:]:
+    def test_windows_in_turn_are_told_theirs(self, untrained, told):
+        untrained.simulate(4, n_samples=2)
+        expected = untrained.model_.weathers.along(untrained._request().seed, 2, range(4))
+        assert torch.equal(told[0]["weather"].means, expected[0].means)
+        for call, weather in zip(told[1:], expected[1:], strict=True):
+            assert torch.equal(call["classes"], weather.classes)
             assert call.get("weather") is None
-            share = torch.bincount(call["classes"], minlength=len(expected)) / n
-            np.testing.assert_allclose(share, expected, atol=4 * 0.5 / np.sqrt(n))
-
-    def test_windows_without_rain_are_not_drawn(self, untrained, told, monkeypatch):
-        law = untrained.model_.weathers
-        assert law.without_rain(torch.tensor([0])).all()
-        monkeypatch.setattr(
-            type(law), "going_on", lambda self, before, *_: law.of_seeds(range(len(before)))
-        )
-        classes = law.of_seeds(range(20)).classes
-        rain = np.asarray(untrained.simulate(3, n_samples=20))
-        assert torch.equal(told[1]["classes"], classes[classes > 0])
-        assert ((rain[:, 2] == 0).all((1, 2)) == (classes == 0).numpy()).all()
 
     @pytest.mark.parametrize(
         "asked",
