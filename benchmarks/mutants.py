@@ -321,3 +321,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    # Hundreds of modules that were imported in no order of their own need not be taken down.
+    sys.stdout.flush()
+    os._exit(0)

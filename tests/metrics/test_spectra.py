@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -79,6 +80,23 @@ def test_hann_window_removes_the_leak_of_a_ramp():
     assert slopes[0] == pytest.approx(-2, abs=0.3)
     assert slopes[1] < -5
     assert hann[0] == pytest.approx(X.mean() ** 2, rel=0.01)
+
+
+@pytest.mark.parametrize("window", [None, "hann", "blackman"])
+def test_a_taper_leaves_the_power_of_white_noise(window):
+    X = np.random.default_rng(0).normal(size=(400, 16, 16))
+    assert metrics.spatial_psd(X, window=window).P.sum() == pytest.approx(1, abs=0.03)
+
+
+def test_a_long_lazy_series_is_read_in_bands(monkeypatch):
+    pytest.importorskip("dask")
+    from skdiffuse.metrics import arrays
+
+    monkeypatch.setattr(arrays, "BLOCK_CELLS", 150)
+    X = xr.DataArray(np.arange(480.0).reshape(10, 8, 6), dims=("time", "y", "x"))
+    bands = list(arrays.whole_series(X.chunk({"time": 5, "y": 1})))
+    assert [band.shape for band in bands] == [(1, 10, 2, 6)] * 4
+    np.testing.assert_array_equal(np.concatenate(bands, axis=2)[0], X)
 
 
 def test_missing_frames_are_dropped_or_filled(mrms):
