@@ -1,10 +1,14 @@
 """What all tests share before anything is imported, and what the examples of the README do."""
 
 import os
+import signal
 
 # Tests run side by side, one process a core, and so do the processes that they start: threads of
 # each for every core would wait for each other, and burn what they wait.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Shells start what runs in their background with Ctrl-C ignored, and tests press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 

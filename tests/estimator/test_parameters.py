@@ -67,6 +67,7 @@ BAD = {
     "training__max_epochs": [0],
     "training__validation_fraction": ["a", -0.1, 1, np.nan],
     "training__patience": [0, 1.5],
+    "training__watch": [None, "power"],
     "training__symmetries": ["all"],
     "training__train_transformer": [2],
     "keeping": ["all"],
