@@ -16,6 +16,7 @@ from skdiffuse.cubes import Cube
 from skdiffuse.cubes.cube import missing_everywhere
 from skdiffuse.estimator.finiteness import refuse_broken_model, refuse_broken_weights
 from skdiffuse.estimator.fitting import Preparation, latent_curve
+from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.rain_model import RainModel
 from skdiffuse.runtime.double import home_of_double
 from skdiffuse.training import Budget, LatentCurve, reconstruct_average
@@ -111,16 +112,20 @@ def _learnt(preparation: Preparation) -> Learnt:
     averaged = trainer.averaged
     latent = model.latent
     if isinstance(averaged.encode, LatentCurve):
-        # Centre and scale are those of the trained curve: it was trained on them.
-        frozen = copy.deepcopy(latent.transformer).freeze(averaged.encode.curve)
-        centre, scale = averaged.encode.moments()
-        latent = replace(latent, transformer=frozen, centre=centre, scale=scale)
+        latent = _with_curve(latent, averaged.encode)
     corruption = averaged.corruption if averaged.beside is None else averaged.corruption.settled()
     model = replace(model, latent=latent, network=averaged.network, corruption=corruption)
     if not trainer.sharded:
         # A network that no device holds would be tried on the CPU, by every process.
         refuse_broken_model(model, trainer.learning_rate)
     return Learnt(model, trainer.history, trainer.step, trainer.skipped_steps)
+
+
+def _with_curve(latent: LatentSpace, encode: LatentCurve) -> LatentSpace:
+    """The latent by a trained curve, with the centre and scale that it was trained on."""
+    frozen = copy.deepcopy(latent.transformer).freeze(encode.curve)
+    centre, scale = encode.moments()
+    return replace(latent, transformer=frozen, centre=centre, scale=scale)
 
 
 def reaverage(
@@ -144,12 +149,9 @@ def reaverage(
     network.load_state_dict(unflatten("network", state))
     latent = model.latent
     if curve := unflatten("encode.curve", state):
-        transformer = copy.deepcopy(latent.transformer)
         encode = latent_curve(latent)
         encode.curve.load_state_dict(curve)
-        centre, scale = encode.moments()
-        frozen = transformer.freeze(encode.curve)
-        latent = replace(latent, transformer=frozen, centre=centre, scale=scale)
+        latent = _with_curve(latent, encode)
     corruption = model.corruption
     if beside := unflatten("beside", state):
         corruption = corruption.with_tensors(beside).settled()

@@ -14,9 +14,9 @@ from typing import TypeAlias
 #: Powers of metre, kilogram and second, and the factor to them, exact.
 Quantity: TypeAlias = tuple[tuple[int, ...], Fraction]
 
-# Months and years have no one length and are left out on purpose.
 # No unit is longer; reading a million letters would take many seconds.
 LONGEST = 200
+# Months and years have no one length and are left out on purpose.
 _UNITS: dict[str, Quantity] = {
     name: (powers, Fraction(factor))
     for powers, names in (

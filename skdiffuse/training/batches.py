@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeAlias
@@ -173,9 +174,7 @@ class WindowBatches:
         if self.n_candidates == 1:
             (chosen, where), weight = candidates[0], 1.0
         else:
-            wet = np.array(
-                [np.count_nonzero(window >= WET) / window.size for window, _ in candidates]
-            )
+            wet = np.array([wet_share(window) for window, _ in candidates])
             probability, weights = wet_preference(wet, WET_BIAS)
             k = random.choice(len(candidates), p=probability)
             (chosen, where), weight = candidates[k], float(weights[k])
@@ -250,6 +249,12 @@ class Prefetched:
             return rain, weights, told
         told = {name: tensor.pin_memory() for name, tensor in told.items()}
         return rain.pin_memory(), weights.pin_memory(), told
+
+
+def wet_share(windows: np.ndarray) -> np.ndarray:
+    """Share of wet cells of each window of shape (..., frames, y, x)."""
+    cells = math.prod(windows.shape[-3:])
+    return np.asarray(np.count_nonzero(windows >= WET, axis=(-3, -2, -1)) / cells)
 
 
 def wet_preference(wet_fraction: np.ndarray, bias: float) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from skdiffuse.runtime.seeds import derived_seed
-from skdiffuse.training.batches import WET, WET_BIAS, WindowBatches, wet_preference
+from skdiffuse.training.batches import WET_BIAS, WindowBatches, wet_preference, wet_share
 from skdiffuse.training.cube_blocks import Block
 from skdiffuse.training.reading_several import blocks_with_shares
 
@@ -64,7 +64,7 @@ def survey(windows: WindowBatches) -> Iterator[tuple[Tensor, Tensor]]:
         candidates = [
             _read(windows, blocks, of_block[rows, k], number[rows, k]) for k in range(n_candidates)
         ]
-        wet = np.stack([_wet_share(each) for each in candidates], 1)
+        wet = np.stack([wet_share(each) for each in candidates], 1)
         chosen, weight = _preferred(wet, random)
         rain = np.stack([candidates[k][i] for i, k in enumerate(chosen)])
         yield _handed_out(windows, random, rain, weight)
@@ -87,10 +87,6 @@ def _handed_out(
     if windows.symmetries:
         rain = np.stack([windows.mirrored(each, random.random(3) < 0.5) for each in rain])
     return torch.from_numpy(rain), torch.from_numpy(weight.astype(np.float32))
-
-
-def _wet_share(rain: np.ndarray) -> np.ndarray:
-    return np.count_nonzero(rain >= WET, axis=(1, 2, 3)) / rain[0].size
 
 
 def _preferred(wet: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

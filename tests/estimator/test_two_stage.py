@@ -15,7 +15,6 @@ from skdiffuse.datasets import make_precipitation
 from skdiffuse.estimator.latent import LatentSpace
 from skdiffuse.estimator.rate_stage import RAISED, RateStage
 from skdiffuse.estimator.two_stage import TwoStageDiffusion
-from skdiffuse.networks.video_unet import PRESETS
 
 pytestmark = pytest.mark.usefixtures("global_generators_stay_untouched")
 
@@ -27,13 +26,6 @@ OPTIONS = {
     "verbose": False,
 }
 CLASS_LAW = torch.tensor([0.6, 0.1, 0.12, 0.1, 0.05, 0.03])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small_networks():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "tiny", {"width": 8, "multipliers": (1, 2), "patch_size": 2})
-        yield
 
 
 @pytest.fixture(scope="module")

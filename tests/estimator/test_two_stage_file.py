@@ -8,7 +8,6 @@ from skdiffuse import NetworkSettings, PrecipDiffusion, SamplerSettings
 from skdiffuse.datasets import make_precipitation
 from skdiffuse.estimator.two_stage import TwoStageDiffusion
 from skdiffuse.networks import VideoUNet
-from skdiffuse.networks.video_unet import PRESETS
 from skdiffuse.training.checkpoints import read_tensors, write_tensors
 
 pytestmark = pytest.mark.usefixtures("global_generators_stay_untouched")
@@ -25,13 +24,6 @@ OPTIONS = {
 def small(**options):
     taken = ("in_channels", "out_channels", "n_covariates", "n_labels", "edges")
     return VideoUNet(8, (1, 2), patch_size=2, **{k: v for k, v in options.items() if k in taken})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small_networks():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "tiny", {"width": 8, "multipliers": (1, 2), "patch_size": 2})
-        yield
 
 
 @pytest.fixture(scope="module")

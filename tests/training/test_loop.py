@@ -12,6 +12,17 @@ from skdiffuse.diffusion import TruncatedCosineSchedule
 from skdiffuse.training import Budget, HeldOut, masked_v_loss, recover_checkpoint
 
 
+def resumes_to_the_bit(make_trainer, weights_of, folder, after, steps):
+    """What a training left goes on after a step, and ends as one that nobody disturbed."""
+    resumed = make_trainer(checkpoint_dir=folder)
+    assert resumed.resume()
+    assert resumed.step == after
+    resumed.run(Budget(steps))
+    straight = make_trainer()
+    straight.run(Budget(steps))
+    assert torch.equal(weights_of(resumed), weights_of(straight))
+
+
 def test_loss_falls(make_trainer):
     trainer = make_trainer(learning_rate=3e-3, warmup_steps=5)
     trainer.run(Budget(120))
@@ -66,13 +77,7 @@ def test_sigterm_ends_after_a_checkpoint(tmp_path, monkeypatch, make_trainer, we
         trainer.run(Budget(10))
     assert ended.value.code == 143
     assert signal.getsignal(signal.SIGTERM) == before
-    resumed = make_trainer(checkpoint_dir=tmp_path)
-    assert resumed.resume()
-    assert resumed.step == 4
-    resumed.run(Budget(10))
-    straight = make_trainer()
-    straight.run(Budget(10))
-    assert torch.equal(weights_of(resumed), weights_of(straight))
+    resumes_to_the_bit(make_trainer, weights_of, tmp_path, after=4, steps=10)
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
@@ -95,12 +100,7 @@ def test_ctrl_c_in_the_middle_of_a_step_comes_after_it(
     with pytest.raises(KeyboardInterrupt):
         trainer.run(Budget(5))
     assert signal.getsignal(signal.SIGINT) == before
-    resumed = make_trainer(checkpoint_dir=tmp_path)
-    assert resumed.resume() and resumed.step == 3
-    resumed.run(Budget(5))
-    straight = make_trainer()
-    straight.run(Budget(5))
-    assert torch.equal(weights_of(resumed), weights_of(straight))
+    resumes_to_the_bit(make_trainer, weights_of, tmp_path, after=3, steps=5)
 
 
 @pytest.mark.parametrize("part", ["optimizer", "average"])
@@ -122,12 +122,7 @@ def test_an_error_in_the_middle_of_a_step_leaves_the_last_checkpoint(
     monkeypatch.setattr(owner, name, half)
     with pytest.raises(MemoryError, match="no room"):
         trainer.run(Budget(5))
-    resumed = make_trainer(checkpoint_dir=tmp_path)
-    assert resumed.resume() and resumed.step == 2
-    resumed.run(Budget(5))
-    straight = make_trainer()
-    straight.run(Budget(5))
-    assert torch.equal(weights_of(resumed), weights_of(straight))
+    resumes_to_the_bit(make_trainer, weights_of, tmp_path, after=2, steps=5)
 
 
 def test_trains_where_gradients_are_off(make_trainer, weights_of):
