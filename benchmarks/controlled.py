@@ -28,8 +28,8 @@ their geography (two pairs of months learnt, two held out); hourly MRMS radar ra
 import argparse
 import json
 import os
+import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,19 +39,11 @@ import numpy as np
 import torch
 import xarray as xr
 from controlled_tables import print_tables
+from controlled_variants import SAMPLERS, STUDIES, WIDTHS
 from fidelity import FOLDER, rain_of, read_files
 
-from skdiffuse import (
-    PrecipDiffusion,
-    SamplerSettings,
-    make_precipitation,
-    metrics,
-    open_cube,
-)
+from skdiffuse import KeepingSettings, PrecipDiffusion, make_precipitation, metrics, open_cube
 from skdiffuse.cubes import coarsen, validate_cube
-from skdiffuse.diffusion import ShiftedCosineSchedule, TruncatedCosineSchedule
-from skdiffuse.preprocessing import DryCellTransform, LearntMonotoneTransform, SqrtTransform
-from skdiffuse.presets import dissertation_model
 from skdiffuse.training import WindowBatches
 
 RESULT = Path(__file__).parent / "results" / "controlled.json"
@@ -95,60 +87,6 @@ def windows_of(rain: xr.DataArray, n: int, seed: int = 1) -> np.ndarray:
     found = np.concatenate([batches(k)[0].numpy() for k in range(-(-n // 64))])[:n]
     batches.reader.close()
     return found[np.isfinite(found).all((1, 2, 3))]
-
-
-# Variants
-
-
-def dissertation(transform: object) -> Callable[..., PrecipDiffusion]:
-    def make(**options: object) -> PrecipDiffusion:
-        changes = {"network__architecture": options.pop("architecture"), "latent_scaling": "range"}
-        sampler = SamplerSettings("adams", n_steps=32)
-        return dissertation_model(transform, sampler=sampler, **changes, **options)
-
-    return make
-
-
-def ours(transformer: object = "sqrt", **changes: object) -> Callable[..., PrecipDiffusion]:
-    def make(**options: object) -> PrecipDiffusion:
-        architecture = options.pop("architecture")
-        model = PrecipDiffusion(transformer, **options)
-        return model.set_params(network__architecture=architecture, **changes)
-
-    return make
-
-
-STUDIES: dict[str, dict[str, Callable[..., PrecipDiffusion]]] = {
-    "reproduction": {
-        "none": dissertation(None),
-        "sqrt": dissertation("sqrt"),
-        "learnt": dissertation("learnt"),
-        "learnt, variance held": dissertation(
-            LearntMonotoneTransform(form="dissertation", hold_variance=True)
-        ),
-    },
-    "ablation": {
-        "default": ours(),
-        "linear filter as skip, no weather": ours(network__skip="wiener"),
-        "no skip": ours(network__skip=None),
-        "one class of weather": ours(network__weathers=(1, 1)),
-        "AdamW": ours(training__optimizer="adamw"),
-        "noise levels of the dissertation": ours(schedule=TruncatedCosineSchedule(-30.0, 30.0)),
-        "noise levels an e-fold lower": ours(schedule=ShiftedCosineSchedule(-1.0)),
-        "no transform": ours(None),
-        "learnt, variance held": ours(LearntMonotoneTransform(hold_variance=True)),
-        "dry cells drawn": ours(DryCellTransform(SqrtTransform(), "censored")),
-        "no trace": ours(trace=0.0),
-        "no geography": ours(network__geography=False),
-    },
-}
-# Of the trained default alone: what sampling does, without another training.
-SAMPLERS = {
-    "Adams, 8 steps": {"n_steps": 8},
-    "Adams, 16 steps": {"n_steps": 16},
-    "Heun, 32 steps": {"sampler": SamplerSettings("heun", n_steps=32)},
-    "ancestral, 128 steps": {"sampler": SamplerSettings("ancestral", n_steps=128)},
-}
 
 
 # Statistics
@@ -236,41 +174,49 @@ def series(model: PrecipDiffusion, real: np.ndarray, shape: tuple[int, int]) -> 
 
 
 def run(study: str, name: str, data: str, seed: int, arguments: argparse.Namespace) -> list[dict]:
-    """Rows of one training: of the variant, and of the samplers for the default."""
+    """Rows of one training: of the variant, and of samplers and averages for the default."""
     learnt, held_out = data_of(data, arguments.rain)
     real = windows_of(learnt, N_REAL)
     maps = data in ("era5", "own")
-    start = time.process_time()
-    model = STUDIES[study][name](
-        architecture=arguments.network,
-        n_frames=N_FRAMES,
-        crop_size=SIDE,
-        max_steps=arguments.steps,
-        batch_size=arguments.batch_size,
-        random_state=seed,
-        device=arguments.device,
-        verbose=False,
-    ).fit(learnt)
-    spent = time.process_time() - start
-    rows = []
-    ways = {name: {}} | (SAMPLERS if (study, name) == ("ablation", "default") else {})
-    for title, way in ways.items():
+    variant = STUDIES[study][name]
+    with tempfile.TemporaryDirectory() as folder, variant.changed():
         start = time.process_time()
-        changed = dict(way)
-        sampler = changed.pop("sampler", None)
-        before = model.sampler
-        if sampler is not None:
+        options = {}
+        if (study, name) == ("ablation", "default"):
+            options = {"checkpoint_dir": folder, "keeping": KeepingSettings(average_snapshots=True)}
+        model = variant.make(
+            architecture=arguments.network,
+            n_frames=N_FRAMES,
+            crop_size=SIDE,
+            max_steps=arguments.steps,
+            batch_size=arguments.batch_size,
+            random_state=seed,
+            device=arguments.device,
+            verbose=False,
+            **options,
+        ).fit(learnt)
+        spent = time.process_time() - start
+        rows = []
+
+        def row_of(title: str, **changed: object) -> None:
+            start = time.process_time()
+            rain = model.sample(arguments.samples, batch_size=64, random_state=seed + 50, **changed)
+            row = {"study": study, "variant": title, "data": data, "seed": seed}
+            row |= {"steps": arguments.steps, "batch_size": arguments.batch_size}
+            row |= {"train_cpu_seconds": round(spent, 1)}
+            row["sample_cpu_seconds"] = round((time.process_time() - start) / len(rain), 4)
+            rows.append(row | compared(np.asarray(rain), real, maps=maps))
+
+        row_of(name)
+        if options:
+            sampler = model.sampler
+            for title, way in SAMPLERS.items():
+                model.set_params(sampler=way)
+                row_of(title)
             model.set_params(sampler=sampler)
-        drawn = np.asarray(
-            model.sample(arguments.samples, batch_size=64, random_state=seed + 50, **changed)
-        )
-        model.set_params(sampler=before)
-        row = {"study": study, "variant": title, "data": data, "seed": seed}
-        row |= {"steps": arguments.steps, "batch_size": arguments.batch_size}
-        row |= {"train_cpu_seconds": round(spent, 1)}
-        row["sample_cpu_seconds"] = round((time.process_time() - start) / len(drawn), 4)
-        row |= compared(drawn, real, maps=maps)
-        rows.append(row)
+            for title, width in WIDTHS.items():
+                model.reaverage(width)
+                row_of(title)
     if study == "reproduction":
         drawn = windows_of(held_out, 1024, seed=7)
         wettest = drawn[np.argsort(-drawn.mean((1, 2, 3)))[: 4 * arguments.cases]]
