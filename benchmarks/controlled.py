@@ -1,4 +1,4 @@
-"""Controlled comparisons: the dissertation's three models, and our default with one thing changed.
+r"""Controlled comparisons: the dissertation's three models, and our default with one thing changed.
 
     python benchmarks/controlled.py --study reproduction --data era5 --seeds 0 1 2
     python benchmarks/controlled.py --study ablation --data synthetic --seeds 0 1
@@ -8,8 +8,12 @@ Every variant is trained on the same windows, for as many steps, from the same s
 many sequences, which are compared with the rain it learnt: what the dissertation's comparison of
 checkpoints of 124k, 200k and 218k steps with different numbers of samples was not. Windows have 8
 frames of 16 x 16 cells, so that a variant takes minutes of one CPU core; ``--network``,
-``--steps``, ``--samples`` and ``--device`` make more of it where there is a GPU. ``--rain`` takes a
-cube of your own, such as UKCP18 after ``examples/ukcp18_prepare.py``.
+``--steps``, ``--samples`` and ``--device`` make more of it where there is a GPU. The dissertation's
+own scale, with UKCP18 files, is
+
+    python examples/ukcp18_prepare.py 'pr_*01_1hr_*.nc'
+    python benchmarks/controlled.py --data own --rain ukcp18_train.nc ukcp18_test.nc --frames 10 \
+        --crop 64 --network base --steps 200000 --samples 2000 --device cuda --out ukcp18.json
 
 Rows are written to ``benchmarks/results/controlled.json`` as they come; those that are there are
 not repeated, so that it can be interrupted at any time.
@@ -47,9 +51,10 @@ from skdiffuse.cubes import coarsen, validate_cube
 from skdiffuse.training import WindowBatches
 
 RESULT = Path(__file__).parent / "results" / "controlled.json"
-N_FRAMES, SIDE = 8, 16
+SIDE = 16  # of windows, and of the region of ERA5
 LEVELS = (0.99, 0.999, 0.9999, 1 - 1e-5)
-BANDS = {"1": (1, 1), "2-3": (2, 3), "4-8": (4, 8)}
+# Waves across a window, as far as one of its size has them.
+BANDS = {"1": (1, 1), "2-3": (2, 3), "4-8": (4, 8), "9-16": (9, 16), "17-32": (17, 32)}
 # Of the dissertation: below, generated rain is noise (section 4.2); above, rain that matters.
 TRACE, NOISE, HEAVY = 0.1, 0.2, 1.0
 N_REAL = 4096
@@ -64,7 +69,7 @@ def region_of_era5(*months: str) -> xr.DataArray:
     return coarsen(fields, 2)[:, 40 : 40 + SIDE, 2 : 2 + SIDE]
 
 
-def data_of(name: str, rain: Path | None = None) -> tuple[xr.DataArray, xr.DataArray]:
+def data_of(name: str, files: list[Path] | None = None) -> tuple[xr.DataArray, xr.DataArray]:
     """Rain to learn, and rain held out."""
     if name == "era5":
         return region_of_era5("202001-02", "202007-08"), region_of_era5("202004-05", "202010-11")
@@ -72,21 +77,26 @@ def data_of(name: str, rain: Path | None = None) -> tuple[xr.DataArray, xr.DataA
         learnt, held_out, _ = rain_of("mrms", FOLDER)
         return learnt, held_out
     if name == "own":
-        cube = open_cube(rain)
-        return cube[: 3 * len(cube) // 4], cube[3 * len(cube) // 4 :]
+        learnt, held_out = (open_cube(file) for file in files)
+        return learnt, held_out
     parts = (make_precipitation(1500, (48, 48), correlation_length=4.0, random_state=s)
              for s in (0, 1))  # fmt: skip
     return tuple(parts)  # type: ignore[return-value]
 
 
-def windows_of(rain: xr.DataArray, n: int, seed: int = 1) -> np.ndarray:
+def windows_of(rain: xr.DataArray, n: int, of: argparse.Namespace, seed: int = 1) -> np.ndarray:
     """Whole windows as they come, none oftener than others."""
     cube = validate_cube(rain)
-    shape = tuple(min(side, SIDE) for side in cube.field_shape)
-    batches = WindowBatches(cube, N_FRAMES, shape, 64, seed=seed, n_candidates=1)
+    shape = tuple(min(side, of.crop) for side in cube.field_shape)
+    batches = WindowBatches(cube, of.frames, shape, 64, seed=seed, n_candidates=1)
     found = np.concatenate([batches(k)[0].numpy() for k in range(-(-n // 64))])[:n]
     batches.reader.close()
     return found[np.isfinite(found).all((1, 2, 3))]
+
+
+def is_whole(rain: xr.DataArray, arguments: argparse.Namespace) -> bool:
+    """Whether windows are whole fields, so that a cell of them is a place."""
+    return max(rain.shape[-2:]) <= arguments.crop
 
 
 # Statistics
@@ -94,7 +104,7 @@ def windows_of(rain: xr.DataArray, n: int, seed: int = 1) -> np.ndarray:
 
 def power_of(rain: np.ndarray) -> dict[str, float]:
     power = metrics.spatial_psd(rain).P
-    return {name: float(np.sum(power[a : b + 1])) for name, (a, b) in BANDS.items()}
+    return {name: float(power[a : b + 1].sum()) for name, (a, b) in BANDS.items() if b < len(power)}
 
 
 def compared(rain: np.ndarray, real: np.ndarray, *, maps: bool) -> dict[str, object]:
@@ -108,7 +118,7 @@ def compared(rain: np.ndarray, real: np.ndarray, *, maps: bool) -> dict[str, obj
         "drizzle": [float(((r > 0) & (r < NOISE)).mean()) for r in (rain, real)],
         "below_1_mm_h": [float((r < HEAVY).mean()) for r in (rain, real)],
         "quantiles": [float(r) for r in ratios],
-        "power": {name: power[name] / wanted[name] for name in BANDS},
+        "power": {name: power[name] / wanted[name] for name in power},
         "spatial_power_deficit": metrics.power_deficit(real, rain, kind="spatial"),
         "temporal_power_deficit": metrics.power_deficit(real, rain, kind="temporal"),
     }
@@ -153,8 +163,8 @@ class Task:
         return rows
 
     def nowcast(self, model: PrecipDiffusion) -> dict[str, float]:
-        """CRPS of the last three frames given the five before, beside persistence."""
-        past, wanted = self.cases[:, :5], self.cases[:, 5:]
+        """CRPS of the last three frames given those before, beside persistence."""
+        past, wanted = self.cases[:, :-3], self.cases[:, -3:]
         found = model.forecast(past, 3, n_members=self.n_members, random_state=0)
         still = np.abs(past[:, -1:] - wanted).mean()
         crps = float(metrics.crps_ensemble(wanted, np.asarray(found), axis=0))
@@ -176,8 +186,8 @@ def series(model: PrecipDiffusion, real: np.ndarray, shape: tuple[int, int]) -> 
 def run(study: str, name: str, data: str, seed: int, arguments: argparse.Namespace) -> list[dict]:
     """Rows of one training: of the variant, and of samplers and averages for the default."""
     learnt, held_out = data_of(data, arguments.rain)
-    real = windows_of(learnt, N_REAL)
-    maps = data in ("era5", "own")
+    real = windows_of(learnt, N_REAL, arguments)
+    maps = is_whole(learnt, arguments)
     variant = STUDIES[study][name]
     with tempfile.TemporaryDirectory() as folder, variant.changed():
         start = time.process_time()
@@ -186,8 +196,8 @@ def run(study: str, name: str, data: str, seed: int, arguments: argparse.Namespa
             options = {"checkpoint_dir": folder, "keeping": KeepingSettings(average_snapshots=True)}
         model = variant.make(
             architecture=arguments.network,
-            n_frames=N_FRAMES,
-            crop_size=SIDE,
+            n_frames=arguments.frames,
+            crop_size=arguments.crop,
             max_steps=arguments.steps,
             batch_size=arguments.batch_size,
             random_state=seed,
@@ -218,7 +228,7 @@ def run(study: str, name: str, data: str, seed: int, arguments: argparse.Namespa
                 model.reaverage(width)
                 row_of(title)
     if study == "reproduction":
-        drawn = windows_of(held_out, 1024, seed=7)
+        drawn = windows_of(held_out, 1024, arguments, seed=7)
         wettest = drawn[np.argsort(-drawn.mean((1, 2, 3)))[: 4 * arguments.cases]]
         task = Task(wettest[::4])
         rows[0]["interpolation"] = task.interpolated(model)
@@ -230,14 +240,14 @@ def run(study: str, name: str, data: str, seed: int, arguments: argparse.Namespa
 def references(data: str, arguments: argparse.Namespace) -> list[dict]:
     """What no model could better: as many real windows, and what other months are."""
     learnt, held_out = data_of(data, arguments.rain)
-    real, maps = windows_of(learnt, N_REAL), data in ("era5", "own")
+    real, maps = windows_of(learnt, N_REAL, arguments), is_whole(learnt, arguments)
     rows = []
     for seed in range(3):
-        few = windows_of(learnt, arguments.samples, seed=20 + seed)
+        few = windows_of(learnt, arguments.samples, arguments, seed=20 + seed)
         rows.append({"variant": "as many learnt windows", "seed": seed})
         rows[-1] |= compared(few, real, maps=maps)
     rows.append({"variant": "held-out rain", "seed": 0})
-    rows[-1] |= compared(windows_of(held_out, N_REAL), real, maps=maps)
+    rows[-1] |= compared(windows_of(held_out, N_REAL, arguments), real, maps=maps)
     return [{"study": "reference", "data": data} | row for row in rows]
 
 
@@ -249,7 +259,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--study", choices=list(STUDIES), default="reproduction")
     parser.add_argument("--data", choices=["synthetic", "era5", "mrms", "own"], default="era5")
-    parser.add_argument("--rain", type=Path, help="with --data own: a file that open_cube reads")
+    parser.add_argument(
+        "--rain", type=Path, nargs=2, help="with --data own: files to learn, and held out"
+    )
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--crop", type=int, default=SIDE)
     parser.add_argument("--variants", nargs="+", help="some of them by name")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--steps", type=int, default=600)
@@ -279,9 +293,10 @@ def main() -> None:
 
     if ("reference", "held-out rain", arguments.data, 0) not in done:
         keep(references(arguments.data, arguments))
+    whole = is_whole(data_of(arguments.data, arguments.rain)[0], arguments)
     for seed in arguments.seeds:
         for name in arguments.variants or STUDIES[arguments.study]:
-            if name == "no geography" and arguments.data not in ("era5", "own"):
+            if name == "no geography" and not whole:
                 continue
             if (arguments.study, name, arguments.data, seed) not in done:
                 keep(run(arguments.study, name, arguments.data, seed, arguments))

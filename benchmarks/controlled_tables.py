@@ -19,6 +19,8 @@ COLUMNS: dict[str, Callable[[dict], float]] = {
     "power 1": lambda row: row["power"]["1"],
     "2-3": lambda row: row["power"]["2-3"],
     "4-8": lambda row: row["power"]["4-8"],
+    "9-16": lambda row: row["power"].get("9-16", np.nan),
+    "17-32": lambda row: row["power"].get("17-32", np.nan),
     "temporal power": lambda row: 1 - row["temporal_power_deficit"],
     "bias": lambda row: row.get("normalised_bias", np.nan),
     "train s": lambda row: row.get("train_cpu_seconds", np.nan),

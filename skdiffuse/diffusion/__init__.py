@@ -46,6 +46,7 @@ from skdiffuse.diffusion.exact import (
     GaussianDenoiser,
     GaussianMixtureDenoiser,
 )
+from skdiffuse.diffusion.exponential_steps import ExponentialAdamsStep, GaussianLaw
 from skdiffuse.diffusion.guidance import (
     HoGuidance,
     MomentMatching,
@@ -182,9 +183,11 @@ __all__ = [
     "EDMTrainingSchedule",
     "Elbo",
     "ExactReverseCovariance",
+    "ExponentialAdamsStep",
     "FunctionObservation",
     "Gauges",
     "GaussianDenoiser",
+    "GaussianLaw",
     "GaussianMixtureDenoiser",
     "HeunStep",
     "HoGuidance",

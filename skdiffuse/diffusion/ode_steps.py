@@ -205,20 +205,27 @@ def adams_weights(
         One weight per node, by Gauss-Legendre quadrature in the angle.
     """
     first, last = NoiseLevel.at(start).angle, NoiseLevel.at(stop).angle
-    x, w = _gauss_legendre(32)
-    angle = first + (last - first) * x
+    x, w = gauss_legendre(32)
+    basis = polynomial_basis(coordinate, nodes, first + (last - first) * x)
+    return tuple(float((w * row).sum() * (last - first)) for row in basis)
+
+
+def polynomial_basis(
+    coordinate: Coordinate, nodes: tuple[float, ...], angle: np.ndarray
+) -> np.ndarray:
+    """Lagrange polynomials of log-SNRs in a coordinate, at angles: (nodes, angles)."""
     q = coordinate(-2 * torch.log(torch.tan(torch.from_numpy(angle)))).numpy()
     q_nodes = coordinate(torch.tensor(nodes, dtype=torch.float64)).numpy()
-    weights = []
+    rows = []
     for j, node in enumerate(q_nodes):
         others = np.delete(q_nodes, j)
-        basis = np.prod((q[:, None] - others) / (node - others), axis=1)
-        weights.append(float((w * basis).sum() * (last - first)))
-    return tuple(weights)
+        rows.append(np.prod((q[:, None] - others) / (node - others), axis=1))
+    return np.stack(rows)
 
 
 @functools.cache
-def _gauss_legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
+def gauss_legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes in [0, 1] and weights of a quadrature."""
     x, w = np.polynomial.legendre.leggauss(n)
     return (x + 1) / 2, w / 2
 

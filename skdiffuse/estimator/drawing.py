@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -17,6 +18,7 @@ from skdiffuse.diffusion import (
     ArealMean,
     ClassifierFreeGuidance,
     Denoiser,
+    ExponentialAdamsStep,
     KnownCells,
     Observation,
     RandomStreams,
@@ -139,7 +141,7 @@ def draw(
                 denoiser,
                 z.to(request.device),
                 levels,
-                step,
+                _around_law(step, model, shape, request.device, here.get("weather")),
                 streams,
                 lambda *_: bar.update(len(part) * step.evaluations),
             )
@@ -166,6 +168,26 @@ def _step_for(model: RainModel, request: SamplingRequest, shape: tuple[int, int,
     if model.errors is None:
         raise ValueError(not_learnt(name))
     return AncestralStep(model.errors.variance(name, shape, request.device))
+
+
+def _around_law(
+    step: Step,
+    model: RainModel,
+    shape: tuple[int, int, int],
+    device: torch.device,
+    weather: Tensor | None,
+) -> Step:
+    """The step rule with the Gaussian law of the weather, if it solves one exactly and has none."""
+    if not isinstance(step, ExponentialAdamsStep) or step.law is not None:
+        return step
+    if model.prior is None:
+        raise ValueError(
+            "sampler='exponential' solves the Gaussian law of a class of weather, and this model "
+            "knows of none: fit it with network__skip='mixture', or use sampler='adams'."
+        )
+    # Of several windows along a sequence each has its own class, and no mode belongs to one.
+    of_all = weather is None or weather.ndim > 1
+    return replace(step, law=model.prior.law(shape, device, None if of_all else weather))
 
 
 def _denoiser(

@@ -17,6 +17,7 @@ from skdiffuse.diffusion import (
     AdamsStep,
     AncestralStep,
     Coordinate,
+    ExponentialAdamsStep,
     HeunStep,
     NoiseSchedule,
     ReverseVariance,
@@ -63,6 +64,7 @@ __all__ = [
 SAMPLERS: dict[str, Step] = {
     "adams": AdamsStep(),
     "heun": HeunStep(),
+    "exponential": ExponentialAdamsStep(),
     "ancestral": AncestralStep("lower"),
 }
 # The many correlated cells of a sequence show structure at noise levels at which one cell would

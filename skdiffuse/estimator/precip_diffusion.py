@@ -101,8 +101,8 @@ class PrecipDiffusion(CallbackSupportMixin, BaseEstimator):
         object of `skdiffuse.corruptions`. What another than the default cannot do is refused by
         name; see docs/corruptions.md.
     sampler : str, Step or SamplerSettings, default="adams"
-        Step rule ("adams", "heun", "ancestral", or an object), or `SamplerSettings` with the number
-        of steps and their spacing.
+        Step rule ("adams", "heun", "exponential", "ancestral", or an object), or `SamplerSettings`
+        with the number of steps and their spacing.
     training : TrainingSettings or None, default=None
         Learning rate, weight decay, precision, validation and more; None: the defaults.
     keeping : KeepingSettings or None, default=None

@@ -80,10 +80,12 @@ class SamplerSettings(BaseEstimator):
 
     Parameters
     ----------
-    step : {"adams", "heun", "ancestral"} or Step, default="adams"
-        Two deterministic solvers of the probability-flow equation: a multistep method of fourth
-        order, and Heun's of second at two evaluations a step; and ancestral sampling, which needs
-        hundreds of steps. Or any step rule, of `skdiffuse.diffusion` or your own.
+    step : {"adams", "heun", "exponential", "ancestral"} or Step, default="adams"
+        Deterministic solvers of the probability-flow equation: a multistep method of fourth order;
+        Heun's of second at two evaluations a step; and one for fewer than 16 steps, which solves
+        the Gaussian law of the drawn weather exactly and goes best with ``spacing=
+        TaperedLogSNR(9.0, -2.0)``, for models with ``skip="mixture"``. And ancestral sampling,
+        which needs hundreds of steps. Or any step rule, of `skdiffuse.diffusion` or your own.
     n_steps : int, default=32
         Number of steps.
     spacing : {"tapered", "angle", "log_snr", "edm", "time"} or Coordinate, default="tapered"

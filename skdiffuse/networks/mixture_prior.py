@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from skdiffuse.diffusion import alpha, sigma
+from skdiffuse.diffusion import GaussianLaw, alpha, sigma
 from skdiffuse.diffusion.windows import pieces_along
 from skdiffuse.networks.classes import checked_classes
 from skdiffuse.networks.spectral import power_at, spectral_transform
@@ -242,6 +242,43 @@ class MixturePrior(nn.Module):
         a2, s2 = (f(log_snr).square().reshape(-1, 1, 1, 1) for f in (alpha, sigma))
         left = (s2 / (a2 * power + s2)).sqrt()
         return left / left.amax((1, 2, 3), keepdim=True)
+
+    def law(
+        self, shape: Sequence[int], device: torch.device, weather: Tensor | None = None
+    ) -> GaussianLaw:
+        """The Gaussian with mean and spectrum of all classes, or of the one that is told.
+
+        Parameters
+        ----------
+        shape : sequence of int
+            Frames, rows and columns.
+        device : torch.device
+            Of the latents.
+        weather : int64 Tensor of shape (n,), optional
+            As in `denoise`.
+
+        Returns
+        -------
+        GaussianLaw
+            Of the spectral coefficients, for latents of shape (n, *shape).
+
+        Examples
+        --------
+        >>> prior = MixturePrior(torch.ones(1), torch.zeros(1), torch.full((1, 2, 4, 4), 3.0))
+        >>> prior.law((2, 8, 8), torch.device("cpu")).variance.shape
+        torch.Size([1, 2, 8, 8])
+        """
+        mean, power = self._on_cpu()._moments(None if weather is None else weather.cpu())
+        power = power_at(power, shape, self.periodic)
+        first = torch.zeros_like(power)
+        first[..., 0, 0, 0] = math.sqrt(math.prod(shape)) * mean.flatten()
+        dtype = torch.float64 if has_double(device) else torch.float32
+        return GaussianLaw(
+            first.to(device, dtype),
+            power.to(device, dtype),
+            modes=lambda z: spectral_transform(z.to(dtype), self.periodic),
+            fields=lambda modes: spectral_transform(modes, self.periodic, inverse=True),
+        )
 
     def _on_cpu(self) -> "MixturePrior":
         """The same where double precision is."""

@@ -74,9 +74,17 @@ class TestSample:
         # A field of another size lies nowhere in particular.
         assert rain.x[0] == 0
 
-    @pytest.mark.parametrize("sampler", ["adams", "heun", "ancestral"])
+    @pytest.mark.parametrize("sampler", ["adams", "heun", "exponential", "ancestral"])
     def test_samplers(self, model, sampler):
         check_rain(clone_fitted(model, sampler=sampler).sample(1))
+
+    def test_the_law_of_the_weather_changes_the_way_and_not_the_end(self, model):
+        other = clone_fitted(model, sampler="exponential")
+        for shape in (None, (20, 27)):
+            ours, plain = (
+                one.sample(1, shape=shape, n_steps=64, random_state=1) for one in (other, model)
+            )
+            np.testing.assert_allclose(ours, plain, atol=0.02 * float(plain.max()))
 
 
 def clone_fitted(model, **params):

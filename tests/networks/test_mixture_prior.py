@@ -18,6 +18,7 @@ from skdiffuse.diffusion import (
     sampling_grid,
     sigma,
 )
+from skdiffuse.diffusion.parameterizations import NoiseLevel
 from skdiffuse.networks import MixturePrior, VideoUNet, WienerSkip
 from skdiffuse.networks.mixture_prior import _Windows
 from skdiffuse.networks.spectral import power_at, spectral_transform
@@ -211,6 +212,18 @@ def test_a_class_that_is_told_is_that_class_alone():
         torch.testing.assert_close(found.x[[i]], alone(z[[i]], level))
         torch.testing.assert_close(found.v[[i]], alone.denoise(z[[i]], level).v)
     torch.testing.assert_close(found.x[[2]], prior(z[[2]], level))
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (2, 5, 4)])
+def test_the_law_of_a_class_has_its_v(shape):
+    prior = make_prior()
+    z = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    weather, level = torch.tensor([2, 0]), torch.tensor(-2.0, dtype=torch.float64)
+    law = prior.law(shape, z.device, weather)
+    v = law.fields(law.v(law.modes(z), NoiseLevel.at(level)))
+    for i, j in enumerate((2, 0)):
+        alone = MixturePrior(torch.ones(1), prior.mean[[j]], prior.power[[j]])
+        torch.testing.assert_close(v[[i]], alone.denoise(z[[i]], level).v, rtol=1e-6, atol=1e-8)
 
 
 def test_what_is_known_of_a_class_that_is_told():
