@@ -122,6 +122,7 @@ STUDIES: dict[str, dict[str, Variant]] = {
         "noise levels of the dissertation": ours(schedule=TruncatedCosineSchedule(-30.0, 30.0)),
         "noise levels not shifted": ours(schedule=ShiftedCosineSchedule(0.0, -20.0, 20.0)),
         "no transform": ours(None),
+        "learnt": ours("learnt"),
         "learnt, variance held": ours(LearntMonotoneTransform(hold_variance=True)),
         "dry cells drawn": ours(DryCellTransform(SqrtTransform(), "censored")),
         "no trace": ours(trace=0.0),
