@@ -6,8 +6,8 @@ A model that has learnt some hours is asked about others. What it gets wrong the
 fault: this puts episodes, months and halves of one cube beside each other, with the statistics of
 `fidelity.py`, both ways round, and says how large the typical factor between two is,
 ``exp(mean |log ratio|)`` over the pairs. ``factor_by_chance`` is that of two halves of the windows
-drawn of each. Needs the rain files; written to
-``benchmarks/results/episodes_apart.json``.
+drawn of each. Needs the rain files; written to ``benchmarks/results/episodes_apart.json`` kind by
+kind, and kinds that are there are not repeated.
 """
 
 import argparse
@@ -61,8 +61,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--windows", type=int, default=3072)
     arguments = parser.parse_args()
-    found = {}
+    path = HERE / "results/episodes_apart.json"
+    found = json.loads(path.read_text()) if path.exists() else {}
     for kind, (crop, cubes) in episodes(arguments.folder).items():
+        if kind in found:
+            continue
         tables = {
             name: table_of(cube, Trial(cube, cube, crop, 0, n_windows=arguments.windows))
             for name, cube in cubes.items()
@@ -76,7 +79,7 @@ def main() -> None:
             "pairs": pairs,
         }
         print(kind, json.dumps(found[kind]["factor"]), json.dumps(found[kind]["factor_by_chance"]))
-        (HERE / "results/episodes_apart.json").write_text(json.dumps(found) + "\n")
+        path.write_text(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":
