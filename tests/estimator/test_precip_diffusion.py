@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import pickle
 
@@ -77,6 +78,12 @@ class TestSample:
     @pytest.mark.parametrize("sampler", ["adams", "heun", "exponential", "ancestral"])
     def test_samplers(self, model, sampler):
         check_rain(clone_fitted(model, sampler=sampler).sample(1))
+
+    def test_without_weather_there_is_no_law(self, model):
+        other = clone_fitted(model, sampler="exponential")
+        other.model_ = dataclasses.replace(other.model_, prior=None)
+        with pytest.raises(ValueError, match="network__skip='mixture', or use sampler='adams'"):
+            other.sample(1)
 
     def test_the_law_of_the_weather_changes_the_way_and_not_the_end(self, model):
         other = clone_fitted(model, sampler="exponential")
