@@ -275,6 +275,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULT)
     parser.add_argument("--tables", action="store_true", help="print what has been found")
     arguments = parser.parse_args()
+    if arguments.data == "own" and arguments.rain is None:
+        parser.error("--data own needs --rain: a file to learn, and one held out.")
     torch.set_num_threads(1)
     rows = stored(arguments.out)
     if arguments.tables:

@@ -22,7 +22,8 @@ def stored(name: str) -> dict:
 
 def ablation() -> None:
     """Each variant's power and high quantiles beside those of real rain, by kind of rain."""
-    rows = [row for row in stored("controlled")["rows"] if row["study"] == "ablation"]
+    found = stored("controlled")["rows"]
+    rows = [row for row in found if row["study"] == "ablation"]
     kinds = [kind for kind in ("synthetic", "mrms", "era5") if any(r["data"] == kind for r in rows)]
     titles = {"synthetic": "Rain of known law", "mrms": "Hourly radar, MRMS", "era5": "ERA5"}
     names = list(dict.fromkeys(row["variant"] for row in rows))[::-1]
@@ -30,17 +31,18 @@ def ablation() -> None:
         1, len(kinds), figsize=(4.2 * len(kinds) + 2, 6.2), sharey=True, layout="constrained"
     )
     for axis, kind in zip(np.atleast_1d(axes), kinds, strict=True):
-        few = [row for row in stored("controlled")["rows"]
-               if row["study"] == "reference" and row["data"] == kind
-               and row["variant"].startswith("as many")]  # fmt: skip
+        few = [
+            row for row in found
+            if row["data"] == kind and row["variant"] == "as many learnt windows"
+        ]  # fmt: skip
         chance = [value(row) for row in few for value in (power, quantile)]
         axis.axvspan(min(chance), max(chance), color="0.92", lw=0)
         axis.axvline(1.0, color="0.4", lw=1)
         for place, name in enumerate(names):
             mine = [row for row in rows if row["variant"] == name and row["data"] == kind]
             for shift, colour, value in ((0.15, BLUE, power), (-0.15, ORANGE, quantile)):
-                found = [value(row) for row in mine]
-                axis.plot(found, [place + shift] * len(found), "o", color=colour, ms=5, alpha=0.8)
+                at = [place + shift] * len(mine)
+                axis.plot(list(map(value, mine)), at, "o", color=colour, ms=5, alpha=0.8)
         axis.set_xscale("log")
         axis.set(xlim=(0.2, 30), xlabel="generated / real")
         axis.set_xticks([0.2, 0.5, 1, 2, 5, 10, 20], ["0.2", "0.5", "1", "2", "5", "10", "20"])
